@@ -1,0 +1,1 @@
+//! Contracts, runtime, middleware and reference log of dotmsg.

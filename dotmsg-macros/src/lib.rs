@@ -1,0 +1,1 @@
+//! Attribute macros of dotmsg. Use them through the facade crate `dotmsg`.

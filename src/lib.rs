@@ -1,0 +1,1 @@
+//! One handler, any broker, the same guarantees.

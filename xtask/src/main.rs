@@ -1,0 +1,3 @@
+//! The task runner of the workspace: `cargo xtask`.
+
+fn main() {}
