@@ -1,1 +1,13 @@
 //! Contracts, runtime, middleware and reference log of dotmsg.
+//!
+//! Applications use the facade crate `dotmsg`; adapters depend on this one. Data flows one way: source → lanes → handler
+//! → settlement → progress. State machines decide and hold no clock, no randomness and no IO.
+
+pub mod backend;
+pub mod clock;
+pub mod delivery;
+pub mod error;
+pub mod handler;
+pub mod message;
+pub mod middleware;
+pub mod router;

@@ -1,0 +1,92 @@
+//! Topics, partitions, groups and positions.
+
+use std::time::Duration;
+
+use bytes::Bytes;
+
+use super::BoxFuture;
+use crate::error::Result;
+
+/// How a topic is to be created.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TopicSpec {
+    /// Its name, as the broker will know it.
+    pub name: String,
+    /// Partitions, at least 1.
+    pub partitions: u32,
+    /// How long records are kept; `None` keeps them forever.
+    pub retention: Option<Duration>,
+}
+
+/// What a topic is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct TopicDescription {
+    /// Its name.
+    pub name: String,
+    /// Partitions.
+    pub partitions: u32,
+    /// Identity that changes when the topic is recreated under the same name; empty where the backend has none.
+    pub identity: String,
+    /// How long records are kept; `None` keeps them forever.
+    pub retention: Option<Duration>,
+}
+
+impl TopicDescription {
+    /// A description; for adapters.
+    #[must_use]
+    pub fn new(name: impl Into<String>, partitions: u32, identity: impl Into<String>) -> Self {
+        Self {
+            name: name.into(),
+            partitions,
+            identity: identity.into(),
+            retention: None,
+        }
+    }
+}
+
+/// The offsets a partition holds: `start..end`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct OffsetRange {
+    /// The first offset that can be read.
+    pub start: u64,
+    /// One past the last; the offset the next record gets.
+    pub end: u64,
+}
+
+/// A consumer group and what it has positions in.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct GroupDescription {
+    /// Its name.
+    pub name: String,
+    /// The topics it has a position record in.
+    pub topics: Vec<String>,
+}
+
+/// Looks at and changes what a broker holds, outside any consumer group.
+pub trait Admin: std::fmt::Debug + Send + Sync + 'static {
+    /// Identity of the cluster or log; empty where the backend has none.
+    fn cluster(&self) -> BoxFuture<'_, Result<String>>;
+
+    /// All topics, by name.
+    fn topics(&self) -> BoxFuture<'_, Result<Vec<TopicDescription>>>;
+
+    /// One topic, `None` when it does not exist.
+    fn topic<'a>(&'a self, name: &'a str) -> BoxFuture<'a, Result<Option<TopicDescription>>>;
+
+    /// Creates a topic; no error when it exists with as many partitions.
+    fn create_topic(&self, spec: TopicSpec) -> BoxFuture<'_, Result<()>>;
+
+    /// The offsets a partition holds.
+    fn offsets<'a>(&'a self, topic: &'a str, partition: u32) -> BoxFuture<'a, Result<OffsetRange>>;
+
+    /// All groups that have a position.
+    fn groups(&self) -> BoxFuture<'_, Result<Vec<GroupDescription>>>;
+
+    /// The encoded position records of a group in a topic, by partition.
+    fn positions<'a>(
+        &'a self,
+        group: &'a str,
+        topic: &'a str,
+    ) -> BoxFuture<'a, Result<Vec<(u32, Bytes)>>>;
+}

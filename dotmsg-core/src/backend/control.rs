@@ -1,0 +1,55 @@
+//! The consuming half that is shared: progress, flow control, close.
+
+use std::time::Duration;
+
+use bytes::Bytes;
+
+use super::BoxFuture;
+use crate::error::{Error, Result};
+
+/// Progress of one partition: one atomic value, accepted from the current owner only.
+#[derive(Clone, Debug)]
+pub struct Progress {
+    /// The source partition.
+    pub partition: u32,
+    /// The grant under which it is owned.
+    pub grant: u64,
+    /// Every offset below is settled.
+    pub watermark: u64,
+    /// The encoded position record; stored whole or not at all.
+    pub record: Bytes,
+}
+
+/// What became of one partition's progress.
+#[derive(Debug)]
+pub enum CommitOutcome {
+    /// Stored, durably.
+    Committed,
+    /// Refused: the partition has another owner.
+    Fenced,
+    /// Not stored; it may be tried again.
+    Failed(Error),
+    /// No answer: it may or may not be stored.
+    Unknown(Error),
+}
+
+/// Progress, flow control and close of one group member.
+pub trait Control: std::fmt::Debug + Send + Sync + 'static {
+    /// The encoded position record of a partition owned under `grant`, if there is one.
+    fn position(&self, partition: u32, grant: u64) -> BoxFuture<'_, Result<Option<Bytes>>>;
+
+    /// Stores progress; one outcome per entry, in order.
+    fn commit(&self, progress: Vec<Progress>) -> BoxFuture<'_, Vec<CommitOutcome>>;
+
+    /// Gives up partitions that are being revoked, after their last commit was answered.
+    fn release(&self, partitions: Vec<u32>) -> BoxFuture<'_, Result<()>>;
+
+    /// Stops handing over batches of this partition; what it fetched ahead stays bounded.
+    fn pause(&self, partition: u32);
+
+    /// Hands over batches of this partition, from `from` when given, else from where it stopped.
+    fn resume(&self, partition: u32, from: Option<u64>);
+
+    /// Leaves the group within `deadline`. Nothing is committed by it.
+    fn close(&self, deadline: Duration) -> BoxFuture<'_, Result<()>>;
+}

@@ -1,0 +1,74 @@
+//! The backend contract: everything an adapter implements, on one screen.
+//!
+//! A [`Backend`] is an open connection. From it the runtime takes, per route,
+//! - a [`Source`] (owned, poll-style: assignment events, and batches apart from them, so that back-pressure never hides
+//!   a revocation) with its [`Control`] (shared: commit, release, pause, resume, close);
+//! - a [`Publisher`] (confirmed and pipelined; per message ok, failed or *unknown*);
+//! - a [`Reader`] outside any group (takeover, tiers, replay, dead-letter listing, tail);
+//! - an [`Admin`] (topics, partitions, groups, positions);
+//! - [`Transactions`], where the [`Capability`] says so.
+//!
+//! The contract is batch-oriented: one dynamic call per batch, none per message. The runtime tracks which messages are
+//! settled; no adapter does. An adapter never imports another.
+
+mod admin;
+mod capability;
+mod control;
+mod publisher;
+mod reader;
+mod registry;
+mod source;
+mod transaction;
+
+pub use admin::{Admin, GroupDescription, OffsetRange, TopicDescription, TopicSpec};
+pub use capability::{Capability, History, KeyOrder, Ownership, PositionStore, Transactional};
+pub use control::{CommitOutcome, Control, Progress};
+pub use publisher::{PublishOutcome, PublishRecord, Published, Publisher};
+pub use reader::{ReadBatch, Reader};
+pub use registry::{BackendFactory, BackendOptions, Registry};
+pub use source::{AssignmentEvent, Batch, BatchLimits, Granted, Record, Source, Subscription};
+pub use transaction::{Transaction, TransactionOutcome, Transactions};
+
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::Arc;
+
+use crate::error::Result;
+
+/// A boxed future: the one dynamic call per batch.
+pub type BoxFuture<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
+
+/// One membership of a consumer group: the half that one task owns, and the half that is shared.
+pub type Membership = (Box<dyn Source>, Arc<dyn Control>);
+
+/// An open connection to a broker.
+pub trait Backend: std::fmt::Debug + Send + Sync + 'static {
+    /// What this backend can keep. Plain data; start-up compares it with what the configuration asks for.
+    fn capability(&self) -> Capability;
+
+    /// Joins a consumer group for one topic.
+    ///
+    /// # Errors
+    /// Unknown topic, refused group, unreachable broker.
+    fn subscribe(&self, subscription: Subscription) -> BoxFuture<'_, Result<Membership>>;
+
+    /// A publisher; all of them may share one connection.
+    fn publisher(&self) -> Arc<dyn Publisher>;
+
+    /// A reader outside any group.
+    ///
+    /// # Errors
+    /// Unreachable broker.
+    fn reader(&self) -> BoxFuture<'_, Result<Box<dyn Reader>>>;
+
+    /// Topics, groups, positions.
+    fn admin(&self) -> Arc<dyn Admin>;
+
+    /// Transactions over publishes and progress, where the capability has them.
+    fn transactions(&self) -> Option<Arc<dyn Transactions>> {
+        None
+    }
+
+    /// Flushes and closes. Afterwards every call answers [`ErrorKind::Closed`](crate::error::ErrorKind::Closed).
+    fn close(&self) -> BoxFuture<'_, Result<()>>;
+}

@@ -1,0 +1,153 @@
+//! Which scheme of a backend URL opens which backend.
+//!
+//! The facade fills the registry with the adapters of its features; a third-party adapter registers itself the same way.
+//! A scheme that belongs to a feature that is off is known by name, so that the error can name the feature.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::sync::Arc;
+
+use super::{Backend, BoxFuture};
+use crate::clock::Clock;
+use crate::error::{Error, ErrorKind, Result};
+
+/// What a backend is opened with.
+#[derive(Clone)]
+pub struct BackendOptions {
+    /// The name in the config (`main` in `[backend.main]`).
+    pub name: String,
+    /// The URL as configured. May hold a password: never print it, see [`BackendOptions::safe_url`].
+    pub url: String,
+    /// The adapter's own settings (`[backend.<name>.<adapter>]`), as strings by dotted key.
+    pub settings: BTreeMap<String, String>,
+    /// The clock that stamps records.
+    pub clock: Arc<dyn Clock>,
+}
+
+impl BackendOptions {
+    /// The part of the URL before the colon.
+    #[must_use]
+    pub fn scheme(&self) -> &str {
+        self.url.split(':').next().unwrap_or_default()
+    }
+
+    /// The URL without user information and query, for errors and logs.
+    #[must_use]
+    pub fn safe_url(&self) -> String {
+        let url = self.url.split('?').next().unwrap_or_default();
+        match (url.find("://"), url.rfind('@')) {
+            (Some(scheme), Some(at)) if at > scheme => {
+                format!("{}://***@{}", &url[..scheme], &url[at + 1..])
+            }
+            _ => url.to_owned(),
+        }
+    }
+}
+
+impl fmt::Debug for BackendOptions {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("BackendOptions")
+            .field("name", &self.name)
+            .field("url", &self.safe_url())
+            .field("settings", &self.settings.keys())
+            .finish_non_exhaustive()
+    }
+}
+
+/// Opens a backend.
+pub type BackendFactory =
+    Arc<dyn Fn(BackendOptions) -> BoxFuture<'static, Result<Arc<dyn Backend>>> + Send + Sync>;
+
+/// Backends by URL scheme.
+#[derive(Clone, Default)]
+pub struct Registry {
+    factories: BTreeMap<&'static str, BackendFactory>,
+    features: BTreeMap<&'static str, &'static str>,
+}
+
+impl Registry {
+    /// A registry that knows no scheme.
+    #[must_use]
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Registers a scheme; a later registration replaces an earlier one.
+    pub fn register(&mut self, scheme: &'static str, factory: BackendFactory) {
+        self.factories.insert(scheme, factory);
+    }
+
+    /// Notes that a scheme needs a cargo feature, for the error when it is off.
+    pub fn needs_feature(&mut self, scheme: &'static str, feature: &'static str) {
+        self.features.insert(scheme, feature);
+    }
+
+    /// The schemes that can be opened, in order.
+    pub fn schemes(&self) -> impl Iterator<Item = &'static str> + '_ {
+        self.factories.keys().copied()
+    }
+
+    /// Opens the backend its URL names.
+    ///
+    /// # Errors
+    /// Unknown scheme (names the nearest or the feature that is off), or the backend's own.
+    pub async fn open(&self, options: BackendOptions) -> Result<Arc<dyn Backend>> {
+        let factory = self.factory(&options)?;
+        factory(options).await
+    }
+
+    fn factory(&self, options: &BackendOptions) -> Result<&BackendFactory> {
+        let scheme = options.scheme();
+        if let Some(factory) = self.factories.get(scheme) {
+            return Ok(factory);
+        }
+        let error = Error::new(ErrorKind::Config, "open backend", "unknown URL scheme")
+            .with("backend", &options.name)
+            .with("scheme", format!("{scheme}:"));
+        Err(match self.features.get(scheme) {
+            Some(feature) => error.remedy(format!(
+                "Switch the feature `{feature}` of the crate dotmsg on"
+            )),
+            None => {
+                let known: Vec<String> = self.schemes().map(|known| format!("{known}:")).collect();
+                error.remedy(format!("Known here: {}", known.join(", ")))
+            }
+        })
+    }
+}
+
+impl fmt::Debug for Registry {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_set().entries(self.factories.keys()).finish()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::clock::SystemClock;
+
+    fn options(url: &str) -> BackendOptions {
+        BackendOptions {
+            name: "main".into(),
+            url: url.into(),
+            settings: BTreeMap::new(),
+            clock: Arc::new(SystemClock),
+        }
+    }
+
+    #[test]
+    fn a_scheme_whose_feature_is_off_names_the_feature() {
+        let mut registry = Registry::new();
+        registry.needs_feature("kafka", "kafka");
+        let error = registry.factory(&options("kafka://h")).err().unwrap();
+        assert!(error.to_string().contains("feature `kafka`"), "{error}");
+    }
+
+    #[test]
+    fn a_password_is_never_printed() {
+        let options = options("amqp://user:canary@host/vhost?password=canary");
+        assert!(!format!("{options:?}").contains("canary"));
+        assert_eq!(options.safe_url(), "amqp://***@host/vhost");
+    }
+}

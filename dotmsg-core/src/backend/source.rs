@@ -1,0 +1,92 @@
+//! The consuming half that is owned by one task: assignment events and batches.
+//!
+//! Both calls are poll-style: they allocate nothing and may be dropped at any point without losing a record.
+
+use std::sync::Arc;
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use crate::clock::Timestamp;
+use crate::error::Result;
+use crate::message::Message;
+
+/// What to join: one topic as one member of a consumer group.
+#[derive(Clone, Debug)]
+pub struct Subscription {
+    /// The topic, as the broker knows it (prefix included).
+    pub topic: Arc<str>,
+    /// The consumer group.
+    pub group: Arc<str>,
+}
+
+/// One record as the broker stored it.
+#[derive(Clone, Debug)]
+pub struct Record {
+    /// Its offset in the partition.
+    pub offset: u64,
+    /// The adapter's own token for settling it (delivery tag, ack slot, row); 0 where offsets suffice.
+    pub receipt: u64,
+    /// Append time by the broker's clock.
+    pub appended_at: Timestamp,
+    /// The message.
+    pub message: Message,
+}
+
+/// Records of one partition, ascending as delivered. Reused from poll to poll, so that a batch costs no allocation.
+#[derive(Debug, Default)]
+pub struct Batch {
+    /// The partition they are from.
+    pub partition: u32,
+    /// The grant under which they were read; the runtime drops a batch of an older grant.
+    pub grant: u64,
+    /// The records.
+    pub records: Vec<Record>,
+}
+
+/// How much one poll may hand over.
+#[derive(Clone, Copy, Debug)]
+pub struct BatchLimits {
+    /// Messages, at most.
+    pub messages: usize,
+    /// Bytes of keys, payloads and headers; at least one message is handed over whatever its size.
+    pub bytes: usize,
+}
+
+/// A partition given to this member.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Granted {
+    /// The partition.
+    pub partition: u32,
+    /// The adapter's token for this period of ownership; it differs from every other period's.
+    pub grant: u64,
+}
+
+/// What happens to the assignment. Partitions that are not named stay as they are.
+#[derive(Clone, Debug)]
+pub enum AssignmentEvent {
+    /// These partitions are now owned. They arrive *paused*: no batch before [`Control::resume`](super::Control::resume).
+    Assigned(Vec<Granted>),
+    /// These partitions are to be given up: drain, then [`Control::release`](super::Control::release) within `within`.
+    Revoking {
+        /// The partitions.
+        partitions: Vec<u32>,
+        /// How long the backend waits for the release.
+        within: Duration,
+    },
+    /// These partitions are gone already: nothing may be committed for them.
+    Lost(Vec<u32>),
+}
+
+/// Assignment events and batches of one group member.
+pub trait Source: Send {
+    /// The next assignment event. Polled also while the route is at its limits.
+    fn poll_event(&mut self, cx: &mut Context<'_>) -> Poll<Result<AssignmentEvent>>;
+
+    /// The next records of one partition that is not paused, into `batch` (cleared first).
+    fn poll_batch(
+        &mut self,
+        cx: &mut Context<'_>,
+        limits: BatchLimits,
+        batch: &mut Batch,
+    ) -> Poll<Result<()>>;
+}

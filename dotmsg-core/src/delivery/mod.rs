@@ -1,0 +1,195 @@
+//! A delivery: a message in hand.
+//!
+//! It adds to the message where it came from (position, ownership epoch, origin of a retried one) and which attempt this
+//! is. It is a shared handle: the runtime keeps one in the slot, so that a message can be dead-lettered even when the
+//! handler panicked or was dropped by a timeout; layers and handlers may keep clones.
+
+mod lineage;
+mod settlement;
+mod source;
+
+pub use lineage::{Lineage, control, is_control_header};
+pub use settlement::Settlement;
+pub use source::{Position, Role, Stream};
+
+use std::borrow::Cow;
+use std::sync::Arc;
+
+use bytes::Bytes;
+
+use crate::clock::Timestamp;
+use crate::message::{Headers, Message};
+
+/// A message in hand: what it is, where it is from, which attempt this is.
+#[derive(Clone, Debug)]
+pub struct Delivery {
+    inner: Arc<Inner>,
+    attempt: u32,
+}
+
+#[derive(Debug)]
+struct Inner {
+    message: Message,
+    offset: u64,
+    appended_at: Timestamp,
+    stream: Arc<Stream>,
+    lineage: Option<Box<Lineage>>,
+}
+
+impl Delivery {
+    /// The first delivery of a record of `stream` at `offset`. Control headers are honoured only when the stream is one
+    /// of the group's own topics (retry, replay); elsewhere they are inert.
+    #[must_use]
+    pub fn new(stream: Arc<Stream>, offset: u64, appended_at: Timestamp, message: Message) -> Self {
+        let lineage = Inner::lineage_of(&stream, &message);
+        let attempt = lineage.as_ref().map_or(1, |lineage| lineage.attempts + 1);
+        Self {
+            inner: Arc::new(Inner {
+                message,
+                offset,
+                appended_at,
+                stream,
+                lineage,
+            }),
+            attempt,
+        }
+    }
+
+    /// Puts another record into this handle, reusing its allocation unless a clone of it is still alive.
+    pub fn refill(
+        &mut self,
+        stream: &Arc<Stream>,
+        offset: u64,
+        appended_at: Timestamp,
+        message: Message,
+    ) {
+        let Some(inner) = Arc::get_mut(&mut self.inner) else {
+            *self = Self::new(Arc::clone(stream), offset, appended_at, message);
+            return;
+        };
+        inner.message = message;
+        inner.offset = offset;
+        inner.appended_at = appended_at;
+        if !Arc::ptr_eq(&inner.stream, stream) {
+            inner.stream = Arc::clone(stream);
+        }
+        self.attempt = 1;
+        if inner.stream.role != Role::Source || inner.lineage.is_some() {
+            inner.lineage = Inner::lineage_of(&inner.stream, &inner.message);
+            self.attempt = inner
+                .lineage
+                .as_ref()
+                .map_or(1, |lineage| lineage.attempts + 1);
+        }
+    }
+
+    /// The same message at a later attempt (attempts count from 1, over all tiers).
+    #[must_use]
+    pub fn with_attempt(&self, attempt: u32) -> Self {
+        Self {
+            inner: Arc::clone(&self.inner),
+            attempt,
+        }
+    }
+
+    /// The message as its producer sent it (with control headers, when it is from a retry or replay topic).
+    #[must_use]
+    pub fn message(&self) -> &Message {
+        &self.inner.message
+    }
+
+    /// The key; `None` is null.
+    #[must_use]
+    pub fn key(&self) -> Option<&Bytes> {
+        self.inner.message.key.as_ref()
+    }
+
+    /// The payload; `None` is a tombstone.
+    #[must_use]
+    pub fn payload(&self) -> Option<&Bytes> {
+        self.inner.message.payload.as_ref()
+    }
+
+    /// The headers.
+    #[must_use]
+    pub fn headers(&self) -> &Headers {
+        &self.inner.message.headers
+    }
+
+    /// When the producer made the message.
+    #[must_use]
+    pub fn timestamp(&self) -> Timestamp {
+        self.inner.message.timestamp
+    }
+
+    /// When the record in hand was appended, by the broker's clock.
+    #[must_use]
+    pub fn appended_at(&self) -> Timestamp {
+        self.inner.appended_at
+    }
+
+    /// Which call of the handler this is for this message: 1 for the first, in-place repeats and tiers included.
+    #[must_use]
+    pub fn attempt(&self) -> u32 {
+        self.attempt
+    }
+
+    /// Where the record in hand lies (in a tier topic, when it is a retry).
+    #[must_use]
+    pub fn position(&self) -> Position<'_> {
+        Position {
+            topic: &self.inner.stream.topic,
+            partition: self.inner.stream.partition,
+            offset: self.inner.offset,
+        }
+    }
+
+    /// Where the message was first read: the position in its source topic, through every retry and replay.
+    #[must_use]
+    pub fn origin(&self) -> Position<'_> {
+        match &self.inner.lineage {
+            Some(lineage) => Position {
+                topic: &lineage.topic,
+                partition: lineage.partition,
+                offset: lineage.offset,
+            },
+            None => self.position(),
+        }
+    }
+
+    /// The stream it was read from.
+    #[must_use]
+    pub fn stream(&self) -> &Arc<Stream> {
+        &self.inner.stream
+    }
+
+    /// The ownership epoch of its partition.
+    #[must_use]
+    pub fn epoch(&self) -> u64 {
+        self.inner.stream.epoch
+    }
+
+    /// What earlier failures left with it, when it is from a retry or replay topic.
+    #[must_use]
+    pub fn lineage(&self) -> Option<&Lineage> {
+        self.inner.lineage.as_deref()
+    }
+
+    /// Its identity: the header `dotmsg-id`, else `topic/partition/offset` of its origin.
+    #[must_use]
+    pub fn id(&self) -> Cow<'_, [u8]> {
+        match self.inner.message.id() {
+            Some(id) => Cow::Borrowed(id),
+            None => Cow::Owned(self.origin().to_string().into_bytes()),
+        }
+    }
+}
+
+impl Inner {
+    fn lineage_of(stream: &Stream, message: &Message) -> Option<Box<Lineage>> {
+        match stream.role {
+            Role::Source => None,
+            Role::Tier { .. } | Role::Replay => Lineage::read(&message.headers).map(Box::new),
+        }
+    }
+}

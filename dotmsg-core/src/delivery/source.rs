@@ -1,0 +1,49 @@
+//! Where deliveries come from: positions, and the stream (one partition in one role, under one epoch).
+
+use std::fmt;
+use std::sync::Arc;
+use std::time::Duration;
+
+/// A place in a log: topic, partition, offset.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Position<'a> {
+    /// The topic, as the broker knows it (prefix included).
+    pub topic: &'a str,
+    /// The partition, from 0.
+    pub partition: u32,
+    /// The offset, from 0.
+    pub offset: u64,
+}
+
+impl fmt::Display for Position<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}/{}/{}", self.topic, self.partition, self.offset)
+    }
+}
+
+/// What a partition is to a route.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Role {
+    /// The topic the route subscribes to.
+    Source,
+    /// A retry topic of the group.
+    Tier {
+        /// The tier's constant delay.
+        delay: Duration,
+    },
+    /// The group-private replay topic.
+    Replay,
+}
+
+/// One partition in one role under one ownership epoch; shared by all its deliveries.
+#[derive(Clone, Debug)]
+pub struct Stream {
+    /// The topic, as the broker knows it.
+    pub topic: Arc<str>,
+    /// The partition, from 0.
+    pub partition: u32,
+    /// The ownership epoch of the source partition of this number.
+    pub epoch: u64,
+    /// What it is to the route.
+    pub role: Role,
+}

@@ -1,0 +1,172 @@
+//! The error of a handler: a class (transient or permanent), a kind, and the cause.
+//!
+//! It deliberately does not implement [`std::error::Error`], so that every error type converts into it with `?` (the way
+//! of `anyhow`). A converted error is transient until its type is classified ([`ErrorClasses`]).
+
+use std::borrow::Cow;
+use std::error::Error as StdError;
+use std::fmt;
+
+use crate::error::BoxError;
+
+/// Whether trying the message again may help.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum ErrorClass {
+    /// It may: the message walks the retry tiers.
+    Transient,
+    /// It cannot: the message goes to the dead-letter topic at once.
+    Permanent,
+}
+
+/// Why a handler failed.
+pub struct HandlerError {
+    class: ErrorClass,
+    /// Said by the handler itself, so the classification by type does not change it.
+    explicit: bool,
+    kind: Cow<'static, str>,
+    source: BoxError,
+}
+
+impl HandlerError {
+    /// An error that may pass: the message is tried again.
+    #[must_use]
+    pub fn transient(source: impl Into<BoxError>) -> Self {
+        Self::explicit(ErrorClass::Transient, source.into())
+    }
+
+    /// An error that will not pass: the message goes to the dead-letter topic at once.
+    #[must_use]
+    pub fn permanent(source: impl Into<BoxError>) -> Self {
+        Self::explicit(ErrorClass::Permanent, source.into())
+    }
+
+    fn explicit(class: ErrorClass, source: BoxError) -> Self {
+        Self {
+            class,
+            explicit: true,
+            kind: Cow::Borrowed("handler"),
+            source,
+        }
+    }
+
+    /// Names the kind of failure, a short word such as `no_air_time`; default `handler`.
+    #[must_use]
+    pub fn kind(mut self, kind: impl Into<Cow<'static, str>>) -> Self {
+        self.kind = kind.into();
+        self
+    }
+
+    /// The kind.
+    #[must_use]
+    pub fn kind_name(&self) -> &str {
+        &self.kind
+    }
+
+    /// The class.
+    #[must_use]
+    pub fn class(&self) -> ErrorClass {
+        self.class
+    }
+
+    /// Whether trying again may help.
+    #[must_use]
+    pub fn is_transient(&self) -> bool {
+        self.class == ErrorClass::Transient
+    }
+
+    /// The cause.
+    #[must_use]
+    pub fn source_ref(&self) -> &(dyn StdError + Send + Sync + 'static) {
+        &*self.source
+    }
+
+    /// The cause and its causes as text, outermost first.
+    pub fn chain(&self) -> impl Iterator<Item = String> + '_ {
+        let mut next: Option<&(dyn StdError + 'static)> = Some(&*self.source);
+        std::iter::from_fn(move || {
+            let error = next?;
+            next = error.source();
+            Some(error.to_string())
+        })
+    }
+}
+
+impl<E> From<E> for HandlerError
+where
+    E: StdError + Send + Sync + 'static,
+{
+    fn from(source: E) -> Self {
+        Self {
+            class: ErrorClass::Transient,
+            explicit: false,
+            kind: Cow::Borrowed("handler"),
+            source: Box::new(source),
+        }
+    }
+}
+
+impl fmt::Display for HandlerError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}", self.source)
+    }
+}
+
+impl fmt::Debug for HandlerError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:?} {} error: {}", self.class, self.kind, self.source)
+    }
+}
+
+type Matches = fn(&(dyn StdError + 'static)) -> bool;
+
+/// Classes of errors by type, for errors that reached the handler's result through `?`.
+///
+/// The first rule that matches the error or one of its causes decides. What the handler classified itself stays.
+#[derive(Clone, Debug, Default)]
+pub struct ErrorClasses(Vec<(Matches, ErrorClass)>);
+
+impl ErrorClasses {
+    /// Every error of type `E`, also as a cause, is of this class.
+    pub fn add<E: StdError + 'static>(&mut self, class: ErrorClass) {
+        self.0.push((|error| error.is::<E>(), class));
+    }
+
+    /// Applies the rules.
+    #[must_use]
+    pub fn classify(&self, mut error: HandlerError) -> HandlerError {
+        if error.explicit {
+            return error;
+        }
+        let mut next: Option<&(dyn StdError + 'static)> = Some(&*error.source);
+        while let Some(cause) = next {
+            if let Some((_, class)) = self.0.iter().find(|(matches, _)| matches(cause)) {
+                error.class = *class;
+                return error;
+            }
+            next = cause.source();
+        }
+        error
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_converted_error_is_transient_until_its_type_is_classified() {
+        let parse = || HandlerError::from("x".parse::<u8>().unwrap_err());
+        assert!(parse().is_transient());
+        let mut classes = ErrorClasses::default();
+        classes.add::<std::num::ParseIntError>(ErrorClass::Permanent);
+        assert!(!classes.classify(parse()).is_transient());
+    }
+
+    #[test]
+    fn what_the_handler_said_itself_stays() {
+        let mut classes = ErrorClasses::default();
+        classes.add::<std::num::ParseIntError>(ErrorClass::Permanent);
+        let said = HandlerError::transient("x".parse::<u8>().unwrap_err());
+        assert!(classes.classify(said).is_transient());
+    }
+}
