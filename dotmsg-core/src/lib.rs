@@ -11,3 +11,4 @@ pub mod handler;
 pub mod message;
 pub mod middleware;
 pub mod router;
+pub mod runtime;

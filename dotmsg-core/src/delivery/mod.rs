@@ -34,6 +34,7 @@ struct Inner {
     appended_at: Timestamp,
     stream: Arc<Stream>,
     lineage: Option<Box<Lineage>>,
+    condemned: Option<&'static str>,
 }
 
 impl Delivery {
@@ -50,6 +51,7 @@ impl Delivery {
                 appended_at,
                 stream,
                 lineage,
+                condemned: None,
             }),
             attempt,
         }
@@ -70,6 +72,7 @@ impl Delivery {
         inner.message = message;
         inner.offset = offset;
         inner.appended_at = appended_at;
+        inner.condemned = None;
         if !Arc::ptr_eq(&inner.stream, stream) {
             inner.stream = Arc::clone(stream);
         }
@@ -81,6 +84,35 @@ impl Delivery {
                 .as_ref()
                 .map_or(1, |lineage| lineage.attempts + 1);
         }
+    }
+
+    /// A handle without a message, to be refilled.
+    #[must_use]
+    pub fn vacant() -> Self {
+        let stream = Stream::new("".into(), 0, 0, Role::Source);
+        Self::new(Arc::new(stream), 0, Timestamp(0), Message::default())
+    }
+
+    /// Lets go of the message, so that an idle handle holds no memory. Does nothing while a clone of it is alive.
+    pub fn clear(&mut self) {
+        if let Some(inner) = Arc::get_mut(&mut self.inner) {
+            inner.message = Message::default();
+            inner.lineage = None;
+        }
+    }
+
+    /// Sets the message aside: it goes to the dead-letter topic with this kind of failure, without a call of the
+    /// handler. Does nothing while a clone of the handle is alive.
+    pub fn condemn(&mut self, kind: &'static str) {
+        if let Some(inner) = Arc::get_mut(&mut self.inner) {
+            inner.condemned = Some(kind);
+        }
+    }
+
+    /// The kind of failure it was set aside with.
+    #[must_use]
+    pub fn condemned(&self) -> Option<&'static str> {
+        self.inner.condemned
     }
 
     /// The same message at a later attempt (attempts count from 1, over all tiers).

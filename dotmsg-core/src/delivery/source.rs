@@ -2,6 +2,7 @@
 
 use std::fmt;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 /// A place in a log: topic, partition, offset.
@@ -36,7 +37,7 @@ pub enum Role {
 }
 
 /// One partition in one role under one ownership epoch; shared by all its deliveries.
-#[derive(Clone, Debug)]
+#[derive(Debug)]
 pub struct Stream {
     /// The topic, as the broker knows it.
     pub topic: Arc<str>,
@@ -46,4 +47,30 @@ pub struct Stream {
     pub epoch: u64,
     /// What it is to the route.
     pub role: Role,
+    stopping: AtomicBool,
+}
+
+impl Stream {
+    /// A stream.
+    #[must_use]
+    pub fn new(topic: Arc<str>, partition: u32, epoch: u64, role: Role) -> Self {
+        Self {
+            topic,
+            partition,
+            epoch,
+            role,
+            stopping: AtomicBool::new(false),
+        }
+    }
+
+    /// The partition is being given up: layers that sleep before a repeat end at once, unsettled.
+    pub fn stop(&self) {
+        self.stopping.store(true, Ordering::Release);
+    }
+
+    /// Whether the partition is being given up.
+    #[must_use]
+    pub fn is_stopping(&self) -> bool {
+        self.stopping.load(Ordering::Acquire)
+    }
 }

@@ -90,6 +90,20 @@ impl Headers {
             .and_then(|value| std::str::from_utf8(value).ok())
     }
 
+    /// Copies the values out of whatever larger buffer they are slices of.
+    pub(super) fn detach(&mut self) {
+        if self.is_empty() {
+            return;
+        }
+        for value in self
+            .entries_mut()
+            .iter_mut()
+            .filter_map(|entry| entry.1.as_mut())
+        {
+            *value = Bytes::copy_from_slice(value);
+        }
+    }
+
     /// All entries in order.
     pub fn iter(&self) -> impl Iterator<Item = (&str, Option<&Bytes>)> {
         self.entries()

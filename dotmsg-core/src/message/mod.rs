@@ -80,6 +80,15 @@ impl Message {
         self.headers.get(ID_HEADER)
     }
 
+    /// Copies key, payload and header values out of whatever larger buffer they are slices of, so that holding this
+    /// message holds only its own bytes.
+    pub fn detach(&mut self) {
+        for bytes in [&mut self.key, &mut self.payload].into_iter().flatten() {
+            *bytes = Bytes::copy_from_slice(bytes);
+        }
+        self.headers.detach();
+    }
+
     /// Bytes of key, payload and headers: what memory limits count.
     #[must_use]
     pub fn size(&self) -> usize {

@@ -12,12 +12,15 @@ use crate::clock::Timestamp;
 use std::time::Duration;
 
 /// What has become of a delivery when every layer is through with it.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Outcome {
     /// It is settled: progress may pass it.
     Settled(Ended),
     /// A copy of it waits in a tier, confirmed: its source is settled and the copy is named.
     Away(Away),
+    /// It was given up because its partition is being given up ([`Stream::stop`](crate::delivery::Stream::stop)): it
+    /// stays unsettled and the next owner gets it.
+    Interrupted,
 }
 
 /// How a settled delivery ended.

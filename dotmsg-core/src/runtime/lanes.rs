@@ -1,0 +1,308 @@
+//! Lanes: the queue of one key.
+//!
+//! A lane exists only while a message of its key runs, waits for a permit, or is away in a tier; idle keys cost nothing.
+//! Lanes are found by (partition, key bytes), not by a hash bucket, so that as many keys run at once as there are permits.
+//! Waiting messages are an intrusive list in one slab of nodes. This is a pure data structure: it starts nothing.
+
+use bytes::Bytes;
+use hashbrown::HashTable;
+use slab::Slab;
+
+/// Index of a lane.
+pub(crate) type LaneId = usize;
+
+const NIL: usize = usize::MAX;
+
+/// The copy in a tier that an away lane waits for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct AwayName {
+    /// The tier's delay in milliseconds.
+    pub(crate) delay_ms: u64,
+    /// The offset in the tier partition.
+    pub(crate) offset: u64,
+}
+
+/// What a lane is doing.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum LaneState {
+    /// Its head waits for a permit.
+    Ready,
+    /// Its head runs.
+    Running,
+    /// Its head waits in a tier; followers wait here.
+    Away(AwayName),
+}
+
+/// One lane.
+#[derive(Debug)]
+pub(crate) struct Lane {
+    key: Option<Bytes>,
+    hash: u64,
+    /// Index of the partition it belongs to.
+    pub(crate) partition: u32,
+    /// What it is doing.
+    pub(crate) state: LaneState,
+    /// Nothing more is started from it.
+    pub(crate) stopped: bool,
+    head: usize,
+    tail: usize,
+    /// Messages waiting.
+    pub(crate) len: usize,
+    /// Their bytes.
+    pub(crate) bytes: usize,
+}
+
+impl Lane {
+    /// Whether it can be found by a key; else it is the lane of one message.
+    pub(crate) fn is_keyed(&self) -> bool {
+        self.key.is_some()
+    }
+}
+
+struct Node<T> {
+    item: T,
+    size: usize,
+    next: usize,
+}
+
+/// All lanes of one worker.
+pub(crate) struct Lanes<T> {
+    table: HashTable<LaneId>,
+    lanes: Slab<Lane>,
+    nodes: Slab<Node<T>>,
+}
+
+impl<T> Lanes<T> {
+    /// No lanes.
+    pub(crate) fn new() -> Self {
+        Self {
+            table: HashTable::new(),
+            lanes: Slab::new(),
+            nodes: Slab::new(),
+        }
+    }
+
+    /// Whether no key has a lane, so that a look-up (and its hash) can be spared.
+    pub(crate) fn no_keys(&self) -> bool {
+        self.table.is_empty()
+    }
+
+    /// The lane of a key in a partition.
+    pub(crate) fn find(&self, hash: u64, partition: u32, key: &[u8]) -> Option<LaneId> {
+        let lanes = &self.lanes;
+        self.table
+            .find(hash, |&id| {
+                let lane = &lanes[id];
+                lane.hash == hash && lane.partition == partition && lane.key.as_deref() == Some(key)
+            })
+            .copied()
+    }
+
+    /// Opens a lane. Without a key it cannot be found again: it is the lane of one message.
+    pub(crate) fn open(
+        &mut self,
+        hash: u64,
+        partition: u32,
+        key: Option<Bytes>,
+        state: LaneState,
+    ) -> LaneId {
+        debug_assert!(
+            key.as_ref()
+                .is_none_or(|key| self.find(hash, partition, key).is_none()),
+            "a key has one lane"
+        );
+        let keyed = key.is_some();
+        let id = self.lanes.insert(Lane {
+            key,
+            hash,
+            partition,
+            state,
+            stopped: false,
+            head: NIL,
+            tail: NIL,
+            len: 0,
+            bytes: 0,
+        });
+        if keyed {
+            let lanes = &self.lanes;
+            self.table.insert_unique(hash, id, |&id| lanes[id].hash);
+        }
+        id
+    }
+
+    /// A lane.
+    pub(crate) fn get(&mut self, id: LaneId) -> &mut Lane {
+        &mut self.lanes[id]
+    }
+
+    /// Appends a message.
+    pub(crate) fn push_back(&mut self, id: LaneId, item: T, size: usize) {
+        let node = self.nodes.insert(Node {
+            item,
+            size,
+            next: NIL,
+        });
+        let lane = &mut self.lanes[id];
+        match lane.tail {
+            NIL => lane.head = node,
+            tail => self.nodes[tail].next = node,
+        }
+        lane.tail = node;
+        lane.len += 1;
+        lane.bytes += size;
+    }
+
+    /// Puts a message before all others: an away head that is due.
+    pub(crate) fn push_front(&mut self, id: LaneId, item: T, size: usize) {
+        let lane = &mut self.lanes[id];
+        let node = self.nodes.insert(Node {
+            item,
+            size,
+            next: lane.head,
+        });
+        lane.head = node;
+        if lane.tail == NIL {
+            lane.tail = node;
+        }
+        lane.len += 1;
+        lane.bytes += size;
+    }
+
+    /// Takes the first message.
+    pub(crate) fn pop(&mut self, id: LaneId) -> Option<T> {
+        let lane = &mut self.lanes[id];
+        if lane.head == NIL {
+            return None;
+        }
+        let node = self.nodes.remove(lane.head);
+        lane.head = node.next;
+        if lane.head == NIL {
+            lane.tail = NIL;
+        }
+        lane.len -= 1;
+        lane.bytes -= node.size;
+        Some(node.item)
+    }
+
+    /// Closes a lane without waiting messages.
+    pub(crate) fn close(&mut self, id: LaneId) {
+        let lane = self.lanes.remove(id);
+        debug_assert_eq!(
+            lane.len, 0,
+            "a lane is closed only when nothing waits in it"
+        );
+        if lane.key.is_some() {
+            let found = self.table.find_entry(lane.hash, |&have| have == id);
+            match found {
+                Ok(entry) => drop(entry.remove()),
+                Err(_) => debug_assert!(false, "a keyed lane is in the table"),
+            }
+        }
+    }
+
+    /// Drops everything that waits in a partition's lanes. Lanes whose head runs stay, stopped; the others close.
+    pub(crate) fn stop_partition(&mut self, partition: u32) {
+        let of_partition: Vec<LaneId> = self
+            .lanes
+            .iter()
+            .filter(|(_, lane)| lane.partition == partition)
+            .map(|(id, _)| id)
+            .collect();
+        for id in of_partition {
+            while self.pop(id).is_some() {}
+            let lane = &mut self.lanes[id];
+            lane.stopped = true;
+            if lane.state != LaneState::Running {
+                self.close(id);
+            }
+        }
+    }
+
+    /// Whether the lane still exists (a queue of lane numbers may outlive one that was stopped).
+    pub(crate) fn contains(&self, id: LaneId) -> bool {
+        self.lanes.contains(id)
+    }
+
+    /// Lanes that exist.
+    #[cfg(test)]
+    pub(crate) fn len(&self) -> usize {
+        self.lanes.len()
+    }
+}
+
+impl<T> std::fmt::Debug for Lanes<T> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Lanes")
+            .field("lanes", &self.lanes.len())
+            .field("waiting", &self.nodes.len())
+            .finish()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+    use std::collections::{BTreeMap, VecDeque};
+
+    #[test]
+    fn stopping_a_partition_drops_what_waits_and_keeps_what_runs() {
+        let mut lanes = Lanes::new();
+        let running = lanes.open(1, 0, Some("a".into()), LaneState::Running);
+        let away = AwayName {
+            delay_ms: 5,
+            offset: 1,
+        };
+        let parked = lanes.open(2, 0, Some("b".into()), LaneState::Away(away));
+        let other = lanes.open(3, 1, Some("c".into()), LaneState::Ready);
+        for (lane, item) in [(running, 1), (parked, 2), (other, 3)] {
+            lanes.push_back(lane, item, 10);
+        }
+        lanes.stop_partition(0);
+        assert_eq!(lanes.find(1, 0, b"a"), Some(running));
+        assert!(lanes.get(running).stopped);
+        assert_eq!(lanes.pop(running), None);
+        assert_eq!(lanes.find(2, 0, b"b"), None);
+        assert_eq!(lanes.pop(other), Some(3));
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(64))]
+        /// Against a map of queues; two hash values for eight keys, so that collisions are the rule.
+        #[test]
+        fn behaves_like_a_map_of_queues(ops in prop::collection::vec((0u8..4, 0u8..8, 0usize..100), 1..200)) {
+            let mut lanes = Lanes::new();
+            let mut model: BTreeMap<u8, VecDeque<usize>> = BTreeMap::new();
+            for (op, key, item) in ops {
+                let hash = u64::from(key % 2);
+                let found = lanes.find(hash, 0, &[key]);
+                prop_assert_eq!(found.is_some(), model.contains_key(&key));
+                match (op, found) {
+                    (0 | 1, found) => {
+                        let id = found.unwrap_or_else(|| {
+                            lanes.open(hash, 0, Some(Bytes::copy_from_slice(&[key])), LaneState::Ready)
+                        });
+                        let queue = model.entry(key).or_default();
+                        if op == 0 {
+                            lanes.push_back(id, item, item);
+                            queue.push_back(item);
+                        } else {
+                            lanes.push_front(id, item, item);
+                            queue.push_front(item);
+                        }
+                        prop_assert_eq!(lanes.get(id).len, queue.len());
+                        prop_assert_eq!(lanes.get(id).bytes, queue.iter().sum::<usize>());
+                    }
+                    (2, Some(id)) => prop_assert_eq!(lanes.pop(id), model.get_mut(&key).unwrap().pop_front()),
+                    (3, Some(id)) => {
+                        while lanes.pop(id).is_some() {}
+                        lanes.close(id);
+                        model.remove(&key);
+                    }
+                    _ => {}
+                }
+                prop_assert_eq!(lanes.len(), model.len());
+            }
+        }
+    }
+}

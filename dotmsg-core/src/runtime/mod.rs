@@ -1,0 +1,7 @@
+//! The runtime of one route: source → lanes → service → settlement → progress.
+
+mod lanes;
+mod permits;
+mod ready;
+mod ticket;
+mod worker;
