@@ -59,18 +59,20 @@ pub struct Topology {
     pub dead_letter: Arc<str>,
     /// What the names of all its tiers start with.
     pub tier_prefix: String,
+    names: Arc<dyn TopicNames>,
+    group: String,
 }
 
 impl Topology {
     /// The topics of `route` on a backend with this topic prefix.
     #[must_use]
     pub fn of(route: &RouteSpec, topic_prefix: &str) -> Self {
-        Self::named(route, topic_prefix, &DefaultNames)
+        Self::named(route, topic_prefix, Arc::new(DefaultNames))
     }
 
     /// The same with other names.
     #[must_use]
-    pub fn named(route: &RouteSpec, topic_prefix: &str, names: &dyn TopicNames) -> Self {
+    pub fn named(route: &RouteSpec, topic_prefix: &str, names: Arc<dyn TopicNames>) -> Self {
         let source = format!("{topic_prefix}{}", route.topic);
         let group = &route.group;
         Self {
@@ -84,6 +86,8 @@ impl Topology {
             dead_letter: names.dead_letter(&source, group).into(),
             tier_prefix: names.tier_prefix(&source, group),
             source: source.into(),
+            group: group.clone(),
+            names,
         }
     }
 
@@ -91,6 +95,15 @@ impl Topology {
     #[must_use]
     pub fn tier_delay(&self, topic: &str) -> Option<Duration> {
         humantime::parse_duration(topic.strip_prefix(&self.tier_prefix)?).ok()
+    }
+
+    /// The retry topic of a delay, also of one that is not configured any more.
+    #[must_use]
+    pub fn tier_topic(&self, delay: Duration) -> Arc<str> {
+        match self.tiers.iter().find(|(have, _)| *have == delay) {
+            Some((_, topic)) => Arc::clone(topic),
+            None => self.names.tier(&self.source, &self.group, delay).into(),
+        }
     }
 
     /// All topics the group itself writes.

@@ -1,14 +1,15 @@
 //! What travels with a message through the workers and back: enough to settle it, nothing more.
 
 use crate::middleware::Outcome;
+use crate::progress::Seq;
 
 /// Where a message is to be settled.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Settles {
     /// A record of the source partition, by its number in the tracker.
-    Source(u64),
+    Source(Seq),
     /// A record of the replay partition, by its number in the tracker.
-    Replay(u64),
+    Replay(Seq),
     /// A named tier record.
     Tier {
         /// The tier's delay in milliseconds.

@@ -1,0 +1,352 @@
+//! One owned partition: what is settled, what is away, what is written down of it.
+//!
+//! A state machine without IO. The pump tells it what was delivered and how it ended; it says what the position record
+//! is. One value describes the partition, so nothing here is ever written in parts.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::time::Instant;
+
+use super::lanes::AwayName;
+use super::ticket::{Settles, Ticket};
+use super::tiers::Tier;
+use super::worker::Item;
+use crate::backend::Record;
+use crate::delivery::{Role, Stream};
+use crate::middleware::{Away, Outcome};
+use crate::progress::{
+    CrashCount, CrashLoopPolicy, Cursor, LogIdentity, Mode, Origin, PositionRecord, ResumeMap, Seq,
+    Tracker,
+};
+use crate::router::Topology;
+
+/// Progress through one log: the source partition, or the replay partition of its number.
+#[derive(Debug)]
+pub(crate) struct Track {
+    tracker: Tracker,
+    earlier: Cursor,
+    earlier_end: u64,
+}
+
+impl Track {
+    fn new(earlier: ResumeMap) -> Self {
+        Self {
+            tracker: Tracker::new(earlier.watermark()),
+            earlier_end: earlier.end(),
+            earlier: earlier.into_cursor(),
+        }
+    }
+
+    /// Notes a delivery; `None`: an earlier owner settled it.
+    fn begin(&mut self, offset: u64) -> Option<Seq> {
+        if offset < self.earlier_end && self.earlier.is_settled(offset) {
+            self.tracker.skip(offset);
+            return None;
+        }
+        Some(self.tracker.begin(offset))
+    }
+
+    fn map(&self) -> ResumeMap {
+        self.tracker.resume_map().followed_by(self.earlier.map())
+    }
+
+    /// Where reading goes on.
+    pub(crate) fn end(&self) -> u64 {
+        self.tracker.end()
+    }
+
+    /// Every offset below is settled.
+    pub(crate) fn watermark(&self) -> u64 {
+        self.tracker.watermark()
+    }
+}
+
+/// What a partition is doing.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Phase {
+    /// Handling messages.
+    Running,
+    /// Waiting for running handlers, until the deadline.
+    Draining(Instant),
+    /// Nothing runs; the clean record is being written, until the deadline.
+    Leaving(Instant),
+    /// Nothing is left to do for it.
+    Left,
+}
+
+/// A message that waits for a commit before it is dispatched.
+#[derive(Debug)]
+pub(crate) struct Staged {
+    pub(crate) item: Item,
+    pub(crate) name: Option<AwayName>,
+}
+
+/// One owned partition.
+#[derive(Debug)]
+pub(crate) struct Partition {
+    pub(crate) number: u32,
+    pub(crate) grant: u64,
+    /// Differs from every other ownership of this number.
+    pub(crate) ownership: u32,
+    pub(crate) phase: Phase,
+    /// The source's stream, shared by all its deliveries.
+    pub(crate) stream: Arc<Stream>,
+    pub(crate) replay_stream: Arc<Stream>,
+    pub(crate) source: Track,
+    pub(crate) replay: Track,
+    pub(crate) tiers: Vec<(Tier, Arc<Stream>)>,
+    /// Waits for a commit (`at_most_once`, crash loop).
+    pub(crate) staged: VecDeque<Staged>,
+    owner: u128,
+    epoch: u64,
+    log: Option<LogIdentity>,
+    pub(crate) crash: CrashCount,
+    pub(crate) crash_policy: CrashLoopPolicy,
+    /// Something changed since the last commit was built.
+    pub(crate) dirty: bool,
+    /// Delivered from the source and not finished, and their bytes.
+    pub(crate) held: usize,
+    pub(crate) held_bytes: usize,
+    /// The same of tier and replay records.
+    pub(crate) retried: usize,
+    /// Waiting behind away heads, and their bytes.
+    pub(crate) parked: i64,
+    pub(crate) parked_bytes: i64,
+    /// The source is told to pause it.
+    pub(crate) paused: bool,
+    /// Its record does not fit its store until some away heads end.
+    pub(crate) too_large: bool,
+    /// The last commit of a single-mode note that was confirmed covers the head of `staged`.
+    pub(crate) noted: bool,
+    /// The replay partition is being read.
+    pub(crate) replay_reading: bool,
+}
+
+impl Partition {
+    /// A partition as its takeover left it.
+    pub(crate) fn new(
+        number: u32,
+        grant: u64,
+        ownership: u32,
+        record: PositionRecord,
+        topology: &Topology,
+        crash_policy: CrashLoopPolicy,
+    ) -> Self {
+        let stream = |topic: &Arc<str>, role| {
+            Arc::new(Stream::new(Arc::clone(topic), number, record.epoch, role))
+        };
+        Self {
+            number,
+            grant,
+            ownership,
+            phase: Phase::Running,
+            stream: stream(&topology.source, Role::Source),
+            replay_stream: stream(&topology.replay, Role::Replay),
+            source: Track::new(record.source),
+            replay: Track::new(record.replay.unwrap_or_default()),
+            tiers: Vec::new(),
+            staged: VecDeque::new(),
+            owner: record.owner,
+            epoch: record.epoch,
+            log: record.log,
+            crash: record.crash,
+            crash_policy,
+            dirty: false,
+            held: 0,
+            held_bytes: 0,
+            retried: 0,
+            parked: 0,
+            parked_bytes: 0,
+            paused: false,
+            too_large: false,
+            noted: false,
+            replay_reading: false,
+        }
+    }
+
+    /// A source record as an item to dispatch; `None`: settled by an earlier owner.
+    pub(crate) fn source_item(&mut self, record: &Record) -> Option<Ticket> {
+        let seq = self.source.begin(record.offset)?;
+        let ticket = self.ticket(record, Settles::Source(seq));
+        self.held += 1;
+        self.held_bytes += ticket.size as usize;
+        Some(ticket)
+    }
+
+    /// A replay record as an item to dispatch; `None`: settled by an earlier owner.
+    pub(crate) fn replay_item(&mut self, record: Record) -> Option<Item> {
+        let seq = self.replay.begin(record.offset)?;
+        let ticket = self.ticket(&record, Settles::Replay(seq));
+        self.retried += 1;
+        Some(Item {
+            stream: Arc::clone(&self.replay_stream),
+            record,
+            ticket,
+            condemned: None,
+        })
+    }
+
+    /// A named tier record that is due, as an item to dispatch.
+    pub(crate) fn tier_item(&mut self, tier: usize, record: Record) -> (Item, AwayName) {
+        let delay_ms = self.delay_ms(tier);
+        let name = AwayName {
+            delay_ms,
+            offset: record.offset,
+        };
+        let settles = Settles::Tier {
+            delay_ms,
+            offset: record.offset,
+        };
+        let ticket = self.ticket(&record, settles);
+        self.retried += 1;
+        let item = Item {
+            stream: Arc::clone(&self.tiers[tier].1),
+            record,
+            ticket,
+            condemned: None,
+        };
+        (item, name)
+    }
+
+    fn delay_ms(&self, tier: usize) -> u64 {
+        match self.tiers[tier].1.role {
+            Role::Tier { delay } => millis(delay),
+            Role::Source | Role::Replay => 0,
+        }
+    }
+
+    fn ticket(&self, record: &Record, settles: Settles) -> Ticket {
+        Ticket {
+            partition: self.number,
+            ownership: self.ownership,
+            settles,
+            offset: record.offset,
+            size: u32::try_from(record.message.size()).unwrap_or(u32::MAX),
+        }
+    }
+
+    /// Progress passes it before it is dispatched (`at_most_once`).
+    pub(crate) fn settle_before(&mut self, ticket: &mut Ticket) {
+        if let Settles::Source(seq) = ticket.settles {
+            self.source.tracker.complete(seq);
+            self.dirty = true;
+        }
+        ticket.settles = Settles::Nothing;
+    }
+
+    /// The end of a message; when it is away, the topology tells its tier and `now` when it is due at the latest.
+    ///
+    /// Returns the index of the tier that gained a name.
+    pub(crate) fn finish(
+        &mut self,
+        ticket: Ticket,
+        outcome: Outcome,
+        now: impl FnOnce() -> Instant,
+        topology: &Topology,
+    ) -> Option<usize> {
+        match ticket.settles {
+            Settles::Source(_) | Settles::Nothing => {
+                self.held -= 1;
+                self.held_bytes -= ticket.size as usize;
+            }
+            Settles::Replay(_) | Settles::Tier { .. } => self.retried -= 1,
+        }
+        if outcome == Outcome::Interrupted {
+            return None;
+        }
+        self.dirty = true;
+        let origin = match ticket.settles {
+            Settles::Nothing => return None,
+            Settles::Source(seq) => {
+                self.source.tracker.complete(seq);
+                Origin::Source(ticket.offset)
+            }
+            Settles::Replay(seq) => {
+                self.replay.tracker.complete(seq);
+                Origin::Replay(ticket.offset)
+            }
+            Settles::Tier { delay_ms, offset } => {
+                let tier = self.tier(Duration::from_millis(delay_ms), topology);
+                self.tiers[tier]
+                    .0
+                    .settle(offset)
+                    .expect("a dispatched tier record is named")
+            }
+        };
+        let Outcome::Away(Away { delay, offset, .. }) = outcome else {
+            return None;
+        };
+        let tier = self.tier(delay, topology);
+        self.tiers[tier].0.name(offset, origin, now() + delay);
+        Some(tier)
+    }
+
+    /// The tier of this delay; a removed tier exists as long as a name is in it.
+    pub(crate) fn tier(&mut self, delay: Duration, topology: &Topology) -> usize {
+        let role = Role::Tier { delay };
+        if let Some(known) = self.tiers.iter().position(|(_, stream)| stream.role == role) {
+            return known;
+        }
+        let topic = topology.tier_topic(delay);
+        let stream = Stream::new(Arc::clone(&topic), self.number, self.epoch, role);
+        self.tiers
+            .push((Tier::new(topic, millis(delay)), Arc::new(stream)));
+        self.tiers.len() - 1
+    }
+
+    /// Names of all away heads.
+    pub(crate) fn away(&self) -> usize {
+        self.tiers.iter().map(|(tier, _)| tier.len()).sum()
+    }
+
+    /// Records in its tiers that nobody named.
+    pub(crate) fn void(&self) -> u64 {
+        self.tiers.iter().map(|(tier, _)| tier.void).sum()
+    }
+
+    /// How it runs: normally, or one message at a time.
+    pub(crate) fn single(&self) -> bool {
+        matches!(
+            self.crash_policy.mode(&self.crash, self.source.watermark()),
+            Mode::Single { .. }
+        )
+    }
+
+    /// Single-message mode is over: nothing that may have been in flight when it began is left.
+    pub(crate) fn end_single(&mut self) {
+        self.crash.noted = None;
+        self.crash.until = None;
+        self.crash.takeovers = 0;
+    }
+
+    /// The position record as of now.
+    pub(crate) fn record(&self, clean: bool) -> PositionRecord {
+        let replay = self.replay.map();
+        PositionRecord {
+            owner: self.owner,
+            epoch: self.epoch,
+            log: self.log.clone(),
+            source: self.source.map(),
+            replay: (replay.end() > 0).then_some(replay),
+            names: self.tiers.iter().flat_map(|(tier, _)| tier.names()).collect(),
+            clean,
+            crash: self.crash,
+        }
+    }
+
+    /// Tells everything that sleeps on its behalf to end.
+    pub(crate) fn stop_streams(&self) {
+        self.stream.stop();
+        self.replay_stream.stop();
+        for (_, stream) in &self.tiers {
+            stream.stop();
+        }
+    }
+}
+
+/// Whole milliseconds, as tiers are named by.
+pub(crate) fn millis(delay: Duration) -> u64 {
+    u64::try_from(delay.as_millis()).unwrap_or(u64::MAX)
+}
