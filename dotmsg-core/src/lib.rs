@@ -10,5 +10,6 @@ pub mod error;
 pub mod handler;
 pub mod message;
 pub mod middleware;
+pub mod progress;
 pub mod router;
 pub mod runtime;

@@ -1,0 +1,6 @@
+//! Tests of progress: each state machine against a naive model, and the named cases.
+
+mod crash;
+mod record;
+mod resume;
+mod tracker;
