@@ -1,3 +1,73 @@
-//! The task runner of the workspace: `cargo xtask`.
+//! The task runner of the workspace: `cargo xtask <task>`.
+//!
+//! One program holds every task, so that a contributor and CI run the same thing. It depends on `serde_json` alone:
+//! every CI run compiles it first. Tasks print what they run; the first failure ends the run with a non-zero exit code.
 
-fn main() {}
+#![expect(
+    clippy::print_stdout,
+    reason = "a task runner speaks on standard output"
+)]
+
+mod arrows;
+mod audit;
+mod bench;
+mod cargo;
+mod check;
+mod clock;
+mod flights;
+mod kill_loop;
+mod lexer;
+mod modules;
+mod step;
+mod test;
+mod tidy;
+mod workspace;
+
+use std::process::ExitCode;
+
+const USAGE: &str = "\
+usage: cargo xtask <task>
+
+  check                           format, clippy, docs, each feature alone, arrows, module docs, tidy
+  test [--offline]                all that CI needs; --offline leaves real servers out
+  kill-loop --rounds N [--seed S] flights killed at random moments, then finished and audited
+  bench [ARGS]                    the benchmarks; ARGS go to the bench program (--json)";
+
+fn main() -> ExitCode {
+    let args: Vec<String> = std::env::args().skip(1).collect();
+    match run(&args) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("\nerror: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run(args: &[String]) -> Result<(), String> {
+    let Some((task, rest)) = args.split_first() else {
+        return Err(format!("no task named\n{USAGE}"));
+    };
+    match task.as_str() {
+        "check" => {
+            no_more(rest)?;
+            check::run()
+        }
+        "test" => test::run(rest),
+        "kill-loop" => kill_loop::run(rest),
+        "bench" => bench::run(rest),
+        "help" | "--help" | "-h" => {
+            println!("{USAGE}");
+            Ok(())
+        }
+        other => Err(format!("no task `{other}`\n{USAGE}")),
+    }
+}
+
+/// Refuses left-over arguments: a mistyped option must not pass as if it had been obeyed.
+fn no_more(rest: &[String]) -> Result<(), String> {
+    match rest.first() {
+        Some(extra) => Err(format!("unknown argument `{extra}`\n{USAGE}")),
+        None => Ok(()),
+    }
+}

@@ -1,0 +1,169 @@
+//! `cargo xtask test`: all that CI needs, in order; the README's test command.
+//!
+//! A step whose target is not in the tree is skipped with a note, and only for as long as the target is absent: once the
+//! file exists, its failure is a failure.
+
+use crate::flights::{self, Flights};
+use crate::step::{Done, Steps};
+use crate::workspace::Workspace;
+use crate::{cargo, check, kill_loop, no_more};
+use std::path::Path;
+
+/// Rounds of the short kill loop: enough to notice a broken restart, short enough for every push.
+const KILL_ROUNDS: u32 = 2;
+/// The seed of the short kill loop, so that CI repeats its choices.
+const KILL_SEED: u64 = 1;
+
+/// Runs everything.
+///
+/// # Errors
+/// The first failing step.
+pub(crate) fn run(args: &[String]) -> Result<(), String> {
+    let (offline, rest) = match args.split_first() {
+        Some((first, rest)) if first == "--offline" => (true, rest),
+        _ => (false, args),
+    };
+    no_more(rest)?;
+    let workspace = Workspace::load()?;
+    let mut steps = Steps::default();
+    check::all(&workspace, &mut steps)?;
+    steps.run("unit, property, doc and compile-fail tests", || {
+        cargo::run(
+            &workspace.root,
+            &["test", "--workspace", "--all-features"],
+            &[],
+        )
+        .map(|()| Done::Passed)
+    })?;
+    steps.run("loom", || loom(&workspace))?;
+    examples(&workspace, &mut steps)?;
+    let flights = Flights::find(&workspace);
+    steps.run("flights: the table", || match &flights {
+        Some(flights) => flights.build().and_then(|()| table(flights)),
+        None => Ok(flights::absent()),
+    })?;
+    steps.run("kill loop", || match &flights {
+        Some(flights) => kill_loop::rounds(flights, KILL_ROUNDS, KILL_SEED).map(|()| Done::Passed),
+        None => Ok(flights::absent()),
+    })?;
+    steps.run("real servers", || {
+        Ok(Done::Skipped(
+            if offline {
+                "--offline"
+            } else {
+                "no adapter needs one yet"
+            }
+            .to_owned(),
+        ))
+    })?;
+    steps.summary();
+    Ok(())
+}
+
+/// Loom explores the interleavings of the code marked for it; its own target directory keeps `--cfg loom` from
+/// rebuilding everything else.
+fn loom(workspace: &Workspace) -> Result<Done, String> {
+    let mut wanted = false;
+    for file in workspace.files(&["rs"])? {
+        wanted |= file.starts_with("dotmsg-core") && is_for_loom(&workspace.read(&file)?);
+    }
+    if !wanted {
+        return Ok(Done::Skipped(
+            "no code of dotmsg-core is marked `cfg(loom)` yet".to_owned(),
+        ));
+    }
+    let target = workspace.target.join("loom");
+    let target = target.to_string_lossy();
+    let args = [
+        "test",
+        "--package",
+        "dotmsg-core",
+        "--lib",
+        "--release",
+        "--target-dir",
+        &target,
+        "loom",
+    ];
+    cargo::run(&workspace.root, &args, &[("RUSTFLAGS", "--cfg loom")]).map(|()| Done::Passed)
+}
+
+fn is_for_loom(text: &str) -> bool {
+    text.contains("cfg(loom)")
+        || text.contains("cfg(all(test, loom))")
+        || text.contains("cfg(all(loom, test))")
+}
+
+/// Every example that has `examples/NAME.expected` beside it prints exactly that.
+fn examples(workspace: &Workspace, steps: &mut Steps) -> Result<(), String> {
+    for expected in workspace.files(&["expected"])? {
+        if expected.parent() != Some(Path::new("examples")) {
+            continue;
+        }
+        let name = expected
+            .file_stem()
+            .unwrap_or_default()
+            .to_string_lossy()
+            .into_owned();
+        steps.run(&format!("example {name}"), || {
+            let printed = cargo::output(
+                &workspace.root,
+                &["run", "--quiet", "--release", "--example", &name],
+            )?;
+            compare(&workspace.read(&expected)?, &printed).map(|()| Done::Passed)
+        })?;
+    }
+    Ok(())
+}
+
+/// Compares printed lines with the expected ones and names the first that differs.
+fn compare(expected: &str, printed: &str) -> Result<(), String> {
+    let mut wanted = expected.lines();
+    let mut got = printed.lines();
+    for number in 1.. {
+        match (wanted.next(), got.next()) {
+            (None, None) => break,
+            (wanted, got) if wanted == got => {}
+            (wanted, got) => {
+                let show = |line: Option<&str>| {
+                    line.map_or("end of output".to_owned(), |line| format!("{line:?}"))
+                };
+                return Err(format!(
+                    "line {number}: expected {}, printed {}",
+                    show(wanted),
+                    show(got)
+                ));
+            }
+        }
+    }
+    Ok(())
+}
+
+fn table(flights: &Flights) -> Result<Done, String> {
+    let directory = flights.fresh_directory("table")?;
+    let table = flights.finish(&directory, &[])?;
+    println!("{table}");
+    flights::exact(&table)?;
+    std::fs::remove_dir_all(&directory)
+        .map_err(|error| format!("cannot remove {}: {error}", directory.display()))?;
+    Ok(Done::Passed)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::compare;
+
+    #[test]
+    fn output_is_compared_line_by_line() {
+        assert_eq!(compare("a\nb\n", "a\nb"), Ok(()));
+        assert!(
+            compare("a\nb\n", "a\nc\n")
+                .unwrap_err()
+                .starts_with("line 2")
+        );
+        assert!(
+            compare("a\n", "a\nb\n")
+                .unwrap_err()
+                .contains("end of output")
+        );
+    }
+}
