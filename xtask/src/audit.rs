@@ -164,7 +164,7 @@ fn rows_missing_or_torn(calls: &[Call], rows: u64) -> Vec<String> {
 }
 
 /// The calls of each keyed lane, further divided by `by`, in order of their start.
-fn lanes<'a, B: Ord>(calls: &'a [Call], by: impl Fn(&Call) -> B) -> Vec<Vec<&'a Call>> {
+fn lanes<B: Ord>(calls: &[Call], by: impl Fn(&Call) -> B) -> Vec<Vec<&Call>> {
     let mut lanes: BTreeMap<(&str, u64, &str, B), Vec<&Call>> = BTreeMap::new();
     for call in calls {
         if let Some(key) = &call.key {

@@ -27,28 +27,32 @@ const RULES: &[Rule] = &[
     },
     Rule {
         module: "message",
-        may: &["error"],
+        may: &["clock", "error"],
     },
     Rule {
         module: "delivery",
-        may: &["message", "error"],
+        may: &["message", "clock", "error"],
     },
     Rule {
         module: "config",
-        may: &["message", "error"],
+        may: &["message", "clock", "error"],
+    },
+    Rule {
+        module: "progress",
+        may: &["delivery", "message", "clock", "error"],
     },
     Rule {
         module: "backend",
-        may: &["delivery", "message", "error", "clock"],
+        may: &["delivery", "message", "clock", "error"],
     },
     Rule {
         module: "handler",
-        may: &["delivery", "message", "error"],
+        may: &["delivery", "message", "clock", "error"],
     },
     Rule {
         module: "middleware",
         may: &[
-            "handler", "backend", "delivery", "message", "error", "clock",
+            "handler", "backend", "delivery", "message", "clock", "error",
         ],
     },
     Rule {
@@ -59,8 +63,8 @@ const RULES: &[Rule] = &[
             "backend",
             "delivery",
             "message",
-            "error",
             "clock",
+            "error",
         ],
     },
     Rule {
@@ -69,21 +73,22 @@ const RULES: &[Rule] = &[
             "router",
             "middleware",
             "handler",
+            "progress",
             "backend",
             "delivery",
             "message",
-            "error",
             "clock",
+            "error",
         ],
     },
     Rule {
         module: "log",
-        may: &["backend", "delivery", "message", "error", "clock"],
+        may: &["backend", "delivery", "message", "clock", "error"],
     },
     Rule {
         module: "registry",
         may: &[
-            "log", "config", "backend", "delivery", "message", "error", "clock",
+            "log", "config", "backend", "delivery", "message", "clock", "error",
         ],
     },
     Rule {
@@ -95,11 +100,12 @@ const RULES: &[Rule] = &[
             "router",
             "middleware",
             "handler",
+            "progress",
             "backend",
             "delivery",
             "message",
-            "error",
             "clock",
+            "error",
         ],
     },
     Rule {
@@ -113,11 +119,12 @@ const RULES: &[Rule] = &[
             "router",
             "middleware",
             "handler",
+            "progress",
             "backend",
             "delivery",
             "message",
-            "error",
             "clock",
+            "error",
         ],
     },
 ];
@@ -399,7 +406,9 @@ mod tests {
         )]);
         assert_eq!(
             found,
-            ["message/headers.rs:3: `message` must not import `runtime` (it may import: error)"]
+            [
+                "message/headers.rs:3: `message` must not import `runtime` (it may import: clock, error)"
+            ]
         );
     }
 
