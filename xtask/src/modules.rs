@@ -234,7 +234,7 @@ impl Known<'_> {
                 Some(target) if target == from || may.contains(&target.as_str()) => {}
                 Some(target) => found.push(format!(
                     "{path}:{line}: `{from}` must not import `{target}` (it may import: {})",
-                    may.join(", ")
+                    if may.is_empty() { "nothing".to_owned() } else { may.join(", ") }
                 )),
                 None if import.is_macro => {}
                 None => found.push(format!(
