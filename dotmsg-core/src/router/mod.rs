@@ -7,7 +7,7 @@ mod spec;
 mod topology;
 
 pub use spec::{
-    CrashLoop, Delivery as DeliverySemantics, Growth, InPlace, Limits, LogMismatch,
-    MissingPosition, Ordering, Park, RetryOrder, RetrySpec, RouteSpec, Start,
+    CrashLoop, DeliverySemantics, Growth, InPlace, Limits, LogMismatch, MissingPosition, Ordering,
+    Park, RetryOrder, RetrySpec, RouteSpec, Start,
 };
 pub use topology::{DefaultNames, TopicNames, Topology};

@@ -26,7 +26,7 @@ pub enum RetryOrder {
 
 /// When progress is made relative to the handler.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum Delivery {
+pub enum DeliverySemantics {
     /// Progress confirmed, then dispatched: a crash loses what was in flight.
     AtMostOnce,
     /// Settled after the handler's effect: a crash repeats what was in flight.
@@ -89,7 +89,7 @@ pub struct InPlace {
 }
 
 /// The retry policy.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct RetrySpec {
     /// Attempts in place.
     pub in_place: InPlace,
@@ -157,7 +157,7 @@ pub struct RouteSpec {
     /// Which messages wait for each other.
     pub ordering: Ordering,
     /// Delivery semantics.
-    pub delivery: Delivery,
+    pub delivery: DeliverySemantics,
     /// The retry policy.
     pub retry: RetrySpec,
     /// What may be held.
@@ -194,7 +194,7 @@ impl RouteSpec {
             group: group.into(),
             backend: "main".into(),
             ordering: Ordering::default(),
-            delivery: Delivery::default(),
+            delivery: DeliverySemantics::default(),
             retry: RetrySpec::default(),
             limits: Limits::default(),
             timeout: None,
@@ -212,16 +212,6 @@ impl RouteSpec {
     #[must_use]
     pub fn keeps_order(&self) -> bool {
         self.ordering == Ordering::Key && self.retry.order == RetryOrder::Keep
-    }
-}
-
-impl Default for RetrySpec {
-    fn default() -> Self {
-        Self {
-            in_place: InPlace::default(),
-            tiers: Vec::new(),
-            order: RetryOrder::default(),
-        }
     }
 }
 

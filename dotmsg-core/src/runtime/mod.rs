@@ -1,7 +1,22 @@
 //! The runtime of one route: source → lanes → service → settlement → progress.
+//!
+//! [`run`] drives one route to the end of its shutdown. `pump` owns source, partitions and commits; `workers` run the
+//! handler's service in lanes; `partition` and `tiers` are the state machines of what is settled and what is away;
+//! `takeover` is the order in which an owner begins.
 
 mod lanes;
+mod partition;
 mod permits;
+mod pump;
 mod ready;
+mod route;
+mod stats;
+mod takeover;
 mod ticket;
+mod tiers;
 mod worker;
+mod workers;
+
+pub use pump::{RouteReport, Shutdown};
+pub use route::{RouteContext, run};
+pub use stats::RouteStats;

@@ -286,7 +286,11 @@ impl Partition {
     /// The tier of this delay; a removed tier exists as long as a name is in it.
     pub(crate) fn tier(&mut self, delay: Duration, topology: &Topology) -> usize {
         let role = Role::Tier { delay };
-        if let Some(known) = self.tiers.iter().position(|(_, stream)| stream.role == role) {
+        if let Some(known) = self
+            .tiers
+            .iter()
+            .position(|(_, stream)| stream.role == role)
+        {
             return known;
         }
         let topic = topology.tier_topic(delay);
@@ -314,6 +318,38 @@ impl Partition {
         )
     }
 
+    /// Source messages among the staged ones.
+    pub(crate) fn staged_source(&self) -> usize {
+        self.staged.len() - self.staged_retries()
+    }
+
+    /// Tier and replay messages among the staged ones.
+    pub(crate) fn staged_retries(&self) -> usize {
+        self.staged
+            .iter()
+            .filter(|staged| {
+                matches!(
+                    staged.item.ticket.settles,
+                    Settles::Tier { .. } | Settles::Replay(_)
+                )
+            })
+            .count()
+    }
+
+    /// The origin of a message in hand, as the crash note names it.
+    pub(crate) fn origin_of(&self, ticket: &Ticket) -> Origin {
+        match ticket.settles {
+            Settles::Source(_) | Settles::Nothing => Origin::Source(ticket.offset),
+            Settles::Replay(_) => Origin::Replay(ticket.offset),
+            Settles::Tier { delay_ms, offset } => self
+                .tiers
+                .iter()
+                .flat_map(|(tier, _)| tier.names())
+                .find(|name| name.tier.0 == delay_ms && name.offset == offset)
+                .map_or(Origin::Source(ticket.offset), |name| name.origin),
+        }
+    }
+
     /// Single-message mode is over: nothing that may have been in flight when it began is left.
     pub(crate) fn end_single(&mut self) {
         self.crash.noted = None;
@@ -330,7 +366,11 @@ impl Partition {
             log: self.log.clone(),
             source: self.source.map(),
             replay: (replay.end() > 0).then_some(replay),
-            names: self.tiers.iter().flat_map(|(tier, _)| tier.names()).collect(),
+            names: self
+                .tiers
+                .iter()
+                .flat_map(|(tier, _)| tier.names())
+                .collect(),
             clean,
             crash: self.crash,
         }

@@ -76,9 +76,10 @@ impl Tier {
         self.dispatched.remove(&offset)
     }
 
-    /// When the next name is due.
-    pub(crate) fn next_due(&self) -> Option<Instant> {
-        self.waiting.first_key_value().map(|(_, name)| name.due)
+    /// When the next name is due; `None` while the reader is at work on it.
+    pub(crate) fn next_wake(&self) -> Option<Instant> {
+        let (_, name) = self.waiting.first_key_value()?;
+        self.reading.is_none().then_some(name.due)
     }
 
     /// The next record that is due, when it has been read: its name moves to the dispatched ones.
@@ -146,8 +147,14 @@ impl Tier {
 
     /// The names, for the position record.
     pub(crate) fn names(&self) -> impl Iterator<Item = Name> + '_ {
-        let waiting = self.waiting.iter().map(|(offset, name)| (*offset, name.origin));
-        let dispatched = self.dispatched.iter().map(|(offset, origin)| (*offset, *origin));
+        let waiting = self
+            .waiting
+            .iter()
+            .map(|(offset, name)| (*offset, name.origin));
+        let dispatched = self
+            .dispatched
+            .iter()
+            .map(|(offset, origin)| (*offset, *origin));
         waiting.chain(dispatched).map(|(offset, origin)| Name {
             tier: TierId(self.delay_ms),
             offset,
@@ -200,7 +207,10 @@ mod tests {
         assert_eq!(tier.next_reading(due), Reading::Stop);
         assert_eq!(tier.len(), 2);
         assert_eq!(tier.settle(3), Some(Origin::Source(10)));
-        assert_eq!(tier.pop_due(due + Duration::from_secs(1)).unwrap().offset, 5);
+        assert_eq!(
+            tier.pop_due(due + Duration::from_secs(1)).unwrap().offset,
+            5
+        );
     }
 
     #[tokio::test(start_paused = true)]

@@ -1,0 +1,230 @@
+//! Starting one route: check, declare its topics, join the group, pump.
+
+use std::convert::Infallible;
+use std::sync::Arc;
+
+use tokio::sync::watch;
+use tower_service::Service;
+
+use super::pump::{Pump, PumpParts, RouteReport, Shutdown};
+use super::stats::RouteStats;
+use super::takeover::TakeoverContext;
+use super::worker::LanePolicy;
+use super::workers::Workers;
+use crate::backend::{
+    Backend, Capability, KeyOrder, PositionStore, Subscription, TopicSpec, Transactional,
+};
+use crate::clock::Clock;
+use crate::delivery::Delivery;
+use crate::error::{Error, ErrorKind, Result};
+use crate::middleware::Outcome;
+use crate::router::{DeliverySemantics as Semantics, Growth, Ordering, RouteSpec, Topology};
+
+/// What a route runs on.
+#[derive(Clone, Debug)]
+pub struct RouteContext {
+    /// The route.
+    pub route: Arc<RouteSpec>,
+    /// Its topics.
+    pub topology: Arc<Topology>,
+    /// Its backend.
+    pub backend: Arc<dyn Backend>,
+    /// Create the source topic with this many partitions when it is missing; `None`: a missing one is an error.
+    pub auto_create: Option<u32>,
+    /// The clock that due times are compared with.
+    pub clock: Arc<dyn Clock>,
+    /// Counters.
+    pub stats: Arc<RouteStats>,
+    /// When to stop.
+    pub shutdown: watch::Receiver<Shutdown>,
+    /// Seed of owner token and lane hash.
+    pub seed: u64,
+}
+
+/// Refuses what the backend cannot keep, with the reason.
+///
+/// # Errors
+/// [`ErrorKind::Unsupported`].
+pub fn check_capability(route: &RouteSpec, capability: &Capability) -> Result<()> {
+    let refuse = |message: &'static str, remedy: &'static str| {
+        Err(Error::new(ErrorKind::Unsupported, "start route", message)
+            .with("route", &route.handler)
+            .with("backend", &route.backend)
+            .remedy(remedy))
+    };
+    if route.delivery == Semantics::ExactlyOnce && capability.transactions == Transactional::No {
+        return refuse(
+            "delivery = \"exactly_once\" needs a dedup store or a backend with transactions",
+            "Use delivery = \"at_least_once\" and make the effect idempotent by the message's id",
+        );
+    }
+    if route.ordering != Ordering::None && capability.key_order == KeyOrder::None {
+        return refuse(
+            "the backend keeps no order",
+            "Set ordering = \"none\" for this route",
+        );
+    }
+    if capability.position == PositionStore::None {
+        return refuse(
+            "the backend stores no position record",
+            "Choose a backend that does",
+        );
+    }
+    Ok(())
+}
+
+/// Runs a route until its shutdown is complete.
+///
+/// # Errors
+/// What the backend cannot keep, missing topics, a lost position, and whatever ends the source for good.
+pub async fn run<S>(context: RouteContext, service: S) -> Result<RouteReport>
+where
+    S: Service<Delivery, Response = Outcome, Error = Infallible> + Clone + Send + 'static,
+    S::Future: Send,
+{
+    let stats = Arc::clone(&context.stats);
+    let result = start(context, service).await;
+    stats.answer_for_ever();
+    result
+}
+
+async fn start<S>(context: RouteContext, service: S) -> Result<RouteReport>
+where
+    S: Service<Delivery, Response = Outcome, Error = Infallible> + Clone + Send + 'static,
+    S::Future: Send,
+{
+    let route = &context.route;
+    check_capability(route, &context.backend.capability())?;
+    declare_topics(&context).await?;
+    let subscription = Subscription {
+        topic: Arc::clone(&context.topology.source),
+        group: route.group.as_str().into(),
+    };
+    let (source, control) = context.backend.subscribe(subscription).await?;
+    let reader = context.backend.reader().await?;
+    let mut random = fastrand::Rng::with_seed(context.seed);
+    let policy = LanePolicy {
+        ordering: route.ordering,
+        keep: route.keeps_order(),
+        hash_seed: random.u64(..),
+    };
+    let limits = &route.limits;
+    let workers = Workers::new(service, policy, limits.concurrency, limits.workers);
+    let parts = PumpParts {
+        takeover: TakeoverContext {
+            route: Arc::clone(route),
+            topology: Arc::clone(&context.topology),
+            backend: Arc::clone(&context.backend),
+            control,
+            owner: random.u128(..),
+        },
+        source,
+        reader,
+        workers,
+        clock: Arc::clone(&context.clock),
+        stats: Arc::clone(&context.stats),
+        shutdown: context.shutdown.clone(),
+    };
+    Pump::new(parts, true).run().await
+}
+
+/// Creates the group's own topics, with the partitions of the source; checks those that exist.
+async fn declare_topics(context: &RouteContext) -> Result<()> {
+    let admin = context.backend.admin();
+    let route = &context.route;
+    let source = &context.topology.source;
+    let partitions = match (admin.topic(source).await?, context.auto_create) {
+        (Some(topic), _) => topic.partitions,
+        (None, Some(partitions)) => {
+            admin
+                .create_topic(TopicSpec {
+                    name: source.to_string(),
+                    partitions,
+                    retention: None,
+                })
+                .await?;
+            partitions
+        }
+        (None, None) => {
+            return Err(Error::new(
+                ErrorKind::NotFound,
+                "start route",
+                "the topic does not exist",
+            )
+            .with("route", &route.handler)
+            .with("topic", source)
+            .with("backend", &route.backend)
+            .remedy("Create it, or set auto_create = true on the backend"));
+        }
+    };
+    check_growth(context, partitions).await?;
+    let max_name = context.backend.capability().max_topic_bytes;
+    for name in context.topology.own_topics() {
+        if name.len() > max_name {
+            return Err(Error::new(
+                ErrorKind::Config,
+                "start route",
+                "the name of a generated topic is too long for the backend",
+            )
+            .with("topic", name)
+            .with("bytes", name.len())
+            .with("limit", max_name)
+            .remedy("Shorten the topic's or the group's name"));
+        }
+        match admin.topic(name).await? {
+            Some(topic) if topic.partitions < partitions => {
+                return Err(Error::new(
+                    ErrorKind::AlreadyExists,
+                    "start route",
+                    "a topic of the group has fewer partitions than its source",
+                )
+                .with("topic", name)
+                .with("partitions", topic.partitions)
+                .with("source partitions", partitions)
+                .remedy("Give it as many partitions as the source: retries stay in the partition of their source's number"));
+            }
+            Some(_) => {}
+            None => {
+                admin
+                    .create_topic(TopicSpec {
+                        name: name.to_string(),
+                        partitions,
+                        retention: None,
+                    })
+                    .await?;
+            }
+        }
+    }
+    Ok(())
+}
+
+/// Under key order a topic that gained partitions has moved keys between them.
+async fn check_growth(context: &RouteContext, partitions: u32) -> Result<()> {
+    let route = &context.route;
+    if route.ordering != Ordering::Key || route.on_partition_growth == Growth::Accept {
+        return Ok(());
+    }
+    let positions = context
+        .backend
+        .admin()
+        .positions(&route.group, &context.topology.source)
+        .await?;
+    let known = positions
+        .iter()
+        .map(|(partition, _)| partition + 1)
+        .max()
+        .unwrap_or(partitions);
+    if known >= partitions {
+        return Ok(());
+    }
+    Err(Error::new(
+        ErrorKind::Config,
+        "start route",
+        "the topic has gained partitions: keys have moved, so their order cannot be kept",
+    )
+    .with("route", &route.handler)
+    .with("topic", &context.topology.source)
+    .with("partitions", partitions)
+    .with("known to the group", known)
+    .remedy("Stop publishing, let the group settle the old partitions, then start once with on_partition_growth = \"accept\""))
+}

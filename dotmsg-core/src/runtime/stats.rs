@@ -1,0 +1,102 @@
+//! What a running route tells others: counters, and an answer to "are you idle?".
+//!
+//! Everything is an atomic that the route's task writes at the end of a poll; reading it never touches the hot path.
+
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::task::Waker;
+
+use atomic_waker::AtomicWaker;
+use tokio::sync::Notify;
+
+/// Counters of one route. All count since the route started.
+#[derive(Debug, Default)]
+pub struct RouteStats {
+    pub(crate) delivered: AtomicU64,
+    pub(crate) handled: AtomicU64,
+    pub(crate) discarded: AtomicU64,
+    pub(crate) dead_lettered: AtomicU64,
+    pub(crate) retried: AtomicU64,
+    pub(crate) held: AtomicU64,
+    pub(crate) parked: AtomicU64,
+    pub(crate) away: AtomicU64,
+    pub(crate) void: AtomicU64,
+    pub(crate) paused: AtomicU64,
+    pub(crate) commits: AtomicU64,
+    asked: AtomicU64,
+    answered: AtomicU64,
+    route: AtomicWaker,
+    answer: Notify,
+}
+
+macro_rules! readers {
+    ($($(#[$doc:meta])* $name:ident),* $(,)?) => {
+        impl RouteStats {
+            $($(#[$doc])* #[must_use] pub fn $name(&self) -> u64 { self.$name.load(Ordering::Relaxed) })*
+        }
+    };
+}
+
+readers! {
+    /// Messages that were handed to the workers, retries and replays included.
+    delivered,
+    /// Messages whose handler succeeded.
+    handled,
+    /// Messages discarded on purpose.
+    discarded,
+    /// Messages in the dead-letter topic.
+    dead_lettered,
+    /// Attempts that went to a tier.
+    retried,
+    /// Messages delivered and not settled now, parked ones included.
+    held,
+    /// Messages waiting behind away heads now.
+    parked,
+    /// Heads that wait in tiers now.
+    away,
+    /// Records found in tiers that nobody named.
+    void,
+    /// Partitions paused at a cap now.
+    paused,
+    /// Commits confirmed.
+    commits,
+}
+
+impl RouteStats {
+    /// Waits until the route has nothing to do but wait for new messages or for the next due retry, with its progress
+    /// committed. A route that ended counts as idle.
+    pub async fn idle(&self) {
+        let asked = self.asked.fetch_add(1, Ordering::SeqCst) + 1;
+        loop {
+            let answer = self.answer.notified();
+            tokio::pin!(answer);
+            answer.as_mut().enable();
+            if self.answered.load(Ordering::SeqCst) >= asked {
+                return;
+            }
+            self.route.wake();
+            answer.await;
+        }
+    }
+
+    pub(crate) fn register(&self, route: &Waker) {
+        self.route.register(route);
+    }
+
+    /// Somebody waits for the route to be idle.
+    pub(crate) fn is_asked(&self) -> bool {
+        self.answered.load(Ordering::Relaxed) < self.asked.load(Ordering::SeqCst)
+    }
+
+    /// Answers whoever asked up to now.
+    pub(crate) fn answer_idle(&self) {
+        self.answered
+            .store(self.asked.load(Ordering::SeqCst), Ordering::SeqCst);
+        self.answer.notify_waiters();
+    }
+
+    /// The route ended: everybody who asks is answered.
+    pub(crate) fn answer_for_ever(&self) {
+        self.answered.store(u64::MAX, Ordering::SeqCst);
+        self.answer.notify_waiters();
+    }
+}

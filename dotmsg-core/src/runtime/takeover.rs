@@ -1,0 +1,364 @@
+//! Takeover: from "these partitions are yours" to "dispatch", in the one order that loses nothing.
+//!
+//! 1. The grant makes this member the only one whose commits are accepted (the backend's business).
+//! 2. Read the record; tell a new group from a lost position.
+//! 3. Check that the log is the one the record belongs to.
+//! 4. Write the record back under the next epoch and wait for the confirmation.
+//! 5. Read the named tier records: each is the away head of its key.
+//!
+//! Only then is anything resumed. A failure at any step stops the route with the remedy: a partition that starts from a
+//! wrong position loses or repeats without anybody noticing.
+
+use std::collections::BTreeMap;
+use std::future::poll_fn;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+
+use crate::backend::{
+    Backend, BatchLimits, Capability, CommitOutcome, Control, Granted, OffsetRange, PositionStore,
+    Progress, ReadBatch, Record,
+};
+use crate::clock::Timestamp;
+use crate::error::{Error, ErrorKind, Result};
+use crate::progress::{CrashLoopPolicy, LogIdentity, Name, PositionRecord};
+use crate::router::{LogMismatch, MissingPosition, RouteSpec, Start, Topology};
+
+/// How often a commit that failed or was not answered is tried again before the takeover fails.
+const COMMIT_ATTEMPTS: u32 = 10;
+const COMMIT_PAUSE: Duration = Duration::from_millis(200);
+const READ_LIMITS: BatchLimits = BatchLimits {
+    messages: 256,
+    bytes: 1 << 20,
+};
+
+/// What a takeover needs.
+#[derive(Clone)]
+pub(crate) struct TakeoverContext {
+    pub(crate) route: Arc<RouteSpec>,
+    pub(crate) topology: Arc<Topology>,
+    pub(crate) backend: Arc<dyn Backend>,
+    pub(crate) control: Arc<dyn Control>,
+    pub(crate) owner: u128,
+}
+
+/// An away head that the record names.
+#[derive(Debug)]
+pub(crate) struct Head {
+    pub(crate) name: Name,
+    pub(crate) key: Option<Bytes>,
+    pub(crate) appended_at: Timestamp,
+}
+
+/// A partition that is ready to be resumed.
+#[derive(Debug)]
+pub(crate) struct Taken {
+    pub(crate) granted: Granted,
+    pub(crate) record: PositionRecord,
+    pub(crate) heads: Vec<Head>,
+}
+
+/// The largest encoded record the backend stores.
+pub(crate) fn max_record_bytes(capability: &Capability) -> usize {
+    match capability.position {
+        PositionStore::Record { max_bytes } => max_bytes,
+        PositionStore::None => 0,
+    }
+}
+
+/// The crash-loop policy of a route.
+pub(crate) fn crash_policy(route: &RouteSpec) -> CrashLoopPolicy {
+    CrashLoopPolicy {
+        takeovers: route.crash_loop.takeovers,
+        confirmations: route.crash_loop.confirmations,
+    }
+}
+
+/// Takes over what was granted in one event.
+pub(crate) async fn take_over(
+    context: TakeoverContext,
+    granted: Vec<Granted>,
+) -> Result<Vec<Taken>> {
+    let group = GroupState::read(&context).await?;
+    let mut records = Vec::with_capacity(granted.len());
+    for &granted in &granted {
+        let record = context.record_of(granted, &group).await?;
+        records.push((granted, record));
+    }
+    context.write_back(&records).await?;
+    let mut taken = Vec::with_capacity(records.len());
+    for (granted, record) in records {
+        let heads = context.read_heads(granted.partition, &record).await?;
+        taken.push(Taken {
+            granted,
+            record,
+            heads,
+        });
+    }
+    Ok(taken)
+}
+
+/// What is known of the whole group before one partition is judged.
+struct GroupState {
+    log: LogIdentity,
+    /// Some partition of the group has a record.
+    has_positions: bool,
+    /// A topic that only this group writes holds records.
+    own_topics_used: bool,
+}
+
+impl GroupState {
+    async fn read(context: &TakeoverContext) -> Result<Self> {
+        let admin = context.backend.admin();
+        let topology = &context.topology;
+        let topic = admin.topic(&topology.source).await?.ok_or_else(|| {
+            context.error(
+                ErrorKind::NotFound,
+                "the source topic does not exist any more",
+            )
+        })?;
+        let positions = admin
+            .positions(&context.route.group, &topology.source)
+            .await?;
+        let mut own_topics_used = false;
+        if positions.is_empty() {
+            for described in admin.topics().await? {
+                let own = described.name.starts_with(&topology.tier_prefix)
+                    || *described.name == *topology.replay
+                    || *described.name == *topology.dead_letter;
+                if own {
+                    for partition in 0..described.partitions {
+                        let range = admin.offsets(&described.name, partition).await?;
+                        own_topics_used |= range.end > 0;
+                    }
+                }
+            }
+        }
+        Ok(Self {
+            log: LogIdentity {
+                cluster: admin.cluster().await?,
+                topic: topic.identity,
+                leader_epoch: None,
+            },
+            has_positions: !positions.is_empty(),
+            own_topics_used,
+        })
+    }
+}
+
+impl TakeoverContext {
+    fn error(&self, kind: ErrorKind, message: impl Into<std::borrow::Cow<'static, str>>) -> Error {
+        Error::new(kind, "take over", message)
+            .with("topic", &self.topology.source)
+            .with("group", &self.route.group)
+    }
+
+    async fn record_of(&self, granted: Granted, group: &GroupState) -> Result<PositionRecord> {
+        let partition = granted.partition;
+        let admin = self.backend.admin();
+        let range = admin.offsets(&self.topology.source, partition).await?;
+        let stored = self.control.position(partition, granted.grant).await?;
+        let policy = crash_policy(&self.route);
+        let Some(bytes) = stored else {
+            let mut record = self.first_record(partition, range, group)?;
+            record.log = Some(group.log.clone());
+            return Ok(record);
+        };
+        let before = PositionRecord::decode(&bytes).map_err(|error| {
+            self.error(ErrorKind::Corrupt, "the position record cannot be read")
+                .with("partition", partition)
+                .source_error(error)
+                .remedy("Run the release that wrote it, or reset the group's position")
+        })?;
+        let mut before = self.check_log(before, partition, range, group)?;
+        before.log = Some(group.log.clone());
+        Ok(before.takeover(self.owner, range.end, &policy))
+    }
+
+    fn first_record(
+        &self,
+        partition: u32,
+        range: OffsetRange,
+        group: &GroupState,
+    ) -> Result<PositionRecord> {
+        let known = group.has_positions || group.own_topics_used;
+        let start = match (known, self.route.on_missing_position, self.route.start) {
+            (true, MissingPosition::Error, _) => {
+                let evidence = if group.has_positions {
+                    "other partitions have one"
+                } else {
+                    "the group's own topics hold records"
+                };
+                return Err(self
+                    .error(
+                        ErrorKind::PositionLost,
+                        format!("this partition has no position although {evidence}: expired or lost"),
+                    )
+                    .with("partition", partition)
+                    .remedy("Restore the position, or set on_missing_position = \"earliest\" to handle everything the log holds again"));
+            }
+            (true, MissingPosition::Earliest, _) | (false, _, Start::Earliest) => range.start,
+            (false, _, Start::Latest) => range.end,
+        };
+        Ok(PositionRecord::new(self.owner, start))
+    }
+
+    fn check_log(
+        &self,
+        mut record: PositionRecord,
+        partition: u32,
+        range: OffsetRange,
+        group: &GroupState,
+    ) -> Result<PositionRecord> {
+        let other_log = record
+            .log
+            .as_ref()
+            .is_some_and(|log| log.topic != group.log.topic || log.cluster != group.log.cluster);
+        let problem = if other_log {
+            Some("the topic is not the one the position belongs to: recreated, or another cluster")
+        } else if record.watermark() > range.end {
+            Some("the log ends below the position: it was truncated")
+        } else if record.watermark() < range.start {
+            Some("records that were never settled have been removed by retention")
+        } else {
+            None
+        };
+        let Some(problem) = problem else {
+            return Ok(record);
+        };
+        if self.route.on_log_mismatch == LogMismatch::Earliest {
+            tracing::warn!(topic = %self.topology.source, partition, "{problem}; starting at the first record");
+            if other_log {
+                record.names = std::iter::empty().collect();
+                record.replay = None;
+            }
+            record.reset_to(range.start);
+            return Ok(record);
+        }
+        Err(self
+            .error(ErrorKind::PositionLost, problem)
+            .with("partition", partition)
+            .with("position", record.watermark())
+            .with("log", format!("{}..{}", range.start, range.end))
+            .remedy("Restore the log, or set on_log_mismatch = \"earliest\" to start at its first record"))
+    }
+
+    async fn write_back(&self, records: &[(Granted, PositionRecord)]) -> Result<()> {
+        let limit = max_record_bytes(&self.backend.capability());
+        let mut open: Vec<Progress> = Vec::with_capacity(records.len());
+        for (granted, record) in records {
+            let encoded = record.encode_within(limit).map_err(|error| {
+                self.error(ErrorKind::TooLarge, "the position record does not fit")
+                    .with("partition", granted.partition)
+                    .source_error(error)
+            })?;
+            open.push(Progress {
+                partition: granted.partition,
+                grant: granted.grant,
+                watermark: record.watermark(),
+                record: encoded.bytes.into(),
+            });
+        }
+        for _ in 0..COMMIT_ATTEMPTS {
+            let outcomes = self.control.commit(open.clone()).await;
+            let mut left = Vec::new();
+            for (progress, outcome) in open.into_iter().zip(outcomes) {
+                match outcome {
+                    CommitOutcome::Committed => {}
+                    CommitOutcome::Fenced => {
+                        return Err(self
+                            .error(ErrorKind::Fenced, "the partition has another owner")
+                            .with("partition", progress.partition));
+                    }
+                    CommitOutcome::Failed(error) | CommitOutcome::Unknown(error) => {
+                        tracing::warn!(partition = progress.partition, %error, "takeover commit repeated");
+                        left.push(progress);
+                    }
+                }
+            }
+            if left.is_empty() {
+                return Ok(());
+            }
+            open = left;
+            tokio::time::sleep(COMMIT_PAUSE).await;
+        }
+        Err(self.error(
+            ErrorKind::Unreachable,
+            "the position records could not be written back",
+        ))
+    }
+
+    async fn read_heads(&self, partition: u32, record: &PositionRecord) -> Result<Vec<Head>> {
+        let mut by_tier: BTreeMap<u64, BTreeMap<u64, Name>> = BTreeMap::new();
+        for name in record.names.iter() {
+            by_tier
+                .entry(name.tier.0)
+                .or_default()
+                .insert(name.offset, name);
+        }
+        let mut heads = Vec::new();
+        for (delay_ms, names) in by_tier {
+            let topic = self.topology.tier_topic(Duration::from_millis(delay_ms));
+            self.read_tier(&topic, partition, names, &mut heads).await?;
+        }
+        heads.sort_by_key(|head| head.name.origin);
+        Ok(heads)
+    }
+
+    async fn read_tier(
+        &self,
+        topic: &Arc<str>,
+        partition: u32,
+        mut names: BTreeMap<u64, Name>,
+        heads: &mut Vec<Head>,
+    ) -> Result<()> {
+        let (Some((&first, _)), Some((&last, _))) =
+            (names.first_key_value(), names.last_key_value())
+        else {
+            return Ok(());
+        };
+        let missing = |offset: u64| {
+            self.error(
+                ErrorKind::PositionLost,
+                "a message that waits for its retry is not in its retry topic any more",
+            )
+            .with("retry topic", topic)
+            .with("partition", partition)
+            .with("offset", offset)
+            .remedy("Its retention must exceed the source's plus the ladder; restore the topic, or reset the group to the message's origin")
+        };
+        let range = self.backend.admin().offsets(topic, partition).await?;
+        if range.end <= last || range.start > first {
+            return Err(missing(if range.start > first { first } else { last }));
+        }
+        let mut reader = self.backend.reader().await?;
+        reader.assign(topic, partition, first)?;
+        let mut batch = ReadBatch::default();
+        while !names.is_empty() {
+            poll_fn(|cx| reader.poll_batch(cx, READ_LIMITS, &mut batch)).await?;
+            for Record {
+                offset,
+                appended_at,
+                message,
+                ..
+            } in batch.records.drain(..)
+            {
+                if let Some((&lowest, _)) = names.first_key_value()
+                    && lowest < offset
+                {
+                    return Err(missing(lowest));
+                }
+                if let Some(name) = names.remove(&offset) {
+                    let key = message.key.map(|key| Bytes::copy_from_slice(&key));
+                    heads.push(Head {
+                        name,
+                        key,
+                        appended_at,
+                    });
+                }
+            }
+        }
+        Ok(())
+    }
+}
