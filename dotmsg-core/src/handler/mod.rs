@@ -8,10 +8,12 @@
 mod error;
 mod outgoing;
 mod returned;
+mod service;
 
 pub use error::{ErrorClass, ErrorClasses, HandlerError};
 pub use outgoing::Outgoing;
 pub use returned::{IntoReturned, Returned};
+pub use service::HandlerService;
 
 use std::future::Future;
 use std::sync::Arc;

@@ -1,0 +1,189 @@
+//! The handle of a running app: stop it, look at it, publish through it.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use tokio::sync::watch;
+
+use crate::backend::{Backend, PublishOutcome, PublishRecord, Published, Publisher};
+use crate::clock::{Clock, Timestamp};
+use crate::error::{Error, ErrorKind, Result};
+use crate::message::Message;
+use crate::progress::PositionRecord;
+use crate::router::{RouteSpec, Topology};
+use crate::runtime::{RouteStats, Shutdown};
+
+/// One route of a running app.
+#[derive(Clone, Debug)]
+pub struct RouteHandle {
+    /// The route, resolved.
+    pub spec: Arc<RouteSpec>,
+    /// Its topics.
+    pub topology: Arc<Topology>,
+    /// Its counters.
+    pub stats: Arc<RouteStats>,
+    /// Its backend.
+    pub backend: Arc<dyn Backend>,
+}
+
+impl RouteHandle {
+    /// Whether every message that its topic holds is settled, by the committed positions: lag 0 and nobody away.
+    ///
+    /// # Errors
+    /// The backend's.
+    pub async fn is_settled(&self) -> Result<bool> {
+        let admin = self.backend.admin();
+        let Some(topic) = admin.topic(&self.topology.source).await? else {
+            return Ok(false);
+        };
+        let positions: BTreeMap<_, _> = admin
+            .positions(&self.spec.group, &self.topology.source)
+            .await?
+            .into_iter()
+            .collect();
+        for partition in 0..topic.partitions {
+            let range = admin.offsets(&self.topology.source, partition).await?;
+            let settled = positions
+                .get(&partition)
+                .and_then(|bytes| PositionRecord::decode(bytes).ok())
+                .is_some_and(|record| record.settled(range.end));
+            if !settled {
+                return Ok(false);
+            }
+        }
+        Ok(true)
+    }
+}
+
+/// Publishes under the topic names of the app.
+#[derive(Clone, Debug)]
+pub struct TopicPublisher {
+    prefix: Arc<str>,
+    publisher: Arc<dyn Publisher>,
+    clock: Arc<dyn Clock>,
+}
+
+impl TopicPublisher {
+    pub(super) fn new(prefix: &str, publisher: Arc<dyn Publisher>, clock: Arc<dyn Clock>) -> Self {
+        Self {
+            prefix: prefix.into(),
+            publisher,
+            clock,
+        }
+    }
+
+    /// Publishes one message and waits for its confirmation. A message stamped zero is stamped now.
+    ///
+    /// # Errors
+    /// Not appended, or not known to be: an error that is transient may stand for a message that *was* appended.
+    pub async fn publish(&self, topic: &str, message: Message) -> Result<Published> {
+        let outcome = self.publish_all(topic, vec![message]).await.pop();
+        match outcome {
+            Some(PublishOutcome::Ok(published)) => Ok(published),
+            Some(PublishOutcome::Failed(error) | PublishOutcome::Unknown(error)) => Err(error),
+            None => Err(Error::new(
+                ErrorKind::Unexpected,
+                "publish",
+                "the backend gave no outcome",
+            )),
+        }
+    }
+
+    /// Publishes messages in one call, each with an outcome of its own, in order.
+    pub async fn publish_all(&self, topic: &str, messages: Vec<Message>) -> Vec<PublishOutcome> {
+        let topic: Arc<str> = format!("{}{topic}", self.prefix).into();
+        let now = self.clock.now();
+        let records = messages
+            .into_iter()
+            .map(|mut message| {
+                if message.timestamp == Timestamp(0) {
+                    message.timestamp = now;
+                }
+                PublishRecord {
+                    topic: Arc::clone(&topic),
+                    partition: None,
+                    message,
+                }
+            })
+            .collect();
+        self.publisher.publish(records).await
+    }
+}
+
+/// Stops and inspects a running app; cheap to clone.
+#[derive(Clone, Debug)]
+pub struct AppHandle {
+    pub(super) shutdown: Arc<watch::Sender<Shutdown>>,
+    pub(super) routes: Arc<[RouteHandle]>,
+    pub(super) backends: Arc<BTreeMap<String, (Arc<dyn Backend>, TopicPublisher)>>,
+}
+
+impl AppHandle {
+    /// Stop fetching, let running handlers end within their drain timeout, commit, close.
+    pub fn drain(&self) {
+        self.advance(Shutdown::Drain);
+    }
+
+    /// Give up what still runs; what is settled is committed.
+    pub fn abandon(&self) {
+        self.advance(Shutdown::Abandon);
+    }
+
+    fn advance(&self, to: Shutdown) {
+        self.shutdown.send_if_modified(|stage| {
+            let forward = *stage < to;
+            *stage = (*stage).max(to);
+            forward
+        });
+    }
+
+    /// The routes, in the order of their registration.
+    #[must_use]
+    pub fn routes(&self) -> &[RouteHandle] {
+        &self.routes
+    }
+
+    /// The route of a handler.
+    #[must_use]
+    pub fn route(&self, handler: &str) -> Option<&RouteHandle> {
+        self.routes
+            .iter()
+            .find(|route| route.spec.handler == handler)
+    }
+
+    /// An open backend, by its name in the configuration.
+    #[must_use]
+    pub fn backend(&self, name: &str) -> Option<&Arc<dyn Backend>> {
+        self.backends.get(name).map(|(backend, _)| backend)
+    }
+
+    /// A publisher to a backend, by its name in the configuration.
+    #[must_use]
+    pub fn publisher(&self, backend: &str) -> Option<&TopicPublisher> {
+        self.backends.get(backend).map(|(_, publisher)| publisher)
+    }
+
+    /// Waits until no route has anything to do but wait for new messages or for a retry that is not due.
+    pub async fn idle(&self) {
+        loop {
+            let before = self.activity();
+            for route in self.routes.iter() {
+                route.stats.idle().await;
+            }
+            // What one route published may have woken another that was asked before it.
+            if self.activity() == before {
+                return;
+            }
+        }
+    }
+
+    fn activity(&self) -> u64 {
+        self.routes
+            .iter()
+            .map(|route| {
+                let stats = &route.stats;
+                stats.delivered() + stats.handled() + stats.retried() + stats.dead_lettered()
+            })
+            .sum()
+    }
+}

@@ -1,0 +1,218 @@
+//! The app: handlers, state and configuration together, run until they are told to stop.
+//!
+//! It lives in core and takes its adapters from outside ([`Adapters`]), so that it knows no broker. The facade fills them
+//! in: `dotmsg::App` is this type with the adapters of its features.
+
+mod handle;
+mod running;
+mod signals;
+
+pub use handle::{AppHandle, RouteHandle, TopicPublisher};
+pub use running::{AppReport, Running};
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::future::Future;
+use std::marker::PhantomData;
+use std::path::Path;
+use std::sync::Arc;
+
+use crate::backend::{Backend, BoxFuture, Registry};
+use crate::clock::{Clock, SystemClock};
+use crate::config::{Config, RouteDefaults};
+use crate::error::Result;
+use crate::handler::{ErrorClass, ErrorClasses, Handler, HandlerService};
+use crate::middleware::{StackParts, stack};
+use crate::runtime::{RouteContext, RouteReport, run};
+
+/// Which backends an app can open.
+pub trait Adapters {
+    /// The registry of their URL schemes.
+    fn registry() -> Registry;
+}
+
+/// No backend but those given in code.
+#[derive(Clone, Copy, Debug)]
+pub struct NoAdapters;
+
+impl Adapters for NoAdapters {
+    fn registry() -> Registry {
+        Registry::new()
+    }
+}
+
+type StartRoute<S> = Box<
+    dyn FnOnce(RouteContext, StackParts, Arc<S>) -> BoxFuture<'static, Result<RouteReport>> + Send,
+>;
+
+struct Route<S> {
+    defaults: RouteDefaults,
+    start: StartRoute<S>,
+}
+
+/// Handlers, state and configuration.
+///
+/// Set the state before the first handler; the rest in any order.
+pub struct App<S = (), R = NoAdapters> {
+    config: Config,
+    state: Arc<S>,
+    routes: Vec<Route<S>>,
+    classes: ErrorClasses,
+    clock: Arc<dyn Clock>,
+    given: BTreeMap<String, Arc<dyn Backend>>,
+    seed: Option<u64>,
+    adapters: PhantomData<fn() -> R>,
+}
+
+impl<R: Adapters> App<(), R> {
+    /// An app from this configuration, without handlers. The environment is what [`Config::env`] was given.
+    #[must_use]
+    pub fn with_config(config: Config) -> Self {
+        Self {
+            config,
+            state: Arc::new(()),
+            routes: Vec::new(),
+            classes: ErrorClasses::default(),
+            clock: Arc::new(SystemClock),
+            given: BTreeMap::new(),
+            seed: None,
+            adapters: PhantomData,
+        }
+    }
+
+    /// An app from a TOML file and the process's environment (`DOTMSG__…`).
+    ///
+    /// # Errors
+    /// The file cannot be read or is not TOML. Everything else that is wrong with it is reported by [`App::run`], when
+    /// the handlers are known.
+    pub fn from_config(path: impl AsRef<Path>) -> Result<Self> {
+        let config = Config::from_file(path)?.env(std::env::vars());
+        Ok(Self::with_config(config))
+    }
+
+    /// The shared state that handlers extract with `State`.
+    #[must_use]
+    pub fn state<S>(self, state: S) -> App<S, R> {
+        App {
+            config: self.config,
+            state: Arc::new(state),
+            routes: Vec::new(),
+            classes: self.classes,
+            clock: self.clock,
+            given: self.given,
+            seed: self.seed,
+            adapters: PhantomData,
+        }
+    }
+}
+
+impl<S, R> App<S, R>
+where
+    S: Send + Sync + 'static,
+    R: Adapters,
+{
+    /// Adds a handler without the attribute macro; `route` says its name, topic and group
+    /// (`RouteDefaults::new("bill").with("topic", "orders").with("group", "billing")`).
+    #[must_use]
+    pub fn route<T: 'static, H: Handler<T, S>>(mut self, route: RouteDefaults, handler: H) -> Self {
+        let start: StartRoute<S> = Box::new(move |context, parts, state| {
+            let call = move |delivery| handler.call(delivery, Arc::clone(&state));
+            Box::pin(run(context, stack(HandlerService::new(call), parts)))
+        });
+        self.routes.push(Route {
+            defaults: route,
+            start,
+        });
+        self
+    }
+
+    /// Uses an open backend under this name, instead of the URL the configuration gives for it.
+    #[must_use]
+    pub fn backend(mut self, name: &str, backend: Arc<dyn Backend>) -> Self {
+        self.config = self
+            .config
+            .default_value(&format!("backend.{name}.url"), "memory:");
+        self.given.insert(name.to_owned(), backend);
+        self
+    }
+
+    /// Errors of this type, also as a cause, go to the dead-letter topic at once, unless the handler itself said
+    /// otherwise.
+    #[must_use]
+    pub fn permanent<E: std::error::Error + 'static>(mut self) -> Self {
+        self.classes.add::<E>(ErrorClass::Permanent);
+        self
+    }
+
+    /// Errors of this type, also as a cause, are tried again, unless the handler itself said otherwise.
+    #[must_use]
+    pub fn transient<E: std::error::Error + 'static>(mut self) -> Self {
+        self.classes.add::<E>(ErrorClass::Transient);
+        self
+    }
+
+    /// The clock that stamps records and tells due times. Default: the machine's.
+    #[must_use]
+    pub fn clock(mut self, clock: Arc<dyn Clock>) -> Self {
+        self.clock = clock;
+        self
+    }
+
+    /// Seed of everything random (owner tokens, jitter, hashes). Default: from the operating system.
+    #[must_use]
+    pub fn seed(mut self, seed: u64) -> Self {
+        self.seed = Some(seed);
+        self
+    }
+
+    /// Changes the configuration in code.
+    #[must_use]
+    pub fn configure(mut self, change: impl FnOnce(Config) -> Config) -> Self {
+        self.config = change(self.config);
+        self
+    }
+
+    /// Runs until SIGTERM or SIGINT, then drains; a second signal gives up what still runs.
+    ///
+    /// # Errors
+    /// Everything wrong with the configuration at once; an unreachable backend; what a backend cannot keep; a route that
+    /// failed for good (the others are drained then).
+    pub async fn run(self) -> Result<AppReport> {
+        let running = self.start().await?;
+        let signals = signals::drive(running.handle().clone());
+        running.wait_with(signals).await
+    }
+
+    /// Runs until `stop` resolves, then drains.
+    ///
+    /// # Errors
+    /// As [`App::run`].
+    pub async fn run_until(self, stop: impl Future<Output = ()>) -> Result<AppReport> {
+        let running = self.start().await?;
+        let handle = running.handle().clone();
+        let drive = async move {
+            stop.await;
+            handle.drain();
+            std::future::pending::<()>().await;
+        };
+        running.wait_with(drive).await
+    }
+
+    /// Starts every route and returns at once; for tests and for apps that run beside something else.
+    ///
+    /// # Errors
+    /// As [`App::run`], as far as it shows before the routes run.
+    pub async fn start(self) -> Result<Running> {
+        running::start(self).await
+    }
+}
+
+impl<S, R> fmt::Debug for App<S, R> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let routes = self.routes.iter().map(|route| &route.defaults.handler);
+        f.debug_struct("App")
+            .field("config", &self.config)
+            .field("routes", &routes.collect::<Vec<_>>())
+            .finish_non_exhaustive()
+    }
+}
