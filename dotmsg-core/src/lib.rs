@@ -8,6 +8,7 @@ pub mod clock;
 pub mod delivery;
 pub mod error;
 pub mod handler;
+pub mod log;
 pub mod message;
 pub mod middleware;
 pub mod progress;

@@ -1,0 +1,85 @@
+//! The schemes `memory:` and `log:` for the registry.
+//!
+//! `memory:name` is one log per name and [`MemoryLogs`]: two backends of one process that name the same log share it.
+//! `log:./path` opens a directory.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex};
+
+use super::broker::LogBroker;
+use super::lock;
+use super::options::LogOptions;
+use crate::backend::{Backend, BackendFactory, BackendOptions};
+use crate::error::{Error, ErrorKind, Result};
+
+/// Logs in memory by name. A clone is the same map, so that a test can reach the log the app uses.
+#[derive(Clone, Debug, Default)]
+pub struct MemoryLogs(Arc<Mutex<BTreeMap<String, LogBroker>>>);
+
+impl MemoryLogs {
+    /// No logs.
+    #[must_use]
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// The log of this name, if it was opened.
+    #[must_use]
+    pub fn get(&self, name: &str) -> Option<LogBroker> {
+        lock(&self.0).get(name).cloned()
+    }
+
+    /// Puts a log under a name, so that `memory:name` opens it.
+    pub fn insert(&self, name: impl Into<String>, log: LogBroker) {
+        lock(&self.0).insert(name.into(), log);
+    }
+
+    fn open(&self, options: &BackendOptions) -> Result<LogBroker> {
+        let name = options.url.split_once(':').map_or("", |(_, name)| name);
+        let settings = settings(options)?;
+        let mut logs = lock(&self.0);
+        let log = logs
+            .entry(name.to_owned())
+            .or_insert_with(|| LogBroker::memory(settings));
+        Ok(log.clone())
+    }
+}
+
+/// Opens `memory:` and `memory:name`.
+#[must_use]
+pub fn memory_factory(logs: MemoryLogs) -> BackendFactory {
+    Arc::new(move |options| {
+        let opened = logs.open(&options);
+        let backend = opened.map(|log| Arc::new(log) as Arc<dyn Backend>);
+        Box::pin(std::future::ready(backend))
+    })
+}
+
+/// Opens `log:./path` and `log:/path`.
+#[must_use]
+pub fn log_factory() -> BackendFactory {
+    Arc::new(|options| {
+        let opened = open_directory(&options);
+        let backend = opened.map(|log| Arc::new(log) as Arc<dyn Backend>);
+        Box::pin(std::future::ready(backend))
+    })
+}
+
+fn open_directory(options: &BackendOptions) -> Result<LogBroker> {
+    let path = options.url.split_once(':').map_or("", |(_, path)| path);
+    if path.is_empty() {
+        return Err(
+            Error::new(ErrorKind::Config, "open log", "the URL names no directory")
+                .with("backend", &options.name)
+                .remedy("Write it as log:./path"),
+        );
+    }
+    let settings = settings(options)?;
+    LogBroker::open(path, settings).map_err(|error| error.with("backend", &options.name))
+}
+
+fn settings(options: &BackendOptions) -> Result<LogOptions> {
+    LogOptions::new(Arc::clone(&options.clock))
+        .with_settings(&options.settings)
+        .map_err(|error| error.with("backend", &options.name))
+}

@@ -1,0 +1,47 @@
+//! The reference log broker: the definition of what a partitioned log means to this framework.
+//!
+//! One state machine, two storages. [`LogBroker::memory`] keeps records in chunks of reference-counted bytes;
+//! [`LogBroker::open`] keeps them in a directory of segment files with group commit. Both share topics, partitioning,
+//! groups, fencing, positions and retention, so what a test shows on memory holds on disk. Time comes from the
+//! [`Clock`](crate::clock::Clock) in [`LogOptions`], identities from its seed.
+//!
+//! - `broker`, `options`, `factory`: the handle, its settings, the schemes `memory:` and `log:`.
+//! - `topic`, `memory`, `cursor`, `signal`: what a partition holds, and how a reader walks and waits.
+//! - `group`: who owns a partition; the only file that knows there is one member per process.
+//! - `publisher`, `source`, `reader`, `admin`, `positions`: the backend contract.
+//! - `retention`, `partitioner`, `health`: rules that both storages share.
+//!
+//! What must stay true: a record is readable only once it is confirmed; a position is accepted from the current grant
+//! only; nothing here sleeps, spawns tasks or polls in a loop: waiters leave a waker and are woken.
+
+mod admin;
+mod broker;
+mod cursor;
+mod factory;
+mod group;
+mod health;
+mod memory;
+mod options;
+mod partitioner;
+mod positions;
+mod publisher;
+mod reader;
+mod retention;
+mod signal;
+mod source;
+mod topic;
+
+#[cfg(test)]
+mod tests;
+
+pub use broker::LogBroker;
+pub use factory::{MemoryLogs, log_factory, memory_factory};
+pub use options::{Fsync, LogOptions};
+pub use partitioner::{murmur2, partition_for_key};
+
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+/// Locks; a panic elsewhere under the lock leaves the state usable, because every change under it is one step.
+fn lock<T: ?Sized>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}

@@ -1,0 +1,65 @@
+//! Stored position records, by group, topic and partition.
+//!
+//! They outlive the topic they are about: that is how a recreated topic is noticed (the record names the identity of
+//! the one before).
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use bytes::Bytes;
+
+use crate::backend::GroupDescription;
+
+/// Whose position, and where.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) struct PositionKey {
+    pub(super) group: Arc<str>,
+    pub(super) topic: Arc<str>,
+    pub(super) partition: u32,
+}
+
+/// All stored position records.
+#[derive(Debug, Default)]
+pub(super) struct Positions(BTreeMap<PositionKey, Bytes>);
+
+impl Positions {
+    pub(super) fn get(&self, key: &PositionKey) -> Option<Bytes> {
+        self.0.get(key).cloned()
+    }
+
+    /// Stores a record, or removes it.
+    pub(super) fn put(&mut self, key: PositionKey, record: Option<Bytes>) {
+        match record {
+            Some(record) => self.0.insert(key, record),
+            None => self.0.remove(&key),
+        };
+    }
+
+    /// The records of a group in a topic, by partition.
+    pub(super) fn of(&self, group: &str, topic: &str) -> Vec<(u32, Bytes)> {
+        self.0
+            .iter()
+            .filter(|(key, _)| &*key.group == group && &*key.topic == topic)
+            .map(|(key, record)| (key.partition, record.clone()))
+            .collect()
+    }
+
+    /// All groups with the topics they have a record in.
+    pub(super) fn groups(&self) -> Vec<GroupDescription> {
+        let mut groups: Vec<GroupDescription> = Vec::new();
+        for key in self.0.keys() {
+            if groups.last().is_none_or(|last| last.name != *key.group) {
+                groups.push(GroupDescription {
+                    name: key.group.to_string(),
+                    topics: Vec::new(),
+                });
+            }
+            if let Some(group) = groups.last_mut()
+                && group.topics.last().is_none_or(|last| *last != *key.topic)
+            {
+                group.topics.push(key.topic.to_string());
+            }
+        }
+        groups
+    }
+}

@@ -1,0 +1,169 @@
+//! A topic: its shape, its partitions, and who is to be woken when it grows.
+//!
+//! One lock per topic: taken once per batch by a reader and once per run of records by a publisher. Nothing is awaited
+//! and no file is read under it.
+
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
+use std::sync::{Arc, Mutex, Weak};
+use std::time::Duration;
+
+use super::memory::MemoryPartition;
+use super::signal::Signal;
+use super::{lock, partition_for_key};
+use crate::backend::{OffsetRange, TopicDescription};
+use crate::error::{Error, ErrorKind, Result};
+use crate::message::Message;
+
+/// A topic.
+#[derive(Debug)]
+pub(super) struct Topic {
+    pub(super) name: Arc<str>,
+    pub(super) identity: String,
+    pub(super) partitions: u32,
+    pub(super) retention: Option<Duration>,
+    /// Set when it was deleted: whoever still holds it must not use it.
+    pub(super) deleted: AtomicBool,
+    /// The partition of the next null key.
+    next_null: AtomicU32,
+    state: Mutex<State>,
+}
+
+#[derive(Debug)]
+struct State {
+    partitions: Vec<Partition>,
+    watchers: Vec<Weak<Signal>>,
+}
+
+/// What a partition keeps its records in.
+#[derive(Debug)]
+pub(super) enum Partition {
+    /// Chunks in memory.
+    Memory(MemoryPartition),
+}
+
+impl Partition {
+    pub(super) fn range(&self) -> OffsetRange {
+        match self {
+            Self::Memory(partition) => partition.range(),
+        }
+    }
+}
+
+impl Topic {
+    /// A topic over these partitions, at least one.
+    pub(super) fn new(
+        name: Arc<str>,
+        identity: String,
+        retention: Option<Duration>,
+        partitions: Vec<Partition>,
+    ) -> Self {
+        Self {
+            name,
+            identity,
+            partitions: u32::try_from(partitions.len()).unwrap_or(u32::MAX),
+            retention,
+            deleted: AtomicBool::new(false),
+            next_null: AtomicU32::new(0),
+            state: Mutex::new(State {
+                partitions,
+                watchers: Vec::new(),
+            }),
+        }
+    }
+
+    pub(super) fn describe(&self) -> TopicDescription {
+        let mut description = TopicDescription::new(&*self.name, self.partitions, &*self.identity);
+        description.retention = self.retention;
+        description
+    }
+
+    /// The partition of a message: the one asked for, else by key, else the next in turn.
+    pub(super) fn choose(&self, asked: Option<u32>, message: &Message) -> Result<u32> {
+        match (asked, &message.key) {
+            (Some(partition), _) => self.known(partition, "publish"),
+            (None, Some(key)) => Ok(partition_for_key(key, self.partitions)),
+            (None, None) => Ok(self.next_null.fetch_add(1, Ordering::Relaxed) % self.partitions),
+        }
+    }
+
+    /// The partition, if the topic has it.
+    pub(super) fn known(&self, partition: u32, operation: &'static str) -> Result<u32> {
+        if partition < self.partitions {
+            return Ok(partition);
+        }
+        Err(
+            Error::new(ErrorKind::Invalid, operation, "no such partition")
+                .with("topic", &self.name)
+                .with("partition", partition)
+                .with("partitions", self.partitions)
+                .remedy("Partitions count from 0"),
+        )
+    }
+
+    /// Fails when the topic was deleted.
+    pub(super) fn check(&self, operation: &'static str) -> Result<()> {
+        if self.deleted.load(Ordering::Acquire) {
+            return Err(no_such_topic(operation, &self.name));
+        }
+        Ok(())
+    }
+
+    /// Works on the partitions under the topic's lock.
+    pub(super) fn with<T>(&self, work: impl FnOnce(&mut [Partition]) -> T) -> T {
+        work(&mut lock(&self.state).partitions)
+    }
+
+    /// Raises `signal` whenever the topic grows.
+    pub(super) fn watch(&self, signal: &Arc<Signal>) {
+        let mut state = lock(&self.state);
+        let signal = Arc::downgrade(signal);
+        state
+            .watchers
+            .retain(|known| known.strong_count() > 0 && !known.ptr_eq(&signal));
+        state.watchers.push(signal);
+    }
+
+    /// Works on the partitions, then wakes whoever waits for records. The wakers run under the lock: they only mark
+    /// their task, and collecting them would allocate on every append.
+    pub(super) fn grow<T>(&self, work: impl FnOnce(&mut [Partition]) -> T) -> T {
+        let mut state = lock(&self.state);
+        let result = work(&mut state.partitions);
+        for watcher in state.watchers.iter().filter_map(Weak::upgrade) {
+            watcher.raise();
+        }
+        result
+    }
+
+    /// Marks it deleted and wakes its readers, so that they learn it.
+    pub(super) fn delete(&self) {
+        self.deleted.store(true, Ordering::Release);
+        self.grow(|_| ());
+    }
+}
+
+/// The error of a topic that does not exist.
+pub(super) fn no_such_topic(operation: &'static str, topic: &str) -> Error {
+    Error::new(ErrorKind::NotFound, operation, "no such topic")
+        .with("topic", topic)
+        .remedy("Create it, or set auto_create = true")
+}
+
+/// Refuses names that not every storage can keep: the rule is that of Apache Kafka.
+pub(super) fn check_name(name: &str) -> Result<()> {
+    let legal = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'_' | b'-');
+    if (1..=MAX_NAME_BYTES).contains(&name.len())
+        && name.bytes().all(legal)
+        && name != "."
+        && name != ".."
+    {
+        return Ok(());
+    }
+    Err(
+        Error::new(ErrorKind::Invalid, "create topic", "impossible topic name")
+            .with("topic", name.escape_debug())
+            .remedy("Use 1 to 249 of the characters a-z, A-Z, 0-9, '.', '_' and '-'"),
+    )
+}
+
+/// Longest topic name, in bytes.
+pub(super) const MAX_NAME_BYTES: usize = 249;
