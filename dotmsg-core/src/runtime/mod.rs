@@ -12,6 +12,8 @@ mod ready;
 mod route;
 mod stats;
 mod takeover;
+#[cfg(test)]
+mod tests;
 mod ticket;
 mod tiers;
 mod worker;

@@ -45,7 +45,7 @@ pub struct RouteContext {
 ///
 /// # Errors
 /// [`ErrorKind::Unsupported`].
-pub fn check_capability(route: &RouteSpec, capability: &Capability) -> Result<()> {
+pub(super) fn check_capability(route: &RouteSpec, capability: &Capability) -> Result<()> {
     let refuse = |message: &'static str, remedy: &'static str| {
         Err(Error::new(ErrorKind::Unsupported, "start route", message)
             .with("route", &route.handler)

@@ -1,0 +1,132 @@
+//! Routes on the memory log, with a bare service: what the runtime itself must keep, layers apart.
+
+mod basics;
+
+use std::collections::BTreeMap;
+use std::future::Future;
+use std::sync::{Arc, Mutex};
+
+use tokio::sync::watch;
+use tokio::task::JoinHandle;
+
+use super::{RouteContext, RouteReport, RouteStats, Shutdown, run};
+use crate::backend::{Backend, PublishOutcome, PublishRecord, TopicSpec};
+use crate::clock::{Clock, Timestamp, TokioClock};
+use crate::delivery::Delivery;
+use crate::error::Result;
+use crate::log::{LogBroker, LogOptions};
+use crate::message::Message;
+use crate::middleware::{Ended, Outcome};
+use crate::progress::PositionRecord;
+use crate::router::{RouteSpec, Topology};
+
+/// A memory log with one topic.
+pub(super) struct World {
+    pub(super) broker: LogBroker,
+    pub(super) clock: Arc<dyn Clock>,
+    pub(super) seen: Arc<Mutex<Vec<(String, u64)>>>,
+}
+
+/// A running route.
+pub(super) struct Route {
+    pub(super) stats: Arc<RouteStats>,
+    shutdown: watch::Sender<Shutdown>,
+    pub(super) task: JoinHandle<Result<RouteReport>>,
+}
+
+impl Route {
+    pub(super) async fn drain(self) -> RouteReport {
+        self.shutdown.send_replace(Shutdown::Drain);
+        self.task.await.unwrap().unwrap()
+    }
+}
+
+impl World {
+    pub(super) async fn new(partitions: u32) -> Self {
+        let clock: Arc<dyn Clock> = Arc::new(TokioClock::starting_at(Timestamp(1_000_000)));
+        let broker = LogBroker::memory(LogOptions::new(Arc::clone(&clock)));
+        let spec = TopicSpec {
+            name: "orders".into(),
+            partitions,
+            retention: None,
+        };
+        broker.admin().create_topic(spec).await.unwrap();
+        Self {
+            broker,
+            clock,
+            seen: Arc::default(),
+        }
+    }
+
+    pub(super) fn spec() -> RouteSpec {
+        RouteSpec::new("bill", "orders", "billing")
+    }
+
+    pub(super) async fn publish(&self, keys: impl IntoIterator<Item = Option<&str>>) {
+        let records = keys
+            .into_iter()
+            .map(|key| {
+                let mut message = Message::new("payload");
+                message.key = key.map(|key| key.to_owned().into());
+                PublishRecord {
+                    topic: "orders".into(),
+                    partition: None,
+                    message,
+                }
+            })
+            .collect();
+        for outcome in self.broker.publisher().publish(records).await {
+            assert!(matches!(outcome, PublishOutcome::Ok(_)), "{outcome:?}");
+        }
+    }
+
+    /// Starts a route whose service is `handler`; what it was called with is noted in `seen`.
+    pub(super) fn start<H, F>(&self, spec: RouteSpec, handler: H) -> Route
+    where
+        H: Fn(Delivery) -> F + Clone + Send + 'static,
+        F: Future<Output = Outcome> + Send + 'static,
+    {
+        let (sender, shutdown) = watch::channel(Shutdown::No);
+        let stats = Arc::new(RouteStats::default());
+        let context = RouteContext {
+            topology: Arc::new(Topology::of(&spec, "")),
+            route: Arc::new(spec),
+            backend: Arc::new(self.broker.clone()),
+            auto_create: None,
+            clock: Arc::clone(&self.clock),
+            stats: Arc::clone(&stats),
+            shutdown,
+            seed: 7,
+        };
+        let seen = Arc::clone(&self.seen);
+        let service = tower::service_fn(move |delivery: Delivery| {
+            let key = delivery
+                .key()
+                .map(|key| String::from_utf8_lossy(key).into_owned());
+            seen.lock()
+                .unwrap()
+                .push((key.unwrap_or_default(), delivery.position().offset));
+            let handled = handler(delivery);
+            async move { Ok(handled.await) }
+        });
+        Route {
+            stats,
+            shutdown: sender,
+            task: tokio::spawn(run(context, service)),
+        }
+    }
+
+    pub(super) async fn records(&self) -> BTreeMap<u32, PositionRecord> {
+        let positions = self.broker.admin().positions("billing", "orders").await;
+        let decode = |(partition, bytes): (u32, bytes::Bytes)| {
+            (partition, PositionRecord::decode(&bytes).unwrap())
+        };
+        positions.unwrap().into_iter().map(decode).collect()
+    }
+
+    pub(super) fn seen(&self) -> Vec<(String, u64)> {
+        std::mem::take(&mut *self.seen.lock().unwrap())
+    }
+}
+
+pub(super) const HANDLED: Outcome = Outcome::Settled(Ended::Handled);
