@@ -5,6 +5,7 @@
 
 pub mod backend;
 pub mod clock;
+pub mod config;
 pub mod delivery;
 pub mod error;
 pub mod handler;

@@ -1,0 +1,216 @@
+//! Combinations that cannot work: within one route, and between routes.
+//!
+//! An error stands at the value that asks for the impossible and names the place of the other one.
+
+use std::collections::BTreeMap;
+
+use super::errors::ConfigError;
+use super::nearest::advice;
+use super::route::Values;
+use super::sections::BackendConfig;
+use crate::router::{DeliverySemantics, Ordering, RetryOrder, RouteSpec, Topology};
+
+/// The longest topic name that every broker takes.
+const LONGEST_TOPIC: usize = 249;
+
+/// Everything about one route alone.
+pub(super) fn route(values: &Values<'_>, spec: &RouteSpec, errors: &mut Vec<ConfigError>) {
+    for (key, what) in [
+        ("topic", "the topic it consumes"),
+        ("group", "its consumer group"),
+    ] {
+        if !values.given(key) {
+            let handler = values.handler;
+            errors.push(values.error(
+                key,
+                format!("missing: {what}. Set `{key}` in the attribute or in [routes.{handler}]"),
+            ));
+        }
+    }
+    semantics(values, spec, errors);
+    limits(values, spec, errors);
+    let in_place = &spec.retry.in_place;
+    if in_place.backoff > in_place.max_backoff {
+        errors.push(exceeds(values, "retry.backoff", "retry.max_backoff"));
+    }
+}
+
+fn semantics(values: &Values<'_>, spec: &RouteSpec, errors: &mut Vec<ConfigError>) {
+    let tiers = !spec.retry.tiers.is_empty();
+    if tiers && spec.ordering == Ordering::Partition {
+        errors.push(values.error(
+            "retry.tiers",
+            format!(
+                "a tier cannot keep the order of a whole partition (ordering = \"partition\", {}). Retry in place with `retry.attempts`, or use ordering = \"key\"",
+                values.place("ordering")
+            ),
+        ));
+    }
+    if tiers && spec.delivery == DeliverySemantics::AtMostOnce {
+        errors.push(values.error(
+            "retry.tiers",
+            format!(
+                "a tier runs a message again, and delivery = \"at_most_once\" ({}) forbids that. Remove the tiers, or use \"at_least_once\"",
+                values.place("delivery")
+            ),
+        ));
+    }
+    if spec.delivery == DeliverySemantics::ExactlyOnce {
+        errors.push(values.error(
+            "delivery",
+            "\"exactly_once\" needs a dedup table in a store, or transactions of the backend; neither is available: the embedded log has no transactions yet and there is no dedup store. Use \"at_least_once\"",
+        ));
+    }
+    let keep = values.given("retry.order") && spec.retry.order == RetryOrder::Keep;
+    if keep && spec.ordering != Ordering::Key {
+        errors.push(values.error(
+            "retry.order",
+            format!(
+                "\"keep\" is the order of a key, and `ordering` ({}) is not \"key\". Remove it, or use ordering = \"key\"",
+                values.place("ordering")
+            ),
+        ));
+    }
+}
+
+fn limits(values: &Values<'_>, spec: &RouteSpec, errors: &mut Vec<ConfigError>) {
+    let limits = &spec.limits;
+    let (held, bytes) = (limits.max_held_messages, limits.max_held_bytes);
+    for (key, value) in [
+        ("concurrency", limits.concurrency),
+        ("batch_messages", limits.batch_messages),
+        ("park.max_held_messages", limits.park.max_held_messages),
+    ] {
+        if value > held {
+            errors.push(exceeds(values, key, "max_held_messages"));
+        }
+    }
+    for (key, value) in [
+        ("park.max_held_bytes", limits.park.max_held_bytes),
+        ("max_payload_bytes", limits.max_payload_bytes),
+        ("max_header_bytes", limits.max_header_bytes),
+        ("max_key_bytes", limits.max_key_bytes),
+    ] {
+        if value > bytes {
+            errors.push(exceeds(values, key, "max_held_bytes"));
+        }
+    }
+    if limits.workers > limits.concurrency {
+        errors.push(exceeds(values, "workers", "concurrency"));
+    }
+}
+
+fn exceeds(values: &Values<'_>, key: &str, limit: &str) -> ConfigError {
+    let at = match values.at(limit) {
+        Some((_, place)) => place.to_string(),
+        None => "its default".to_owned(),
+    };
+    values.error(
+        key,
+        format!("more than `{limit}` ({at}). Lower this or raise `{limit}`"),
+    )
+}
+
+/// Everything between routes, and between routes and backends.
+pub(super) fn routes(
+    routes: &[(Values<'_>, RouteSpec)],
+    backends: &[BackendConfig],
+    errors: &mut Vec<ConfigError>,
+) {
+    let names: Vec<&str> = backends.iter().map(|backend| &*backend.name).collect();
+    let mut claims = Claims::default();
+    for (values, spec) in routes {
+        let backend = backends.iter().find(|backend| backend.name == spec.backend);
+        if backend.is_none() && !backends.is_empty() {
+            let message = format!(
+                "there is no backend `{}`. {}",
+                spec.backend,
+                advice(&spec.backend, &names, "backend")
+            );
+            errors.push(values.error("backend", message));
+        }
+        if !spec.topic.is_empty() && !spec.group.is_empty() {
+            let prefix = backend.map_or("", |backend| &backend.topic_prefix);
+            claims.add(values, spec, &Topology::of(spec, prefix), errors);
+        }
+    }
+    claims.private_sources(routes, errors);
+}
+
+/// Who uses which names; a backend's name comes first, since topics of two backends never meet.
+#[derive(Default)]
+struct Claims {
+    groups: BTreeMap<(String, String, String), String>,
+    own: BTreeMap<(String, String), (String, bool)>,
+    sources: Vec<(String, String)>,
+}
+
+impl Claims {
+    fn add(
+        &mut self,
+        values: &Values<'_>,
+        spec: &RouteSpec,
+        topology: &Topology,
+        errors: &mut Vec<ConfigError>,
+    ) {
+        let backend = &spec.backend;
+        self.sources
+            .push((backend.clone(), topology.source.to_string()));
+        let group = (backend.clone(), spec.topic.clone(), spec.group.clone());
+        if let Some(other) = self.groups.insert(group, spec.handler.clone()) {
+            if other == spec.handler {
+                // Two handlers of one name are refused as such.
+                return;
+            }
+            errors.push(values.error(
+                "group",
+                format!(
+                    "handler `{other}` consumes topic `{}` in group `{}` already. Give one of them another group",
+                    spec.topic, spec.group
+                ),
+            ));
+            return;
+        }
+        for name in topology.own_topics() {
+            if name.len() > LONGEST_TOPIC {
+                errors.push(values.error(
+                    "group",
+                    format!(
+                        "the topic `{name}` of this route would have {} characters; brokers take {LONGEST_TOPIC}. Shorten topic or group",
+                        name.len()
+                    ),
+                ));
+            }
+            let claim = (backend.clone(), name.to_string());
+            let readable = *name == topology.dead_letter;
+            let claimed = self.own.insert(claim, (spec.handler.clone(), readable));
+            if let Some((other, _)) = claimed {
+                errors.push(values.error(
+                    "group",
+                    format!(
+                        "handler `{other}` has a topic `{name}` of its own too. Rename topic or group of one of them"
+                    ),
+                ));
+                break;
+            }
+        }
+    }
+
+    /// Retry and replay topics belong to their group alone; dead letters may be consumed.
+    fn private_sources(&self, routes: &[(Values<'_>, RouteSpec)], errors: &mut Vec<ConfigError>) {
+        let routes = routes
+            .iter()
+            .filter(|(_, spec)| !spec.topic.is_empty() && !spec.group.is_empty());
+        for ((values, _), source) in routes.zip(&self.sources) {
+            if let Some((owner, false)) = self.own.get(source) {
+                errors.push(values.error(
+                    "topic",
+                    format!(
+                        "`{}` is a retry or replay topic of handler `{owner}`, private to its group. Consume its source or its dead letters",
+                        source.1
+                    ),
+                ));
+            }
+        }
+    }
+}

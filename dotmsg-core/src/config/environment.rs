@@ -1,0 +1,82 @@
+//! Environment variables to a tree of values.
+//!
+//! `DOTMSG__BACKEND__MAIN__URL` is `backend.main.url`. Case does not matter: a part is spelled as the file, the code or a
+//! handler spells it when one of them knows it, else in lower case.
+
+use super::Place;
+use super::errors::ConfigError;
+use super::value::{self, Node, Table, Value};
+
+const PREFIX: &str = "DOTMSG__";
+const PROFILE: &str = "DOTMSG_PROFILE";
+
+/// The variables that are ours, sorted by name.
+pub(super) fn ours(vars: impl IntoIterator<Item = (String, String)>) -> Vec<(String, String)> {
+    let mut ours: Vec<_> = vars
+        .into_iter()
+        .filter(|(name, _)| {
+            let name = name.to_ascii_uppercase();
+            name.starts_with(PREFIX) || name == PROFILE
+        })
+        .collect();
+    ours.sort();
+    ours
+}
+
+/// The profile that the environment names, and the variable.
+pub(super) fn profile(vars: &[(String, String)]) -> Option<(&str, &str)> {
+    vars.iter()
+        .find(|(name, value)| name.eq_ignore_ascii_case(PROFILE) && !value.is_empty())
+        .map(|(name, value)| (name.as_str(), value.as_str()))
+}
+
+/// The tree of all variables, spelled after `known`.
+pub(super) fn tree(vars: &[(String, String)], known: &Table) -> (Table, Vec<ConfigError>) {
+    let mut tree = Table::new();
+    let mut errors = Vec::new();
+    for (name, text) in vars {
+        let upper = name.to_ascii_uppercase();
+        let Some(path) = upper.strip_prefix(PREFIX) else {
+            continue;
+        };
+        let place = Place::Environment(name.as_str().into());
+        let path: Vec<String> = path.split("__").map(str::to_ascii_lowercase).collect();
+        let dotted = path.join(".");
+        if path.iter().any(String::is_empty) {
+            let message = "empty part in the name. Parts are separated by two underscores, as in DOTMSG__BACKEND__MAIN__URL";
+            errors.push(ConfigError::new(&place, dotted, message));
+        } else if path[0] == "profile" {
+            let message = "a profile cannot be changed from the environment. Leave PROFILE__<name>__ out: the environment wins over every profile";
+            errors.push(ConfigError::new(&place, dotted, message));
+        } else {
+            let path = spelled(path, known);
+            let value = Value::Untyped(text.clone());
+            if let Err(other) = value::insert(&mut tree, &path, value, &place) {
+                let message = format!("contradicts {other}. Remove one of them");
+                errors.push(ConfigError::new(&place, dotted, message));
+            }
+        }
+    }
+    (tree, errors)
+}
+
+/// Each part as the known tree spells it.
+fn spelled(path: Vec<String>, known: &Table) -> Vec<String> {
+    let mut level = Some(known);
+    path.into_iter()
+        .map(|part| {
+            let found = level.and_then(|table| {
+                table.get_key_value(&part).or_else(|| {
+                    table
+                        .iter()
+                        .find(|(key, _)| key.eq_ignore_ascii_case(&part))
+                })
+            });
+            level = found.and_then(|(_, entry)| match &entry.node {
+                Node::Table(below) => Some(below),
+                Node::Leaf(_) => None,
+            });
+            found.map_or(part, |(key, _)| key.clone())
+        })
+        .collect()
+}

@@ -1,0 +1,343 @@
+//! Configuration: one shape, from a TOML file, the environment, profiles, attributes and code.
+//!
+//! A later source wins over an earlier one: defaults set in code, the handler's attribute, the file, its chosen profile,
+//! the environment, values set in code for good (a command line option). Every value keeps its place. [`Config::resolve`]
+//! reports everything that is wrong at once, each with key, place, what is wrong and the nearest valid name. URLs and
+//! adapter settings may hold secrets: nothing here prints one.
+//!
+//! ```
+//! use dotmsg_core::config::{Config, RouteDefaults};
+//!
+//! let config = Config::from_toml("dotmsg.toml", "backend.main.url = 'memory:'\nroutes.bill.concurrency = 64")?;
+//! let bill = RouteDefaults::new("bill").with("topic", "orders").with("group", "billing");
+//! let resolved = config.env(std::env::vars()).resolve(&[bill])?;
+//! assert_eq!(resolved.routes[0].limits.concurrency, 64);
+//! # Ok::<(), dotmsg_core::config::ConfigErrors>(())
+//! ```
+
+mod checks;
+mod document;
+mod environment;
+mod errors;
+mod keys;
+mod kind;
+mod nearest;
+mod place;
+mod route;
+mod sections;
+#[cfg(test)]
+mod tests;
+mod value;
+mod walk;
+
+pub use errors::{ConfigError, ConfigErrors};
+pub use place::Place;
+pub use sections::{BackendConfig, StoreConfig};
+pub use value::Value;
+
+use std::fmt;
+use std::path::Path;
+use std::sync::Arc;
+
+use crate::router::RouteSpec;
+use value::{Entry, Node, Table};
+
+/// What the attribute of one handler said, by the keys of `[routes.<handler>]`.
+#[derive(Clone, Debug)]
+pub struct RouteDefaults {
+    /// The handler's name.
+    pub handler: String,
+    /// Dotted key (`"retry.tiers"`) and value.
+    pub entries: Vec<(&'static str, Value)>,
+}
+
+impl RouteDefaults {
+    /// Of a handler whose attribute said nothing.
+    #[must_use]
+    pub fn new(handler: impl Into<String>) -> Self {
+        Self {
+            handler: handler.into(),
+            entries: Vec::new(),
+        }
+    }
+
+    /// Adds what the attribute said about one key.
+    #[must_use]
+    pub fn with(mut self, key: &'static str, value: impl Into<Value>) -> Self {
+        self.entries.push((key, value.into()));
+        self
+    }
+}
+
+/// A configuration without a mistake.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct Resolved {
+    /// One per handler, in the order of the handlers.
+    pub routes: Vec<RouteSpec>,
+    /// By name.
+    pub backends: Vec<BackendConfig>,
+    /// By name.
+    pub stores: Vec<StoreConfig>,
+}
+
+/// A configuration as it was given; [`Config::resolve`] checks and merges it.
+#[derive(Clone, Default)]
+pub struct Config {
+    file: Option<(Arc<str>, Table)>,
+    defaults: Vec<(String, Value)>,
+    overrides: Vec<(String, Value)>,
+    profile: Option<String>,
+    environment: Vec<(String, String)>,
+}
+
+impl Config {
+    /// An empty configuration, to be built in code.
+    #[must_use]
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Reads a TOML file.
+    ///
+    /// # Errors
+    /// The file cannot be read or is not TOML.
+    pub fn from_file(path: impl AsRef<Path>) -> Result<Self, ConfigErrors> {
+        let path = path.as_ref();
+        let name = path.display().to_string();
+        let text = std::fs::read_to_string(path).map_err(|error| {
+            let line = None;
+            let name = name.as_str().into();
+            ConfigError::new(
+                &Place::File { name, line },
+                "",
+                format!("cannot be read: {error}"),
+            )
+        })?;
+        Self::from_toml(&name, &text)
+    }
+
+    /// Parses TOML text; `name` stands for it in errors.
+    ///
+    /// # Errors
+    /// It is not TOML.
+    pub fn from_toml(name: &str, text: &str) -> Result<Self, ConfigErrors> {
+        let file = Some((name.into(), document::parse(name, text)?));
+        Ok(Self {
+            file,
+            ..Self::default()
+        })
+    }
+
+    /// Chooses a profile of the file; the environment's `DOTMSG_PROFILE` wins over it.
+    #[must_use]
+    pub fn profile(mut self, name: Option<&str>) -> Self {
+        self.profile = name.map(str::to_owned);
+        self
+    }
+
+    /// Takes the environment's variables; those that are not ours are left out.
+    #[must_use]
+    pub fn env(mut self, vars: impl IntoIterator<Item = (String, String)>) -> Self {
+        self.environment = environment::ours(vars);
+        self
+    }
+
+    /// A default for a dotted key such as `backend.main.url`: attribute, file and environment win over it.
+    #[must_use]
+    pub fn default_value(mut self, key: &str, value: impl Into<Value>) -> Self {
+        self.defaults.push((key.to_owned(), value.into()));
+        self
+    }
+
+    /// Sets a dotted key for good, as a command line option does: it wins over everything.
+    #[must_use]
+    pub fn set(mut self, key: &str, value: impl Into<Value>) -> Self {
+        self.overrides.push((key.to_owned(), value.into()));
+        self
+    }
+
+    /// The backends alone, for a tool that has no handlers; `[routes]` is not looked at.
+    ///
+    /// # Errors
+    /// All that is wrong outside `[routes]`.
+    pub fn backends(&self) -> Result<Vec<BackendConfig>, ConfigErrors> {
+        let mut errors = Vec::new();
+        let root = self.merged(&[], None, &mut errors);
+        let backends = self.backends_of(&root, &mut errors);
+        sections::stores(&root, &mut errors);
+        ConfigErrors::unless_any(errors, backends)
+    }
+
+    /// Merges all sources for these handlers and checks everything.
+    ///
+    /// # Errors
+    /// All that is wrong.
+    pub fn resolve(&self, handlers: &[RouteDefaults]) -> Result<Resolved, ConfigErrors> {
+        let mut errors = Vec::new();
+        let names: Vec<&str> = handlers.iter().map(|route| &*route.handler).collect();
+        duplicates(&names, &mut errors);
+        let root = self.merged(handlers, Some(&names), &mut errors);
+        let backends = self.backends_of(&root, &mut errors);
+        let stores = sections::stores(&root, &mut errors);
+        let empty = Table::new();
+        let tables = value::table(&root, "routes").unwrap_or(&empty);
+        let routes: Vec<_> = names
+            .iter()
+            .map(|handler| {
+                let values = route::Values {
+                    handler,
+                    place: Place::Attribute((*handler).into()),
+                    table: value::table(tables, handler).unwrap_or(&empty),
+                };
+                let spec = values.spec();
+                checks::route(&values, &spec, &mut errors);
+                (values, spec)
+            })
+            .collect();
+        checks::routes(&routes, &backends, &mut errors);
+        let routes = routes.into_iter().map(|(_, spec)| spec).collect();
+        let resolved = Resolved {
+            routes,
+            backends,
+            stores,
+        };
+        ConfigErrors::unless_any(errors, resolved)
+    }
+
+    fn backends_of(&self, root: &Table, errors: &mut Vec<ConfigError>) -> Vec<BackendConfig> {
+        let backends = sections::backends(root, errors);
+        if backends.is_empty() && root.get("backend").is_none_or(is_table) {
+            let message = "no backend is configured. Set `url` in [backend.main], or DOTMSG__BACKEND__MAIN__URL, for example to `log:./dotmsg-log`";
+            errors.push(ConfigError::new(&self.place(), "backend", message));
+        }
+        backends
+    }
+
+    /// All layers, each walked, then laid on one another.
+    fn merged(
+        &self,
+        handlers: &[RouteDefaults],
+        names: Option<&[&str]>,
+        errors: &mut Vec<ConfigError>,
+    ) -> Table {
+        let mut layers = vec![code(&self.defaults, errors)];
+        layers.extend(handlers.iter().map(|handler| attribute(handler, errors)));
+        if let Some((_, file)) = &self.file {
+            layers.push(file.clone());
+        }
+        let profile = self.chosen_profile(errors);
+        let overrides = code(&self.overrides, errors);
+        let mut known = Table::new();
+        for layer in layers.iter().chain(&profile).chain([&overrides]) {
+            value::merge(&mut known, layer);
+        }
+        for name in names.unwrap_or_default() {
+            let path = ["routes".to_owned(), (*name).to_owned(), String::new()];
+            // A leaf in the way is reported by the walk.
+            let _ = value::insert(&mut known, &path, Value::Boolean(true), &Place::Code);
+        }
+        let (environment, wrong) = environment::tree(&self.environment, &known);
+        errors.extend(wrong);
+        let own: Vec<&Table> = layers.iter().chain([&environment, &overrides]).collect();
+        errors.extend(walk::layers(&own, names));
+        layers.extend(profile);
+        layers.extend([environment, overrides]);
+        let mut root = Table::new();
+        for layer in &layers {
+            value::merge(&mut root, layer);
+        }
+        root
+    }
+
+    fn chosen_profile(&self, errors: &mut Vec<ConfigError>) -> Option<Table> {
+        let (name, place) = match environment::profile(&self.environment) {
+            Some((variable, name)) => (name, Place::Environment(variable.into())),
+            None => (self.profile.as_deref()?, Place::Code),
+        };
+        let empty = Table::new();
+        let profiles = self
+            .file
+            .as_ref()
+            .and_then(|(_, file)| value::table(file, "profile"))
+            .unwrap_or(&empty);
+        if let Some(profile) = value::table(profiles, name) {
+            return Some(profile.clone());
+        }
+        let known: Vec<&str> = profiles.keys().map(String::as_str).collect();
+        let advice = nearest::advice(name, &known, "profile in the file");
+        let message = format!("there is no profile `{name}`. {advice}");
+        errors.push(ConfigError::new(&place, "profile", message));
+        None
+    }
+
+    /// Where something that is missing should be.
+    fn place(&self) -> Place {
+        match &self.file {
+            Some((name, _)) => Place::File {
+                name: Arc::clone(name),
+                line: None,
+            },
+            None => Place::Code,
+        }
+    }
+}
+
+impl fmt::Debug for Config {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Config")
+            .field("file", &self.file.as_ref().map(|(name, _)| name))
+            .field("profile", &self.profile)
+            .finish_non_exhaustive()
+    }
+}
+
+fn is_table(entry: &Entry) -> bool {
+    matches!(entry.node, Node::Table(_))
+}
+
+fn duplicates(names: &[&str], errors: &mut Vec<ConfigError>) {
+    for (index, name) in names.iter().enumerate() {
+        if names[..index].contains(name) {
+            let message = "two handlers have this name, and [routes.<handler>] speaks of one. Rename one of them";
+            let place = Place::Attribute((*name).into());
+            errors.push(ConfigError::new(&place, format!("routes.{name}"), message));
+        }
+    }
+}
+
+/// A layer of values set in code; the last of several for one key counts.
+fn code(entries: &[(String, Value)], errors: &mut Vec<ConfigError>) -> Table {
+    let mut table = Table::new();
+    for (key, value) in entries {
+        let path: Vec<String> = key.split('.').map(str::to_owned).collect();
+        let mut one = Table::new();
+        if value::insert(&mut one, &path, value.clone(), &Place::Code).is_err()
+            || path[0] == "profile"
+        {
+            let message = "cannot be set in code";
+            errors.push(ConfigError::new(&Place::Code, key, message));
+            continue;
+        }
+        value::merge(&mut table, &one);
+    }
+    table
+}
+
+/// The layer of one attribute.
+fn attribute(handler: &RouteDefaults, errors: &mut Vec<ConfigError>) -> Table {
+    let place = Place::Attribute(handler.handler.as_str().into());
+    let mut table = Table::new();
+    for (key, value) in &handler.entries {
+        let path: Vec<String> = ["routes", &handler.handler]
+            .into_iter()
+            .chain(key.split('.'))
+            .map(str::to_owned)
+            .collect();
+        if value::insert(&mut table, &path, value.clone(), &place).is_err() {
+            let message = "given twice in one attribute. Remove one of them";
+            errors.push(ConfigError::new(&place, path.join("."), message));
+        }
+    }
+    table
+}

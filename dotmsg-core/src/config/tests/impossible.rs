@@ -1,0 +1,397 @@
+//! Combinations that cannot work, and the exact words that refuse each.
+
+use super::super::RouteDefaults;
+use super::{bill, refused};
+
+#[test]
+fn no_backend() {
+    refused(
+        r#"
+[routes.bill]
+workers = 1
+"#,
+        &[],
+        &[bill()],
+        r#"
+1 error
+  dotmsg.toml: backend: no backend is configured. Set `url` in [backend.main], or DOTMSG__BACKEND__MAIN__URL, for example to `log:./dotmsg-log`
+"#,
+    );
+}
+
+#[test]
+fn a_backend_without_a_url() {
+    refused(
+        r#"
+[backend.main]
+topic_prefix = "x."
+"#,
+        &[],
+        &[bill()],
+        r#"
+1 error
+  dotmsg.toml:2: backend.main: has no url. Set `url` in [backend.main], or DOTMSG__BACKEND__MAIN__URL
+"#,
+    );
+}
+
+#[test]
+fn urls_without_a_scheme() {
+    refused(
+        r#"
+[backend.main]
+url = "localhost"
+[backend.b]
+url = ""
+[backend.c]
+url = "kafka://a b"
+[backend.d]
+url = 5
+[store.main]
+url = "//host/db"
+"#,
+        &[],
+        &[bill()],
+        r#"
+5 errors
+  dotmsg.toml:3: backend.main.url: the URL has no scheme; expected one such as `memory:`, `log:./path` or `kafka://host:9092`
+  dotmsg.toml:5: backend.b.url: empty; expected a URL such as `memory:`, `log:./path` or `kafka://host:9092`
+  dotmsg.toml:7: backend.c.url: a URL has no spaces or control characters. Percent-encode them
+  dotmsg.toml:9: backend.d.url: expected a URL such as `memory:`, `log:./path` or `kafka://host:9092`, found a whole number
+  dotmsg.toml:11: store.main.url: the URL has no scheme; expected one such as `memory:`, `log:./path` or `kafka://host:9092`
+"#,
+    );
+}
+
+#[test]
+fn a_backend_that_does_not_exist() {
+    refused(
+        r#"
+backend.main.url = "memory:"
+[routes.bill]
+backend = "mian"
+"#,
+        &[],
+        &[bill()],
+        r#"
+1 error
+  dotmsg.toml:4: routes.bill.backend: there is no backend `mian`. Did you mean `main`?
+"#,
+    );
+}
+
+#[test]
+fn a_route_without_topic_and_group() {
+    refused(
+        r#"
+backend.main.url = "memory:"
+"#,
+        &[],
+        &[RouteDefaults::new("bill")],
+        r#"
+2 errors
+  attribute of handler bill: routes.bill.group: missing: its consumer group. Set `group` in the attribute or in [routes.bill]
+  attribute of handler bill: routes.bill.topic: missing: the topic it consumes. Set `topic` in the attribute or in [routes.bill]
+"#,
+    );
+}
+
+#[test]
+fn names_that_no_broker_takes() {
+    refused(
+        r#"
+[backend.main]
+url = "memory:"
+topic_prefix = "a/b"
+[routes.bill]
+topic = "or ders"
+group = ""
+backend = ".."
+"#,
+        &[],
+        &[bill()],
+        r#"
+4 errors
+  dotmsg.toml:4: backend.main.topic_prefix: has the character '/'; allowed are letters a-z A-Z, digits, `.`, `_` and `-`
+  dotmsg.toml:6: routes.bill.topic: has the character ' '; allowed are letters a-z A-Z, digits, `.`, `_` and `-`
+  dotmsg.toml:7: routes.bill.group: empty; a name has 1 to 249 characters
+  dotmsg.toml:8: routes.bill.backend: `..` is no name: brokers keep it for themselves
+"#,
+    );
+}
+
+#[test]
+fn tiers_that_do_not_ascend() {
+    refused(
+        r#"
+backend.main.url = "memory:"
+[routes.bill]
+retry.tiers = ["60s", "1m"]
+"#,
+        &[],
+        &[bill()],
+        r#"
+1 error
+  dotmsg.toml:4: routes.bill.retry.tiers: tier 2 ("1m") is not longer than tier 1 ("60s"); tiers strictly ascend
+"#,
+    );
+}
+
+#[test]
+fn a_tier_of_zero() {
+    refused(
+        r#"
+backend.main.url = "memory:"
+[routes.bill]
+retry.tiers = ["0s", "1m"]
+"#,
+        &[],
+        &[bill()],
+        r#"
+1 error
+  dotmsg.toml:4: routes.bill.retry.tiers: tier 1: zero; it must be longer
+"#,
+    );
+}
+
+#[test]
+fn a_tier_that_is_empty() {
+    refused(
+        r#"
+backend.main.url = "memory:"
+[routes.bill]
+retry.tiers = ["5s", ""]
+"#,
+        &[],
+        &[bill()],
+        r#"
+1 error
+  dotmsg.toml:4: routes.bill.retry.tiers: tier 2: expected a duration with its unit such as "200ms", "5s" or "1m30s", found ""
+"#,
+    );
+}
+
+#[test]
+fn tiers_under_partition_order() {
+    refused(
+        r#"
+backend.main.url = "memory:"
+[routes.bill]
+ordering = "partition"
+"#,
+        &[],
+        &[bill().with("retry.tiers", ["5s"])],
+        r#"
+1 error
+  attribute of handler bill: routes.bill.retry.tiers: a tier cannot keep the order of a whole partition (ordering = "partition", dotmsg.toml:4). Retry in place with `retry.attempts`, or use ordering = "key"
+"#,
+    );
+}
+
+#[test]
+fn at_most_once_with_tiers() {
+    refused(
+        r#"
+backend.main.url = "memory:"
+[routes.bill]
+delivery = "at_most_once"
+retry.tiers = ["5s"]
+"#,
+        &[],
+        &[bill()],
+        r#"
+1 error
+  dotmsg.toml:5: routes.bill.retry.tiers: a tier runs a message again, and delivery = "at_most_once" (dotmsg.toml:4) forbids that. Remove the tiers, or use "at_least_once"
+"#,
+    );
+}
+
+#[test]
+fn exactly_once() {
+    refused(
+        r#"
+backend.main.url = "memory:"
+[routes.bill]
+delivery = "exactly_once"
+"#,
+        &[],
+        &[bill()],
+        r#"
+1 error
+  dotmsg.toml:4: routes.bill.delivery: "exactly_once" needs a dedup table in a store, or transactions of the backend; neither is available: the embedded log has no transactions yet and there is no dedup store. Use "at_least_once"
+"#,
+    );
+}
+
+#[test]
+fn keep_without_key_order() {
+    refused(
+        r#"
+backend.main.url = "memory:"
+[routes.bill]
+ordering = "none"
+retry = { order = "keep" }
+"#,
+        &[],
+        &[bill()],
+        r#"
+1 error
+  dotmsg.toml:5: routes.bill.retry.order: "keep" is the order of a key, and `ordering` (dotmsg.toml:4) is not "key". Remove it, or use ordering = "key"
+"#,
+    );
+}
+
+#[test]
+fn two_routes_with_one_topic_and_group() {
+    refused(
+        r#"
+backend.main.url = "memory:"
+"#,
+        &[],
+        &[
+            bill(),
+            RouteDefaults {
+                handler: "copy".into(),
+                ..bill()
+            },
+        ],
+        r#"
+1 error
+  attribute of handler copy: routes.copy.group: handler `bill` consumes topic `orders` in group `billing` already. Give one of them another group
+"#,
+    );
+}
+
+#[test]
+fn two_handlers_of_one_name() {
+    refused(
+        r#"
+backend.main.url = "memory:"
+"#,
+        &[],
+        &[bill(), bill().with("workers", 1)],
+        r#"
+1 error
+  attribute of handler bill: routes.bill: two handlers have this name, and [routes.<handler>] speaks of one. Rename one of them
+"#,
+    );
+}
+
+#[test]
+fn generated_topics_that_collide() {
+    refused(
+        r#"
+backend.main.url = "memory:"
+"#,
+        &[],
+        &[
+            RouteDefaults::new("one")
+                .with("topic", "a.b")
+                .with("group", "c"),
+            RouteDefaults::new("two")
+                .with("topic", "a")
+                .with("group", "b.c"),
+        ],
+        r#"
+1 error
+  attribute of handler two: routes.two.group: handler `one` has a topic `a.b.c.replay` of its own too. Rename topic or group of one of them
+"#,
+    );
+}
+
+#[test]
+fn a_source_that_is_private_to_another_group() {
+    refused(
+        r#"
+backend.main.url = "memory:"
+"#,
+        &[],
+        &[
+            bill(),
+            RouteDefaults::new("spy")
+                .with("topic", "orders.billing.replay")
+                .with("group", "spies"),
+        ],
+        r#"
+1 error
+  attribute of handler spy: routes.spy.topic: `orders.billing.replay` is a retry or replay topic of handler `bill`, private to its group. Consume its source or its dead letters
+"#,
+    );
+}
+
+#[test]
+fn limits_that_contradict_each_other() {
+    refused(
+        r#"
+backend.main.url = "memory:"
+[routes.bill]
+max_held_messages = 100
+max_held_bytes = "1MiB"
+concurrency = 101
+batch_messages = 200
+park = { max_held_messages = 300, max_held_bytes = "2MiB" }
+max_payload_bytes = "3MiB"
+"#,
+        &[],
+        &[bill()],
+        r#"
+5 errors
+  dotmsg.toml:6: routes.bill.concurrency: more than `max_held_messages` (dotmsg.toml:4). Lower this or raise `max_held_messages`
+  dotmsg.toml:7: routes.bill.batch_messages: more than `max_held_messages` (dotmsg.toml:4). Lower this or raise `max_held_messages`
+  dotmsg.toml:8: routes.bill.park.max_held_bytes: more than `max_held_bytes` (dotmsg.toml:5). Lower this or raise `max_held_bytes`
+  dotmsg.toml:8: routes.bill.park.max_held_messages: more than `max_held_messages` (dotmsg.toml:4). Lower this or raise `max_held_messages`
+  dotmsg.toml:9: routes.bill.max_payload_bytes: more than `max_held_bytes` (dotmsg.toml:5). Lower this or raise `max_held_bytes`
+"#,
+    );
+}
+
+#[test]
+fn more_workers_than_handlers() {
+    refused(
+        r#"
+backend.main.url = "memory:"
+[routes.bill]
+workers = 4
+concurrency = 2
+"#,
+        &[],
+        &[bill()],
+        r#"
+1 error
+  dotmsg.toml:4: routes.bill.workers: more than `concurrency` (dotmsg.toml:5). Lower this or raise `concurrency`
+"#,
+    );
+}
+
+#[test]
+fn more_handlers_than_held_messages() {
+    refused(
+        r#"
+backend.main.url = "memory:"
+"#,
+        &[("DOTMSG__ROUTES__BILL__CONCURRENCY", "50000")],
+        &[bill()],
+        r#"
+1 error
+  environment variable DOTMSG__ROUTES__BILL__CONCURRENCY: routes.bill.concurrency: more than `max_held_messages` (its default). Lower this or raise `max_held_messages`
+"#,
+    );
+}
+
+#[test]
+fn a_backoff_above_its_maximum() {
+    refused(
+        r#"
+backend.main.url = "memory:"
+[routes.bill.retry]
+backoff = "2s"
+max_backoff = "1s"
+"#,
+        &[],
+        &[bill()],
+        r#"
+1 error
+  dotmsg.toml:4: routes.bill.retry.backoff: more than `retry.max_backoff` (dotmsg.toml:5). Lower this or raise `retry.max_backoff`
+"#,
+    );
+}

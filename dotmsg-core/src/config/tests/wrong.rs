@@ -1,0 +1,354 @@
+//! Wrong keys, types and texts, and the exact words that refuse each.
+
+use super::super::Config;
+use super::{bill, refused};
+
+#[test]
+fn an_unknown_key_of_a_route() {
+    refused(
+        r#"
+backend.main.url = "memory:"
+[routes.bill]
+concurency = 5
+"#,
+        &[],
+        &[bill()],
+        r#"
+1 error
+  dotmsg.toml:4: routes.bill.concurency: unknown key. Did you mean `concurrency`?
+"#,
+    );
+}
+
+#[test]
+fn a_key_at_the_wrong_level() {
+    refused(
+        r#"
+backend.main.url = "memory:"
+[routes.bill]
+tiers = ["5s"]
+"#,
+        &[],
+        &[bill()],
+        r#"
+1 error
+  dotmsg.toml:4: routes.bill.tiers: unknown key. Did you mean `retry.tiers`?
+"#,
+    );
+}
+
+#[test]
+fn a_key_that_resembles_none() {
+    refused(
+        r#"
+backend.main.url = "memory:"
+[routes.bill.retry]
+zzz = 1
+"#,
+        &[],
+        &[bill()],
+        r#"
+1 error
+  dotmsg.toml:4: routes.bill.retry.zzz: unknown key. Known: tiers, order, attempts, backoff, max_backoff
+"#,
+    );
+}
+
+#[test]
+fn an_unknown_table() {
+    refused(
+        r#"
+backend.main.url = "memory:"
+[route.bill]
+group = "x"
+"#,
+        &[],
+        &[bill()],
+        r#"
+1 error
+  dotmsg.toml:3: route: unknown table. Did you mean `routes`?
+"#,
+    );
+}
+
+#[test]
+fn an_unknown_key_of_a_backend() {
+    refused(
+        r#"
+[backend.main]
+url = "memory:"
+topic_prefx = "x"
+"#,
+        &[],
+        &[bill()],
+        r#"
+1 error
+  dotmsg.toml:4: backend.main.topic_prefx: unknown key. Did you mean `topic_prefix`?
+"#,
+    );
+}
+
+#[test]
+fn an_unknown_adapter_table() {
+    refused(
+        r#"
+[backend.main]
+url = "memory:"
+[backend.main.kafak]
+acks = "all"
+"#,
+        &[],
+        &[bill()],
+        r#"
+1 error
+  dotmsg.toml:4: backend.main.kafak: unknown table. Did you mean `kafka`?
+"#,
+    );
+}
+
+#[test]
+fn a_handler_that_does_not_exist() {
+    refused(
+        r#"
+backend.main.url = "memory:"
+[routes.bil]
+group = "x"
+"#,
+        &[],
+        &[bill()],
+        r#"
+1 error
+  dotmsg.toml:3: routes.bil: there is no handler `bil`. Did you mean `bill`?
+"#,
+    );
+}
+
+#[test]
+fn no_handler_at_all() {
+    refused(
+        r#"
+backend.main.url = "memory:"
+[routes.bill]
+group = "x"
+"#,
+        &[],
+        &[],
+        r#"
+1 error
+  dotmsg.toml:3: routes.bill: there is no handler `bill`. There is no handler in this app
+"#,
+    );
+}
+
+#[test]
+fn wrong_types_all_at_once() {
+    refused(
+        r#"
+backend.main.url = "memory:"
+[routes.bill]
+concurrency = "many"
+group = 7
+timeout = 5
+max_held_bytes = true
+retry = 3
+ordering = "keys"
+workers = 1.5
+"#,
+        &[],
+        &[bill()],
+        r#"
+7 errors
+  dotmsg.toml:4: routes.bill.concurrency: expected a whole number from 1 to 1000000, found "many"
+  dotmsg.toml:5: routes.bill.group: expected a string, found 7
+  dotmsg.toml:6: routes.bill.timeout: expected "none" or a duration with its unit such as "200ms", "5s" or "1m30s", found 5
+  dotmsg.toml:7: routes.bill.max_held_bytes: expected a size above zero such as "64MiB", or bytes as a number, found true
+  dotmsg.toml:8: routes.bill.retry: expected a table [routes.bill.retry], found a whole number
+  dotmsg.toml:9: routes.bill.ordering: expected one of key, partition, none, found "keys". Did you mean `key`?
+  dotmsg.toml:10: routes.bill.workers: expected a whole number from 1 to 1024, found a number with a fraction
+"#,
+    );
+}
+
+#[test]
+fn durations_and_sizes_without_sense() {
+    refused(
+        r#"
+backend.main.url = "memory:"
+[routes.bill]
+timeout = "0s"
+commit_interval = "0ms"
+drain_timeout = "0s"
+max_payload_bytes = 0
+max_key_bytes = "5 parsec"
+retry.backoff = "1000years"
+"#,
+        &[],
+        &[bill()],
+        r#"
+6 errors
+  dotmsg.toml:4: routes.bill.timeout: zero; it must be longer. "none" means no limit
+  dotmsg.toml:5: routes.bill.commit_interval: zero; it must be longer
+  dotmsg.toml:6: routes.bill.drain_timeout: zero; it must be longer
+  dotmsg.toml:7: routes.bill.max_payload_bytes: expected a size above zero such as "64MiB", or bytes as a number, found 0
+  dotmsg.toml:8: routes.bill.max_key_bytes: expected a size above zero such as "64MiB", or bytes as a number, found "5 parsec"
+  dotmsg.toml:9: routes.bill.retry.backoff: "1000years" is longer than ten years
+"#,
+    );
+}
+
+#[test]
+fn counts_out_of_range() {
+    refused(
+        r#"
+backend.main.url = "memory:"
+[routes.bill]
+concurrency = 0
+batch_messages = -1
+retry.attempts = 0
+crash_loop.takeovers = 99999999999999999999
+"#,
+        &[],
+        &[bill()],
+        r#"
+4 errors
+  dotmsg.toml:4: routes.bill.concurrency: expected a whole number from 1 to 1000000, found 0
+  dotmsg.toml:5: routes.bill.batch_messages: expected a whole number from 1 to 1000000, found -1
+  dotmsg.toml:6: routes.bill.retry.attempts: expected a whole number from 1 to 1000, found 0
+  dotmsg.toml:7: routes.bill.crash_loop.takeovers: expected a whole number from 0 to 1000000, found a number out of range
+"#,
+    );
+}
+
+#[test]
+fn an_environment_variable_of_the_wrong_type() {
+    refused(
+        r#"
+backend.main.url = "memory:"
+"#,
+        &[("DOTMSG__ROUTES__BILL__CONCURRENCY", "many")],
+        &[bill()],
+        r#"
+1 error
+  environment variable DOTMSG__ROUTES__BILL__CONCURRENCY: routes.bill.concurrency: expected a whole number from 1 to 1000000, found "many"
+"#,
+    );
+}
+
+#[test]
+fn an_unknown_environment_variable() {
+    refused(
+        r#"
+backend.main.url = "memory:"
+"#,
+        &[
+            ("DOTMSG__BACKEND__MAIN__URI", "memory:"),
+            ("DOTMSG__BACKND__MAIN__URL", "memory:"),
+        ],
+        &[bill()],
+        r#"
+2 errors
+  environment variable DOTMSG__BACKEND__MAIN__URI: backend.main.uri: unknown key. Did you mean `url`?
+  environment variable DOTMSG__BACKND__MAIN__URL: backnd: unknown table. Did you mean `backend`?
+"#,
+    );
+}
+
+#[test]
+fn environment_variables_of_impossible_form() {
+    refused(
+        r#"
+backend.main.url = "memory:"
+"#,
+        &[
+            ("DOTMSG__BACKEND____URL", "x"),
+            ("DOTMSG__PROFILE__A__B", "x"),
+            ("DOTMSG__ROUTES__BILL__GROUP", "a"),
+            ("dotmsg__routes__bill__group", "b"),
+        ],
+        &[bill()],
+        r#"
+3 errors
+  environment variable DOTMSG__BACKEND____URL: backend..url: empty part in the name. Parts are separated by two underscores, as in DOTMSG__BACKEND__MAIN__URL
+  environment variable DOTMSG__PROFILE__A__B: profile.a.b: a profile cannot be changed from the environment. Leave PROFILE__<name>__ out: the environment wins over every profile
+  environment variable dotmsg__routes__bill__group: routes.bill.group: contradicts environment variable DOTMSG__ROUTES__BILL__GROUP. Remove one of them
+"#,
+    );
+}
+
+#[test]
+fn a_value_where_a_table_belongs() {
+    refused(
+        r#"
+backend.main.url = "memory:"
+"#,
+        &[("DOTMSG__ROUTES__BILL", "x")],
+        &[bill()],
+        r#"
+1 error
+  environment variable DOTMSG__ROUTES__BILL: routes.bill: expected a table [routes.bill], found a string
+"#,
+    );
+}
+
+#[test]
+fn a_wrong_attribute() {
+    refused(
+        r#"
+backend.main.url = "memory:"
+"#,
+        &[],
+        &[bill().with("orderin", "key").with("concurrency", 0)],
+        r#"
+2 errors
+  attribute of handler bill: routes.bill.concurrency: expected a whole number from 1 to 1000000, found 0
+  attribute of handler bill: routes.bill.orderin: unknown key. Did you mean `ordering`?
+"#,
+    );
+}
+
+#[test]
+fn a_wrong_key_in_a_profile_that_is_not_chosen() {
+    refused(
+        r#"
+backend.main.url = "memory:"
+[profile.production.backend.main]
+urll = "memory:"
+[profile.production.profile.x]
+"#,
+        &[],
+        &[bill()],
+        r#"
+2 errors
+  dotmsg.toml:4: profile.production.backend.main.urll: unknown key. Did you mean `url`?
+  dotmsg.toml:5: profile.production.profile: unknown table. Known: backend, store, routes
+"#,
+    );
+}
+
+#[test]
+fn a_profile_that_does_not_exist() {
+    refused(
+        r#"
+backend.main.url = "memory:"
+[profile.production.routes.bill]
+"#,
+        &[("DOTMSG_PROFILE", "prodution")],
+        &[bill()],
+        r#"
+1 error
+  environment variable DOTMSG_PROFILE: profile: there is no profile `prodution`. Did you mean `production`?
+"#,
+    );
+}
+
+#[test]
+fn text_that_is_not_toml() {
+    let errors = Config::from_toml("dotmsg.toml", "[routes\nx = = 1\n").unwrap_err();
+    let expected = r#"
+3 errors
+  dotmsg.toml:1: not valid TOML: unclosed table, expected `]`
+  dotmsg.toml:2: not valid TOML: extra `=`, expected nothing
+  dotmsg.toml:2: not valid TOML: unexpected key or value, expected newline, `#`
+"#;
+    assert_eq!(errors.to_string(), expected.trim());
+}

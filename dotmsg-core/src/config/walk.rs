@@ -1,0 +1,216 @@
+//! The walk over one layer: every key known, every value of its kind.
+//!
+//! Each layer (file, every profile, environment, attributes, code) is walked on its own, also the profiles that are not
+//! chosen: a typing error in `production` shows on the developer's machine.
+
+use std::collections::BTreeMap;
+
+use super::Value;
+use super::errors::ConfigError;
+use super::keys::{self, Key};
+use super::kind::{self, Kind};
+use super::nearest::{advice, nearest};
+use super::value::{Entry, Node, Table};
+
+/// Walks these layers.
+pub(super) fn layers(layers: &[&Table], handlers: Option<&[&str]>) -> Vec<ConfigError> {
+    let mut adapters = keys::ADAPTERS.to_vec();
+    for layer in layers {
+        adapters_of(layer, &mut adapters);
+    }
+    let mut walk = Walk {
+        handlers,
+        adapters,
+        errors: Vec::new(),
+    };
+    for layer in layers {
+        walk.sections(layer, "", keys::SECTIONS);
+    }
+    walk.errors
+}
+
+/// What the walk compares names with.
+struct Walk<'a> {
+    /// The handlers of the app; `None` leaves `[routes]` alone.
+    handlers: Option<&'a [&'a str]>,
+    /// The adapters whose settings tables are known.
+    adapters: Vec<&'a str>,
+    errors: Vec<ConfigError>,
+}
+
+impl Walk<'_> {
+    fn sections(&mut self, root: &Table, prefix: &str, valid: &[&str]) {
+        for (name, entry) in root {
+            let path = format!("{prefix}{name}");
+            if !valid.contains(&name.as_str()) {
+                let message = format!("unknown table. {}", advice(name, valid, "table here"));
+                self.error(entry, path, message);
+                continue;
+            }
+            for (item, entry) in self.table_of(entry, &path).into_iter().flatten() {
+                self.item(name, item, entry, &format!("{path}.{item}"));
+            }
+        }
+    }
+
+    fn item(&mut self, section: &str, name: &str, entry: &Entry, path: &str) {
+        let Some(table) = self.table_of(entry, path) else {
+            return;
+        };
+        match section {
+            "profile" => self.sections(table, &format!("{path}."), &keys::SECTIONS[..3]),
+            "backend" => self.backend(table, entry, name, path),
+            "store" => {
+                self.named(entry, name, path);
+                self.keys(keys::STORE, table, path, "");
+            }
+            _ => self.route(table, entry, name, path),
+        }
+    }
+
+    fn backend(&mut self, table: &Table, entry: &Entry, name: &str, path: &str) {
+        self.named(entry, name, path);
+        for (key, entry) in table {
+            let is_table = matches!(entry.node, Node::Table(_));
+            let adapters = &self.adapters;
+            if is_table && adapters.contains(&key.as_str()) {
+                continue;
+            }
+            let near = nearest(key, adapters.iter().copied());
+            let known = keys::BACKEND.iter().any(|known| known.path == key);
+            match near.filter(|_| is_table && !known) {
+                Some(near) => {
+                    let message = format!("unknown table. Did you mean `{near}`?");
+                    self.error(entry, format!("{path}.{key}"), message);
+                }
+                None => self.key(keys::BACKEND, key, entry, path, ""),
+            }
+        }
+    }
+
+    fn route(&mut self, table: &Table, entry: &Entry, name: &str, path: &str) {
+        let Some(handlers) = self.handlers else {
+            return;
+        };
+        if !handlers.contains(&name) {
+            let message = format!(
+                "there is no handler `{name}`. {}",
+                advice(name, handlers, "handler in this app")
+            );
+            self.error(entry, path.to_owned(), message);
+        }
+        self.keys(keys::ROUTE, table, path, "");
+    }
+
+    /// Checks the keys of one table; `prefix` is its path within the section.
+    fn keys(&mut self, known: &'static [Key], table: &Table, path: &str, prefix: &str) {
+        for (name, entry) in table {
+            self.key(known, name, entry, path, prefix);
+        }
+    }
+
+    fn key(&mut self, known: &'static [Key], name: &str, entry: &Entry, path: &str, prefix: &str) {
+        let within = format!("{prefix}{name}");
+        let full = format!("{path}.{name}");
+        let inner = format!("{within}.");
+        if let Some(key) = known.iter().find(|key| key.path == within) {
+            self.leaf(key.kind, entry, full, std::ptr::eq(known, keys::ROUTE));
+        } else if known.iter().any(|key| key.path.starts_with(&inner)) {
+            if let Some(table) = self.table_of(entry, &full) {
+                self.keys(known, table, &full, &inner);
+            }
+        } else {
+            let advice = advice_for_key(known, prefix, name);
+            self.error(entry, full, format!("unknown key. {advice}"));
+        }
+    }
+
+    /// `public`: the value may be shown.
+    fn leaf(&mut self, kind: Kind, entry: &Entry, path: String, public: bool) {
+        let hidden;
+        let value = match &entry.node {
+            Node::Table(_) => &Value::Other("a table"),
+            Node::Leaf(value) => value,
+        };
+        let Err(mut message) = kind.check(value) else {
+            return;
+        };
+        if !public && matches!(kind, Kind::Boolean | Kind::Count { .. }) {
+            hidden = Value::Other(value.type_name());
+            message = kind.check(&hidden).err().unwrap_or(message);
+        }
+        self.error(entry, path, message);
+    }
+
+    fn named(&mut self, entry: &Entry, name: &str, path: &str) {
+        if let Err(message) = kind::name(&Value::from(name)) {
+            self.error(entry, path.to_owned(), message);
+        }
+    }
+
+    fn table_of<'t>(&mut self, entry: &'t Entry, path: &str) -> Option<&'t Table> {
+        match &entry.node {
+            Node::Table(table) => Some(table),
+            Node::Leaf(value) => {
+                let message = format!("expected a table [{path}], found {}", value.type_name());
+                self.error(entry, path.to_owned(), message);
+                None
+            }
+        }
+    }
+
+    fn error(&mut self, entry: &Entry, path: String, message: String) {
+        self.errors
+            .push(ConfigError::new(&entry.place, path, message));
+    }
+}
+
+/// The nearest name at this level, else the same name at another level, else all of this level.
+fn advice_for_key(known: &'static [Key], prefix: &str, wrong: &str) -> String {
+    let here = keys::below(known, prefix);
+    if nearest(wrong, here.iter().copied()).is_none() {
+        let elsewhere = known
+            .iter()
+            .find(|key| key.path.rsplit('.').next() == Some(wrong));
+        if let Some(key) = elsewhere {
+            return format!("Did you mean `{}`?", key.path);
+        }
+    }
+    advice(wrong, &here, "key here")
+}
+
+/// The adapters of all URLs in a layer, on top of those that are known anyway.
+fn adapters_of<'t>(table: &'t Table, into: &mut Vec<&'t str>) {
+    for (key, entry) in table {
+        match &entry.node {
+            Node::Table(below) => adapters_of(below, into),
+            Node::Leaf(value) if key == "url" => {
+                into.extend(kind::url(value).ok().map(keys::adapter));
+            }
+            Node::Leaf(_) => {}
+        }
+    }
+}
+
+/// The settings of one adapter as strings by dotted key; those that cannot be one come back.
+pub(super) fn settings<'t>(
+    table: &'t Table,
+    prefix: &str,
+    into: &mut BTreeMap<String, String>,
+) -> Vec<(String, &'t Entry)> {
+    let mut refused = Vec::new();
+    for (name, entry) in table {
+        let key = format!("{prefix}{name}");
+        match &entry.node {
+            Node::Table(below) => refused.extend(settings(below, &format!("{key}."), into)),
+            Node::Leaf(Value::Text(text) | Value::Untyped(text)) => {
+                into.insert(key, text.clone());
+            }
+            Node::Leaf(value @ (Value::Integer(_) | Value::Boolean(_))) => {
+                into.insert(key, value.shown());
+            }
+            Node::Leaf(_) => refused.push((key, entry)),
+        }
+    }
+    refused
+}
