@@ -11,7 +11,7 @@ pub(crate) enum Command {
     Help,
     /// Child role: do one piece of work and print its outcome.
     Workload {
-        /// One of [`crate::workload::ALL`].
+        /// One of [`crate::workload::all`].
         name: String,
         /// How many messages (or records) to work through.
         messages: u64,
