@@ -131,6 +131,12 @@ impl ErrorClasses {
         self.0.push((|error| error.is::<E>(), class));
     }
 
+    /// Whether there is no rule.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
     /// Applies the rules.
     #[must_use]
     pub fn classify(&self, mut error: HandlerError) -> HandlerError {

@@ -5,8 +5,35 @@
 //! A layer that can end a delivery elsewhere (tiers, dead letter) sits outside the ones that only repeat or bound a call,
 //! so that a message is never in a tier while an attempt of it is still running.
 //!
-//! Inside of *tiers* a service answers `Result<Settlement, HandlerError>`; outside of *dead letter* it answers
-//! [`Outcome`] and never fails.
+//! A service in between answers `Result<Outcome, Failed>`: what a delivery came to, or why it is to go elsewhere.
+//! Every layer also takes a plain handler's `Result<Settlement, HandlerError>` (see [`Conclude`]), which is what makes it
+//! usable alone. Outside of *dead letter* a service answers [`Outcome`] and never fails.
+//!
+//! What must stay true: no layer allocates for a message that succeeds; a layer keeps a clone of the delivery only when
+//! it may need it after a failure; everything that sleeps before a repeat looks at
+//! [`Stream::is_stopping`](crate::delivery::Stream::is_stopping) when it is polled.
+
+pub mod catch_panic;
+pub mod dead_letter;
+pub mod limits;
+pub mod publish_returned;
+pub mod retry_in_place;
+pub mod tiers;
+pub mod timeout;
+pub mod trace;
+
+mod confirm;
+mod failed;
+mod pace;
+mod provenance;
+mod stack;
+#[cfg(test)]
+mod testing;
+mod text;
+
+pub use failed::{Conclude, Failed};
+pub use provenance::Provenance;
+pub use stack::{StackParts, stack};
 
 use crate::clock::Timestamp;
 use std::time::Duration;

@@ -1,0 +1,131 @@
+//! A panic in the handler is a transient failure of kind `panic`.
+//!
+//! Without this layer a panic would unwind through the worker and take every other running message with it. It also
+//! catches a panic in the destructor of a handler's future, which a timeout may run. It adds no instructions to the path
+//! without a panic beyond a landing pad.
+
+mod future;
+mod layer;
+
+pub use future::ResponseFuture;
+pub use layer::CatchPanicLayer;
+
+use std::any::Any;
+use std::fmt;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::task::{Context, Poll};
+
+use tower_service::Service;
+
+use crate::delivery::Delivery;
+use crate::handler::{HandlerError, Returned};
+
+/// Turns panics of its inner service into errors.
+#[derive(Clone, Copy, Debug)]
+pub struct CatchPanic<S> {
+    inner: S,
+}
+
+impl<S> CatchPanic<S> {
+    /// Around `inner`.
+    pub const fn new(inner: S) -> Self {
+        Self { inner }
+    }
+}
+
+impl<S> Service<Delivery> for CatchPanic<S>
+where
+    S: Service<Delivery, Response = Returned, Error = HandlerError>,
+{
+    type Response = Returned;
+    type Error = HandlerError;
+    type Future = ResponseFuture<S::Future>;
+
+    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), HandlerError>> {
+        self.inner.poll_ready(cx)
+    }
+
+    #[inline]
+    fn call(&mut self, delivery: Delivery) -> Self::Future {
+        match catch_unwind(AssertUnwindSafe(|| self.inner.call(delivery))) {
+            Ok(future) => ResponseFuture::running(future),
+            Err(panic) => ResponseFuture::panicked(error_of(&*panic)),
+        }
+    }
+}
+
+/// What a panic said.
+#[derive(Debug)]
+struct Panicked(String);
+
+impl fmt::Display for Panicked {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "the handler panicked: {}", self.0)
+    }
+}
+
+impl std::error::Error for Panicked {}
+
+fn error_of(panic: &(dyn Any + Send)) -> HandlerError {
+    let text = panic
+        .downcast_ref::<&'static str>()
+        .map(|text| (*text).to_owned())
+        .or_else(|| panic.downcast_ref::<String>().cloned())
+        .unwrap_or_else(|| "(no text)".to_owned());
+    HandlerError::transient(Panicked(text)).kind("panic")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::middleware::testing::delivery;
+    use tower::{ServiceExt, service_fn};
+
+    #[tokio::test]
+    async fn a_panic_in_call_or_poll_is_a_transient_error_with_its_text() {
+        let in_poll = service_fn(|_: Delivery| async {
+            tokio::task::yield_now().await;
+            panic!("row {}", 7)
+        });
+        let error = CatchPanic::new(in_poll)
+            .oneshot(delivery(0))
+            .await
+            .unwrap_err();
+        assert!(error.is_transient());
+        assert_eq!(error.kind_name(), "panic");
+        assert_eq!(error.to_string(), "the handler panicked: row 7");
+
+        let in_call = service_fn(|_: Delivery| -> std::future::Ready<_> { panic!("early") });
+        let error = CatchPanic::new(in_call)
+            .oneshot(delivery(0))
+            .await
+            .unwrap_err();
+        assert_eq!(error.to_string(), "the handler panicked: early");
+    }
+
+    #[tokio::test]
+    async fn a_panicking_destructor_does_not_unwind_out() {
+        struct Bomb;
+        impl Drop for Bomb {
+            fn drop(&mut self) {
+                if !std::thread::panicking() {
+                    panic!("in drop");
+                }
+            }
+        }
+        let mut service = CatchPanic::new(service_fn(|_: Delivery| async {
+            let _bomb = Bomb;
+            std::future::pending::<()>().await;
+            Ok(Returned::default())
+        }));
+        let mut future = Box::pin(service.call(delivery(0)));
+        let waker = std::task::Waker::noop();
+        assert!(
+            future
+                .as_mut()
+                .poll(&mut Context::from_waker(waker))
+                .is_pending()
+        );
+        drop(future);
+    }
+}

@@ -1,0 +1,127 @@
+//! The layers of one route, composed in their order.
+//!
+//! trace → dead letter → tiers → limits → in-place retry → publish returned → timeout → catch panic → handler.
+//!
+//! Build one stack per worker rather than one that is cloned: a clone shares its parts' reference counts, and every
+//! message touches them; on two threads they would travel between the cores.
+
+use std::convert::Infallible;
+use std::sync::Arc;
+
+use tower_layer::Layer;
+use tower_service::Service;
+
+use super::catch_panic::CatchPanicLayer;
+use super::dead_letter::{DeadLetterLayer, DeadLetterParts};
+use super::limits::{CheckLimitsLayer, LimitParts};
+use super::publish_returned::{PublishParts, PublishReturnedLayer};
+use super::retry_in_place::{RetryInPlaceLayer, RetryParts};
+use super::tiers::{TierParts, TiersLayer};
+use super::timeout::TimeoutLayer;
+use super::trace::TraceLayer;
+use super::{Outcome, Provenance};
+use crate::backend::Publisher;
+use crate::clock::Clock;
+use crate::delivery::Delivery;
+use crate::handler::{ErrorClasses, HandlerError, Returned};
+use crate::router::{Ordering, RouteSpec, Topology};
+
+/// What the layers of a route need.
+#[derive(Clone, Debug)]
+pub struct StackParts {
+    /// The route.
+    pub route: Arc<RouteSpec>,
+    /// The names of its topics.
+    pub topology: Arc<Topology>,
+    /// Publishes tier records, dead letters and returned messages.
+    pub publisher: Arc<dyn Publisher>,
+    /// Stamps them.
+    pub clock: Arc<dyn Clock>,
+    /// Classes of errors by type.
+    pub classes: ErrorClasses,
+    /// What stands before every topic name on this backend; may be empty.
+    pub topic_prefix: String,
+    /// Seed of the jitter of in-place retries.
+    pub jitter_seed: u64,
+}
+
+/// All layers around `handler`.
+pub fn stack<H>(
+    handler: H,
+    parts: StackParts,
+) -> impl Service<Delivery, Response = Outcome, Error = Infallible, Future: Send + 'static>
++ Clone
++ Send
++ 'static
+where
+    H: Service<Delivery, Response = Returned, Error = HandlerError> + Clone + Send + 'static,
+    H::Future: Send + 'static,
+{
+    let service = CatchPanicLayer.layer(handler);
+    let service = TimeoutLayer::new(parts.route.timeout).layer(service);
+    let service = publish_layer(&parts).layer(service);
+    let service = retry_layer(&parts).layer(service);
+    let service = limits_layer(&parts).layer(service);
+    let service = tiers_layer(&parts).layer(service);
+    let service = dead_letter_layer(&parts).layer(service);
+    TraceLayer::new(parts.route.handler.as_str()).layer(service)
+}
+
+fn publish_layer(parts: &StackParts) -> PublishReturnedLayer {
+    PublishReturnedLayer::new(PublishParts {
+        publisher: Arc::clone(&parts.publisher),
+        clock: Arc::clone(&parts.clock),
+        topic_prefix: parts.topic_prefix.clone(),
+        handler: parts.route.handler.as_str().into(),
+    })
+}
+
+fn retry_layer(parts: &StackParts) -> RetryInPlaceLayer {
+    RetryInPlaceLayer::new(RetryParts {
+        policy: parts.route.retry.in_place,
+        classes: parts.classes.clone(),
+        clock: Arc::clone(&parts.clock),
+        jitter_seed: parts.jitter_seed,
+    })
+}
+
+fn limits_layer(parts: &StackParts) -> CheckLimitsLayer {
+    CheckLimitsLayer::new(LimitParts {
+        limits: parts.route.limits,
+        provenance: provenance(parts),
+    })
+}
+
+fn tiers_layer(parts: &StackParts) -> TiersLayer {
+    // Under partition order a message away would stop its whole partition: it is retried in place only.
+    let ladder = match parts.route.ordering {
+        Ordering::Partition => Vec::new(),
+        Ordering::Key | Ordering::None => parts.topology.tiers.clone(),
+    };
+    TiersLayer::new(TierParts {
+        ladder,
+        provenance: provenance(parts),
+        publisher: Arc::clone(&parts.publisher),
+        clock: Arc::clone(&parts.clock),
+    })
+}
+
+fn dead_letter_layer(parts: &StackParts) -> DeadLetterLayer {
+    DeadLetterLayer::new(DeadLetterParts {
+        topic: Arc::clone(&parts.topology.dead_letter),
+        provenance: provenance(parts),
+        publisher: Arc::clone(&parts.publisher),
+        clock: Arc::clone(&parts.clock),
+    })
+}
+
+fn provenance(parts: &StackParts) -> Provenance {
+    Provenance {
+        handler: parts.route.handler.as_str().into(),
+        group: parts.route.group.as_str().into(),
+        source: Arc::clone(&parts.topology.source),
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,206 @@
+//! Tests of the composed stack: the ladder from the first failure to the dead letter.
+
+use std::sync::Mutex;
+use std::time::Duration;
+
+use tower::{ServiceExt, service_fn};
+
+use super::*;
+use crate::clock::Timestamp;
+use crate::delivery::{Lineage, Role, Stream, control};
+use crate::error::ErrorKind;
+use crate::handler::Outgoing;
+use crate::message::Message;
+use crate::middleware::testing::{
+    Script, ScriptedPublisher, clock, delivery, delivery_of, handled, transient,
+};
+use crate::middleware::{Away, Ended};
+
+const DEAD: Outcome = Outcome::Settled(Ended::DeadLettered);
+
+fn route() -> RouteSpec {
+    let mut route = RouteSpec::new("bill", "orders", "billing");
+    route.retry.tiers = [5, 60, 300].map(Duration::from_secs).to_vec();
+    route.retry.in_place.attempts = 1;
+    route
+}
+
+fn parts(route: RouteSpec, publisher: &Arc<ScriptedPublisher>) -> StackParts {
+    StackParts {
+        topology: Arc::new(Topology::of(&route, "")),
+        route: Arc::new(route),
+        publisher: Arc::clone(publisher) as _,
+        clock: clock(),
+        classes: ErrorClasses::default(),
+        topic_prefix: String::new(),
+        jitter_seed: 1,
+    }
+}
+
+async fn run<F>(
+    route: RouteSpec,
+    publisher: &Arc<ScriptedPublisher>,
+    delivery: Delivery,
+    handler: impl Fn(Delivery) -> F + Clone + Send + 'static,
+) -> Outcome
+where
+    F: Future<Output = Result<Returned, HandlerError>> + Send + 'static,
+{
+    let service = stack(service_fn(handler), parts(route, publisher));
+    service.oneshot(delivery).await.unwrap()
+}
+
+/// The record of the last call, read back from where it was published.
+fn read_back(publisher: &ScriptedPublisher, topology: &Topology) -> Delivery {
+    let record = publisher.calls().pop().unwrap().remove(0);
+    let delay = topology.tier_delay(&record.topic).expect("a retry topic");
+    let stream = Stream::new(record.topic, 3, 9, Role::Tier { delay });
+    Delivery::new(Arc::new(stream), 1000, Timestamp(77_000), record.message)
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_ladder_ends_in_the_dead_letter_and_attempts_count_over_all_of_it() {
+    let mut route = route();
+    route.retry.in_place.attempts = 2;
+    let topology = Topology::of(&route, "");
+    let publisher = ScriptedPublisher::new([]);
+    let attempts = Arc::new(Mutex::new(Vec::new()));
+    let noted = Arc::clone(&attempts);
+    let handler = move |delivery: Delivery| {
+        noted.lock().unwrap().push(delivery.attempt());
+        async { Err(transient("down")) }
+    };
+    let mut delivery = delivery(41);
+    for seconds in [5, 60, 300] {
+        let outcome = run(route.clone(), &publisher, delivery, handler.clone()).await;
+        let Outcome::Away(Away { delay, .. }) = outcome else {
+            panic!("{outcome:?}")
+        };
+        assert_eq!(delay, Duration::from_secs(seconds));
+        delivery = read_back(&publisher, &topology);
+        assert_eq!(delivery.origin().to_string(), "orders/3/41");
+    }
+    assert_eq!(run(route, &publisher, delivery, handler).await, DEAD);
+    assert_eq!(*attempts.lock().unwrap(), (1..=8).collect::<Vec<_>>());
+    let letter = publisher.calls().pop().unwrap().remove(0);
+    assert_eq!(
+        (&*letter.topic, letter.partition),
+        ("orders.billing.dlq", Some(3))
+    );
+    let lineage = Lineage::read(&letter.message.headers).unwrap();
+    assert_eq!((lineage.attempts, lineage.offset), (8, 41));
+    let mut producers = letter.message.headers.clone();
+    producers.remove_where(crate::delivery::is_control_header);
+    assert!(
+        producers.is_empty(),
+        "no header is left over: {producers:?}"
+    );
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_tier_publish_of_unknown_outcome_is_repeated() {
+    let publisher = ScriptedPublisher::new([Script::Unknown, Script::Unknown]);
+    let outcome = run(route(), &publisher, delivery(1), |_| async {
+        Err(transient("down"))
+    })
+    .await;
+    let Outcome::Away(away) = outcome else {
+        panic!("{outcome:?}")
+    };
+    assert_eq!(away.offset, 1002, "the one that was confirmed");
+}
+
+#[tokio::test(start_paused = true)]
+async fn panic_and_timeout_go_to_a_tier_and_the_future_is_dropped() {
+    let publisher = ScriptedPublisher::new([]);
+    let outcome = run(route(), &publisher, delivery(1), |_| async {
+        tokio::task::yield_now().await;
+        panic!("boom")
+    })
+    .await;
+    assert!(matches!(outcome, Outcome::Away(_)));
+
+    let mut limited = route();
+    limited.timeout = Some(Duration::from_secs(1));
+    let held = Arc::new(());
+    let inside = Arc::clone(&held);
+    let outcome = run(limited, &publisher, delivery(1), move |_| {
+        let inside = Arc::clone(&inside);
+        async move {
+            std::future::pending::<()>().await;
+            drop(inside);
+            Ok(Returned::default())
+        }
+    })
+    .await;
+    assert!(matches!(outcome, Outcome::Away(_)));
+    assert_eq!(Arc::strong_count(&held), 1, "nothing is held any more");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_permanent_error_goes_straight_to_the_dead_letter() {
+    let publisher = ScriptedPublisher::new([]);
+    let outcome = run(route(), &publisher, delivery(1), |_| async {
+        Err(HandlerError::permanent("NA").kind("no_air_time"))
+    })
+    .await;
+    assert_eq!(outcome, DEAD);
+    let calls = publisher.calls();
+    assert_eq!(calls.len(), 1);
+    let headers = &calls[0][0].message.headers;
+    assert_eq!(headers.get_str(control::FAILURE_KIND), Some("no_air_time"));
+    assert_eq!(headers.get_str(control::ATTEMPT), Some("1"));
+}
+
+#[tokio::test(start_paused = true)]
+async fn beyond_the_limits_the_handler_is_not_called() {
+    let publisher = ScriptedPublisher::new([Script::Failed(ErrorKind::TooLarge)]);
+    let mut small = route();
+    small.limits.max_payload_bytes = 3;
+    let message = Message::new("1234").with_key("k");
+    let outcome = run(small, &publisher, delivery_of(message), |_| async {
+        panic!("not called")
+    })
+    .await;
+    assert_eq!(outcome, DEAD);
+    let letter = publisher.calls().pop().unwrap().remove(0).message;
+    assert_eq!(
+        letter.headers.get_str(control::FAILURE_KIND),
+        Some("too_large")
+    );
+    assert_eq!(letter.headers.get_str(control::ATTEMPT), Some("0"));
+    assert_eq!(letter.headers.get_str(control::BY_REFERENCE), Some("true"));
+    assert_eq!((letter.payload, letter.key), (None, Some("k".into())));
+}
+
+#[tokio::test(start_paused = true)]
+async fn returned_messages_are_confirmed_before_the_end() {
+    let returns = |_| async { Ok(vec![Outgoing::new("miles", "1")].into()) };
+    let publisher = ScriptedPublisher::new([Script::Unknown]);
+    let outcome = run(route(), &publisher, delivery(41), returns).await;
+    assert_eq!(outcome, handled());
+    let ids: Vec<_> = publisher
+        .calls()
+        .iter()
+        .map(|call| call[0].message.id().cloned())
+        .collect();
+    let id = Some("orders/3/41:bill:0".into());
+    assert_eq!(ids, [id.clone(), id]);
+
+    // What cannot be published makes the message wait.
+    let publisher = ScriptedPublisher::new(vec![Script::Unknown; 6]);
+    let outcome = run(route(), &publisher, delivery(41), returns).await;
+    assert!(matches!(outcome, Outcome::Away(_)), "{outcome:?}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn partition_order_retries_in_place_only() {
+    let publisher = ScriptedPublisher::new([]);
+    let mut ordered = route();
+    ordered.ordering = Ordering::Partition;
+    let outcome = run(ordered, &publisher, delivery(1), |_| async {
+        Err(transient("down"))
+    })
+    .await;
+    assert_eq!(outcome, DEAD);
+}

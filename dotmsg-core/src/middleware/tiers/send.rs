@@ -1,0 +1,70 @@
+//! Sending one failed message to its next tier.
+
+use std::sync::Arc;
+
+use super::TierParts;
+use crate::backend::{PublishRecord, Published};
+use crate::clock::Clock;
+use crate::delivery::Delivery;
+use crate::middleware::confirm::{Unconfirmed, confirmed};
+use crate::middleware::text;
+use crate::middleware::{Away, Failed, Outcome};
+
+/// Answers where the copy waits; the failure itself, when it is not for a tier.
+pub(super) async fn send(
+    parts: Arc<TierParts>,
+    delivery: Delivery,
+    failed: Failed,
+) -> Result<Outcome, Failed> {
+    if !failed.error.is_transient() {
+        return Err(failed);
+    }
+    let Some((delay, topic)) = parts.next(&delivery) else {
+        return Err(failed);
+    };
+    let first_failure = failed.first_failure.unwrap_or_else(|| parts.clock.now());
+    let mut message = delivery.message().clone();
+    parts
+        .provenance
+        .lineage(&delivery, failed.attempts, first_failure)
+        .write(&mut message.headers);
+    let partition = delivery.stream().partition;
+    let record = PublishRecord {
+        topic: Arc::clone(topic),
+        partition: Some(partition),
+        message,
+    };
+    tracing::warn!(
+        handler = &*parts.provenance.handler,
+        origin = %delivery.origin(),
+        id = %text::Shown(&delivery.id()),
+        key = text::shown_key(delivery.key()),
+        attempts = failed.attempts,
+        kind = failed.error.kind_name(),
+        error = text::message(&failed.error),
+        tier = ?delay,
+        "failed; it waits in a tier"
+    );
+    match confirmed(&parts.publisher, record, &delivery).await {
+        Ok(Published {
+            offset,
+            appended_at,
+            ..
+        }) => Ok(Outcome::Away(Away {
+            delay: *delay,
+            partition,
+            offset,
+            appended_at,
+        })),
+        Err(Unconfirmed::Stopping) => Ok(Outcome::Interrupted),
+        Err(Unconfirmed::TooLarge(error)) => {
+            tracing::warn!(
+                origin = %delivery.origin(),
+                topic = &**topic,
+                %error,
+                "too large for the tier; it becomes a dead letter"
+            );
+            Err(failed)
+        }
+    }
+}
