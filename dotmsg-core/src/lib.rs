@@ -3,6 +3,7 @@
 //! Applications use the facade crate `dotmsg`; adapters depend on this one. Data flows one way: source → lanes → handler
 //! → settlement → progress. State machines decide and hold no clock, no randomness and no IO.
 
+pub mod app;
 pub mod backend;
 pub mod clock;
 pub mod config;

@@ -110,12 +110,15 @@ impl TopicPublisher {
     }
 }
 
+/// An open backend and its publisher.
+pub(super) type OpenBackend = (Arc<dyn Backend>, TopicPublisher);
+
 /// Stops and inspects a running app; cheap to clone.
 #[derive(Clone, Debug)]
 pub struct AppHandle {
     pub(super) shutdown: Arc<watch::Sender<Shutdown>>,
     pub(super) routes: Arc<[RouteHandle]>,
-    pub(super) backends: Arc<BTreeMap<String, (Arc<dyn Backend>, TopicPublisher)>>,
+    pub(super) backends: Arc<BTreeMap<String, OpenBackend>>,
 }
 
 impl AppHandle {

@@ -9,7 +9,7 @@ use tokio::task::JoinSet;
 
 use super::{Adapters, App, AppHandle, RouteHandle, TopicPublisher};
 use crate::backend::Backend;
-use crate::config::{BackendConfig, Config, RouteDefaults};
+use crate::config::{BackendConfig, RouteDefaults};
 use crate::error::{Error, ErrorKind, Result};
 use crate::middleware::StackParts;
 use crate::router::{RouteSpec, Topology};
@@ -76,7 +76,12 @@ impl Running {
 }
 
 fn panicked(panic: tokio::task::JoinError) -> Error {
-    Error::new(ErrorKind::Unexpected, "run route", "the route's task panicked").source_error(panic)
+    Error::new(
+        ErrorKind::Unexpected,
+        "run route",
+        "the route's task panicked",
+    )
+    .source_error(panic)
 }
 
 /// A backend that is open, with what the configuration says of it.
@@ -98,7 +103,10 @@ where
     let resolved = app.config.resolve(&defaults)?;
     let mut open = BTreeMap::new();
     for config in resolved.backends {
-        let used = resolved.routes.iter().any(|route| route.backend == config.name);
+        let used = resolved
+            .routes
+            .iter()
+            .any(|route| route.backend == config.name);
         if !used && !resolved.routes.is_empty() {
             continue;
         }
@@ -139,8 +147,8 @@ where
             publisher: open.backend.publisher(),
             clock: Arc::clone(&app.clock),
             classes: app.classes.clone(),
-            topic_prefix: open.config.topic_prefix.as_str().into(),
-            seed: random.u64(..),
+            topic_prefix: open.config.topic_prefix.clone(),
+            jitter_seed: random.u64(..),
         };
         tasks.spawn((route.start)(context, parts, Arc::clone(&app.state)));
         handles.push(handle);

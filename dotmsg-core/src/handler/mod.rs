@@ -31,7 +31,7 @@ pub trait Handler<T, S>: Clone + Send + Sync + 'static {
         &self,
         delivery: Delivery,
         state: Arc<S>,
-    ) -> impl Future<Output = HandlerResult> + Send + 'static;
+    ) -> impl Future<Output = HandlerResult> + Send + 'static + use<Self, T, S>;
 }
 
 /// An extractor of a part of the delivery: key, headers, position, state…

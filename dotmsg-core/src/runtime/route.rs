@@ -125,7 +125,7 @@ where
         stats: Arc::clone(&context.stats),
         shutdown: context.shutdown.clone(),
     };
-    Pump::new(parts, true).run().await
+    Pump::new(parts).run().await
 }
 
 /// Creates the group's own topics, with the partitions of the source; checks those that exist.

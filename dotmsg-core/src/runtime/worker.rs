@@ -116,14 +116,14 @@ where
         reports: &mut Vec<Report>,
     ) -> Option<Outcome> {
         let mut hash = None;
-        if let Some(key) = lane_key(self.policy.ordering, &record) {
-            if !self.lanes.no_keys() {
-                let computed = self.hash(ticket.partition, key);
-                hash = Some(computed);
-                if let Some(lane) = self.lanes.find(computed, ticket.partition, key) {
-                    self.enqueue(lane, stream, record, ticket, condemned, reports);
-                    return None;
-                }
+        if let Some(key) = lane_key(self.policy.ordering, &record)
+            && !self.lanes.no_keys()
+        {
+            let computed = self.hash(ticket.partition, key);
+            hash = Some(computed);
+            if let Some(lane) = self.lanes.find(computed, ticket.partition, key) {
+                self.enqueue(lane, stream, record, ticket, condemned, reports);
+                return None;
             }
         }
         if self.ready.is_empty() && self.admit(cx) {

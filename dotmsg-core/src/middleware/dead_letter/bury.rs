@@ -7,7 +7,7 @@ use bytes::Bytes;
 
 use super::DeadLetterParts;
 use crate::backend::PublishRecord;
-use crate::clock::{Clock, Timestamp};
+use crate::clock::Timestamp;
 use crate::delivery::{Delivery, control, is_control_header};
 use crate::handler::HandlerError;
 use crate::message::{ID_HEADER, Message};

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use super::PublishParts;
 use crate::backend::{PublishOutcome, PublishRecord};
-use crate::clock::{Clock, Timestamp};
+use crate::clock::Timestamp;
 use crate::delivery::Delivery;
 use crate::error::{Error, ErrorKind};
 use crate::handler::{HandlerError, Outgoing, Returned};

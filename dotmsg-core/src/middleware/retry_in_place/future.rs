@@ -13,7 +13,7 @@ use tokio::time::Sleep;
 use tower_service::Service;
 
 use super::RetryParts;
-use crate::clock::{Clock, Timestamp};
+use crate::clock::Timestamp;
 use crate::delivery::Delivery;
 use crate::middleware::{Conclude, Failed, Outcome, pace};
 

@@ -4,7 +4,6 @@ use std::sync::Arc;
 
 use super::TierParts;
 use crate::backend::{PublishRecord, Published};
-use crate::clock::Clock;
 use crate::delivery::Delivery;
 use crate::middleware::confirm::{Unconfirmed, confirmed};
 use crate::middleware::text;

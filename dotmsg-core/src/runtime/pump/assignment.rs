@@ -1,0 +1,201 @@
+//! Shutdown and assignment: partitions come, are given up, or are lost.
+//!
+//! Nothing is dispatched for a partition before its takeover is through, and nothing is committed for one that is lost.
+
+use std::convert::Infallible;
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use tokio::time::Instant;
+use tower_service::Service;
+
+use super::{Pump, Shutdown, owned};
+use crate::backend::{AssignmentEvent, Granted};
+use crate::delivery::Delivery;
+use crate::error::Result;
+use crate::middleware::Outcome;
+use crate::runtime::lanes::AwayName;
+use crate::runtime::partition::{Partition, Phase};
+use crate::runtime::takeover::{Taken, crash_policy, take_over};
+
+impl<S> Pump<S>
+where
+    S: Service<Delivery, Response = Outcome, Error = Infallible> + Clone + Send + 'static,
+    S::Future: Send,
+{
+    pub(super) fn poll_shutdown(&mut self, cx: &mut Context<'_>) -> bool {
+        let mut progress = false;
+        loop {
+            let stage = *self.shutdown.borrow_and_update();
+            if stage > self.stage {
+                self.stage = stage;
+                self.start_stop(stage);
+                progress = true;
+            }
+            let future = self.shutdown_changed.get_or_insert_with(|| {
+                let mut shutdown = self.shutdown.clone();
+                Box::pin(async move {
+                    // An error means that nobody is left to ask for it: then this never resolves.
+                    if shutdown.changed().await.is_err() {
+                        std::future::pending::<()>().await;
+                    }
+                })
+            });
+            if future.as_mut().poll(cx).is_pending() {
+                return progress;
+            }
+            self.shutdown_changed = None;
+        }
+    }
+
+    pub(super) fn start_stop(&mut self, stage: Shutdown) {
+        let timeout = match stage {
+            Shutdown::Abandon => Duration::ZERO,
+            Shutdown::No | Shutdown::Drain => self.route.drain_timeout,
+        };
+        let numbers: Vec<u32> = (0..).take(self.partitions.len()).collect();
+        self.give_up(&numbers, timeout);
+    }
+
+    pub(super) fn poll_events(&mut self, cx: &mut Context<'_>) -> Result<bool> {
+        let mut progress = false;
+        while let Poll::Ready(event) = self.source.poll_event(cx)? {
+            progress = true;
+            match event {
+                AssignmentEvent::Assigned(granted) => self.granted.extend(granted),
+                AssignmentEvent::Revoking { partitions, within } => {
+                    self.granted
+                        .retain(|granted| !partitions.contains(&granted.partition));
+                    // A fifth of the time is kept for the last commit.
+                    let timeout = self.route.drain_timeout.min(within * 4 / 5);
+                    self.give_up(&partitions, timeout);
+                }
+                AssignmentEvent::Lost(partitions) => {
+                    self.granted
+                        .retain(|granted| !partitions.contains(&granted.partition));
+                    for number in partitions {
+                        self.lose(number);
+                    }
+                }
+            }
+        }
+        Ok(progress)
+    }
+
+    /// Starts nothing more of these partitions and lets what runs end within `timeout`.
+    pub(super) fn give_up(&mut self, numbers: &[u32], timeout: Duration) {
+        let deadline = Instant::now() + timeout;
+        for &number in numbers {
+            let Some(partition) = owned(&mut self.partitions, number) else {
+                continue;
+            };
+            match &mut partition.phase {
+                Phase::Running => {
+                    partition.phase = Phase::Draining(deadline);
+                    partition.stop_streams();
+                    self.control.pause(number);
+                    let ownership = partition.ownership;
+                    self.workers
+                        .stop_partition(number, ownership, &mut self.reports);
+                }
+                Phase::Draining(until) | Phase::Leaving(until) => *until = deadline.min(*until),
+                Phase::Left => {}
+            }
+        }
+        self.workers.flush();
+    }
+
+    /// A partition that is gone: nothing of it may be committed.
+    pub(super) fn lose(&mut self, number: u32) {
+        let Some(partition) = owned(&mut self.partitions, number) else {
+            return;
+        };
+        tracing::warn!(topic = %self.topology.source, partition = number, "partition lost; its progress since the last commit is repeated elsewhere");
+        partition.stop_streams();
+        let ownership = partition.ownership;
+        self.workers
+            .stop_partition(number, ownership, &mut self.reports);
+        self.workers.abandon_partition(number);
+        self.forget(number);
+    }
+
+    pub(super) fn forget(&mut self, number: u32) {
+        let Some(partition) = self
+            .partitions
+            .get_mut(number as usize)
+            .and_then(Option::take)
+        else {
+            return;
+        };
+        self.held -= partition.held;
+        self.held_bytes -= partition.held_bytes;
+        for (tier, _) in &partition.tiers {
+            self.reader.unassign(&tier.topic, number);
+        }
+        if partition.replay_reading {
+            self.reader.unassign(&self.topology.replay, number);
+        }
+    }
+
+    pub(super) fn poll_takeover(&mut self, cx: &mut Context<'_>) -> Result<bool> {
+        if self.taking_over.is_none() && !self.granted.is_empty() && self.stage == Shutdown::No {
+            let granted = std::mem::take(&mut self.granted);
+            self.taking_over = Some(Box::pin(take_over(self.takeover.clone(), granted)));
+        }
+        let Some(future) = &mut self.taking_over else {
+            return Ok(false);
+        };
+        let Poll::Ready(taken) = future.as_mut().poll(cx) else {
+            return Ok(false);
+        };
+        self.taking_over = None;
+        for taken in taken? {
+            self.install(taken);
+        }
+        Ok(true)
+    }
+
+    pub(super) fn install(&mut self, taken: Taken) {
+        let Granted { partition, grant } = taken.granted;
+        self.ownerships += 1;
+        let from = taken.record.watermark();
+        let mut owned = Partition::new(
+            partition,
+            grant,
+            self.ownerships,
+            taken.record,
+            &self.topology,
+            crash_policy(&self.route),
+        );
+        let now = Instant::now();
+        let wall = self.clock.now();
+        for head in taken.heads {
+            let delay = Duration::from_millis(head.name.tier.0);
+            let tier = owned.tier(delay, &self.topology);
+            // At most "first seen + delay" when clocks disagree, and never early for a stamp cut to milliseconds.
+            let left = head.appended_at.after(delay).since(wall) + Duration::from_millis(1);
+            let due = now + left.min(delay);
+            owned.tiers[tier]
+                .0
+                .name(head.name.offset, head.name.origin, due);
+            let name = AwayName {
+                delay_ms: head.name.tier.0,
+                offset: head.name.offset,
+            };
+            self.workers.restore_away(partition, head.key, name);
+        }
+        if owned.single() {
+            tracing::warn!(topic = %self.topology.source, partition, "crash loop: one message at a time");
+        }
+        let index = partition as usize;
+        if self.partitions.len() <= index {
+            self.partitions.resize_with(index + 1, || None);
+        }
+        self.partitions[index] = Some(owned);
+        if self.stage == Shutdown::No {
+            self.control.resume(partition, Some(from));
+        } else {
+            self.give_up(&[partition], Duration::ZERO);
+        }
+    }
+}

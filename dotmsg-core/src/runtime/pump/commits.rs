@@ -1,0 +1,124 @@
+//! Commits: one at a time, every dirty partition in it, each as one whole position record.
+
+use std::convert::Infallible;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+
+use tokio::time::Instant;
+use tower_service::Service;
+
+use super::{COMMIT_RETRY, Committing, Note, Pump, add, current};
+use crate::backend::{CommitOutcome, Progress};
+use crate::delivery::Delivery;
+use crate::middleware::Outcome;
+use crate::router::DeliverySemantics as Semantics;
+use crate::runtime::partition::Phase;
+
+impl<S> Pump<S>
+where
+    S: Service<Delivery, Response = Outcome, Error = Infallible> + Clone + Send + 'static,
+    S::Future: Send,
+{
+    pub(super) fn poll_commit(&mut self, cx: &mut Context<'_>) -> bool {
+        let mut progress = false;
+        if self.committing.is_none() {
+            self.start_commit();
+        }
+        if let Some(committing) = &mut self.committing
+            && let Poll::Ready(outcomes) = committing.future.as_mut().poll(cx)
+        {
+            let notes = std::mem::take(&mut committing.notes);
+            self.committing = None;
+            for (note, outcome) in notes.into_iter().zip(outcomes) {
+                self.committed(cx, note, outcome);
+            }
+            progress = true;
+        }
+        progress
+    }
+
+    pub(super) fn start_commit(&mut self) {
+        let asked = self.stats.is_asked();
+        let due = self.commit_at.is_some_and(|at| at <= Instant::now());
+        if self.commit_at.is_none() || !(due || asked) {
+            return;
+        }
+        self.commit_at = None;
+        let mut progress = Vec::new();
+        let mut notes = Vec::new();
+        for partition in self.partitions.iter_mut().flatten() {
+            let clean = matches!(partition.phase, Phase::Leaving(_));
+            if partition.phase == Phase::Left || !partition.dirty {
+                continue;
+            }
+            let nothing_runs = partition.held == partition.staged_source()
+                && partition.retried == partition.staged_retries();
+            let staged = !partition.staged.is_empty();
+            if staged && partition.single() && nothing_runs && !clean {
+                let origin = partition
+                    .staged
+                    .front()
+                    .map(|staged| partition.origin_of(&staged.item.ticket))
+                    .expect("it is not empty");
+                partition.crash.note(origin);
+            }
+            match partition.record(clean).encode_within(self.max_record_bytes) {
+                Ok(encoded) => {
+                    partition.too_large = false;
+                    partition.dirty = false;
+                    progress.push(Progress {
+                        partition: partition.number,
+                        grant: partition.grant,
+                        watermark: partition.source.watermark(),
+                        record: encoded.bytes.into(),
+                    });
+                    notes.push(Note {
+                        partition: partition.number,
+                        ownership: partition.ownership,
+                        staged: staged
+                            && (nothing_runs || self.route.delivery == Semantics::AtMostOnce),
+                        clean,
+                    });
+                }
+                Err(error) => {
+                    if !partition.too_large {
+                        tracing::warn!(topic = %self.topology.source, partition = partition.number, %error, "paused");
+                    }
+                    partition.too_large = true;
+                }
+            }
+        }
+        if progress.is_empty() {
+            return;
+        }
+        let control = Arc::clone(&self.control);
+        self.committing = Some(Committing {
+            future: Box::pin(async move { control.commit(progress).await }),
+            notes,
+        });
+    }
+
+    pub(super) fn committed(&mut self, cx: &mut Context<'_>, note: Note, outcome: CommitOutcome) {
+        let Some(partition) = current(&mut self.partitions, note.partition, note.ownership) else {
+            return;
+        };
+        match outcome {
+            CommitOutcome::Committed => {
+                add(&self.stats.commits, 1);
+                if note.clean && !partition.dirty {
+                    partition.phase = Phase::Left;
+                }
+                if note.staged {
+                    partition.noted = true;
+                    self.dispatch_staged(cx, note.partition as usize);
+                }
+            }
+            CommitOutcome::Fenced => self.lose(note.partition),
+            CommitOutcome::Failed(error) | CommitOutcome::Unknown(error) => {
+                tracing::warn!(topic = %self.topology.source, partition = note.partition, %error, "commit failed; repeated");
+                partition.dirty = true;
+                self.commit_within(COMMIT_RETRY);
+            }
+        }
+    }
+}

@@ -1,0 +1,92 @@
+//! Leaving: deadlines of partitions that are given up, their release, and the end of the pump.
+
+use std::convert::Infallible;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+
+use tokio::time::Instant;
+use tower_service::Service;
+
+use super::{Pump, RouteReport, Shutdown};
+use crate::delivery::Delivery;
+use crate::error::Result;
+use crate::middleware::Outcome;
+use crate::runtime::partition::Phase;
+
+impl<S> Pump<S>
+where
+    S: Service<Delivery, Response = Outcome, Error = Infallible> + Clone + Send + 'static,
+    S::Future: Send,
+{
+    /// Enforces the deadlines of partitions that are being given up, and releases those that are through.
+    pub(super) fn poll_leaving(&mut self) -> bool {
+        let now = Instant::now();
+        let mut left = Vec::new();
+        let mut progress = false;
+        for index in 0..self.partitions.len() {
+            let Some(partition) = &mut self.partitions[index] else {
+                continue;
+            };
+            match partition.phase {
+                Phase::Draining(deadline) if deadline <= now => {
+                    let (number, ownership) = (partition.number, partition.ownership);
+                    let running = (partition.held + partition.retried) as u64;
+                    self.workers.abandon_partition(number);
+                    self.abandoned += running;
+                    tracing::warn!(topic = %self.topology.source, partition = number, messages = running, "drain deadline: given up unsettled");
+                    self.drained(number, ownership);
+                    progress = true;
+                }
+                Phase::Leaving(deadline) if deadline <= now => {
+                    tracing::error!(topic = %self.topology.source, partition = partition.number, "left without a confirmed last commit");
+                    partition.phase = Phase::Left;
+                    progress = true;
+                }
+                Phase::Left => left.push(partition.number),
+                Phase::Running | Phase::Draining(_) | Phase::Leaving(_) => {}
+            }
+        }
+        if left.is_empty() || self.closing.is_some() {
+            return progress;
+        }
+        for &number in &left {
+            self.forget(number);
+        }
+        let control = Arc::clone(&self.control);
+        self.closing = Some(Box::pin(async move { control.release(left).await }));
+        true
+    }
+
+    /// Ends the pump once everything is given up: close, then the report.
+    pub(super) fn poll_closing(&mut self, cx: &mut Context<'_>) -> Option<Result<RouteReport>> {
+        loop {
+            if let Some(closing) = &mut self.closing {
+                match closing.as_mut().poll(cx) {
+                    Poll::Pending => return None,
+                    Poll::Ready(Err(error)) => {
+                        tracing::warn!(topic = %self.topology.source, %error, "release failed");
+                    }
+                    Poll::Ready(Ok(())) => {}
+                }
+                self.closing = None;
+                if self.stage == Shutdown::No || self.partitions.iter().any(Option::is_some) {
+                    return None;
+                }
+                return Some(Ok(RouteReport {
+                    handler: self.route.handler.clone(),
+                    abandoned: self.abandoned,
+                }));
+            }
+            let through = self.stage != Shutdown::No
+                && self.taking_over.is_none()
+                && self.committing.is_none()
+                && self.partitions.iter().all(Option::is_none);
+            if !through {
+                return None;
+            }
+            let control = Arc::clone(&self.control);
+            let deadline = self.route.drain_timeout;
+            self.closing = Some(Box::pin(async move { control.close(deadline).await }));
+        }
+    }
+}

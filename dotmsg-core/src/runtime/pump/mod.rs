@@ -1,0 +1,236 @@
+//! The pump of a route: it owns the source, the partitions and their progress, and moves messages between them.
+//!
+//! One task, one loop: events before batches (so that back-pressure never hides a revocation), reports before new work,
+//! retries before the source (so that they never wait for its limits), commits last. Everything is polled in a fixed
+//! order, so that one seed gives one history.
+
+mod assignment;
+mod commits;
+mod leaving;
+mod outcomes;
+mod retries;
+mod source;
+mod timing;
+
+use std::convert::Infallible;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
+use std::sync::atomic::Ordering::Relaxed;
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use tokio::sync::watch;
+use tokio::time::{Instant, Sleep};
+use tower_service::Service;
+
+use super::partition::{Partition, Phase};
+use super::stats::RouteStats;
+use super::takeover::{Taken, TakeoverContext, max_record_bytes};
+use super::ticket::Report;
+use super::workers::Workers;
+use crate::backend::{
+    Batch, BatchLimits, BoxFuture, CommitOutcome, Control, Granted, ReadBatch, Reader, Source,
+};
+use crate::clock::Clock;
+use crate::delivery::Delivery;
+use crate::error::Result;
+use crate::middleware::Outcome;
+use crate::router::{RouteSpec, Topology};
+
+/// After an append to a tier the record is committed this soon: attempts since the last commit would repeat.
+const COMMIT_SOON: Duration = Duration::from_millis(5);
+/// A commit that failed is tried again after this.
+const COMMIT_RETRY: Duration = Duration::from_millis(200);
+/// One read of tier and replay partitions.
+const READ_LIMITS: BatchLimits = BatchLimits {
+    messages: 256,
+    bytes: 1 << 20,
+};
+/// The reserve of tier and replay records in hand, per partition: they never wait for the source's limits.
+const RETRY_RESERVE: usize = 256;
+
+/// What a route has become when its pump ends.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct RouteReport {
+    /// The handler's name.
+    pub handler: String,
+    /// Messages that were given up unsettled at the deadline of the shutdown; their next owner gets them again.
+    pub abandoned: u64,
+}
+
+/// How far a shutdown has come; each signal is one step.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Shutdown {
+    /// Not asked for.
+    #[default]
+    No,
+    /// Stop fetching, drain, commit, close.
+    Drain,
+    /// Give up what still runs, commit what is settled, close.
+    Abandon,
+}
+
+/// A commit on its way.
+struct Committing {
+    future: BoxFuture<'static, Vec<CommitOutcome>>,
+    notes: Vec<Note>,
+}
+
+/// What one partition's part of a commit covers.
+struct Note {
+    partition: u32,
+    ownership: u32,
+    staged: bool,
+    clean: bool,
+}
+
+/// What a pump is made of.
+pub(crate) struct PumpParts<S: Service<Delivery>> {
+    pub(crate) takeover: TakeoverContext,
+    pub(crate) source: Box<dyn Source>,
+    pub(crate) reader: Box<dyn Reader>,
+    pub(crate) workers: Workers<S>,
+    pub(crate) clock: Arc<dyn Clock>,
+    pub(crate) stats: Arc<RouteStats>,
+    pub(crate) shutdown: watch::Receiver<Shutdown>,
+}
+
+/// The pump of one route.
+pub(crate) struct Pump<S: Service<Delivery>> {
+    route: Arc<RouteSpec>,
+    topology: Arc<Topology>,
+    takeover: TakeoverContext,
+    control: Arc<dyn Control>,
+    source: Box<dyn Source>,
+    reader: Box<dyn Reader>,
+    workers: Workers<S>,
+    clock: Arc<dyn Clock>,
+    stats: Arc<RouteStats>,
+    shutdown: watch::Receiver<Shutdown>,
+    shutdown_changed: Option<BoxFuture<'static, ()>>,
+    stage: Shutdown,
+    partitions: Vec<Option<Partition>>,
+    ownerships: u32,
+    taking_over: Option<BoxFuture<'static, Result<Vec<Taken>>>>,
+    granted: Vec<Granted>,
+    committing: Option<Committing>,
+    commit_at: Option<Instant>,
+    closing: Option<BoxFuture<'static, Result<()>>>,
+    timer: Pin<Box<Sleep>>,
+    timer_at: Option<Instant>,
+    reports: Vec<Report>,
+    batch: Batch,
+    read: ReadBatch,
+    max_record_bytes: usize,
+    held: usize,
+    held_bytes: usize,
+    source_pending: bool,
+    reader_pending: bool,
+    abandoned: u64,
+}
+
+impl<S> Pump<S>
+where
+    S: Service<Delivery, Response = Outcome, Error = Infallible> + Clone + Send + 'static,
+    S::Future: Send,
+{
+    pub(crate) fn new(parts: PumpParts<S>) -> Self {
+        let takeover = parts.takeover;
+        Self {
+            route: Arc::clone(&takeover.route),
+            topology: Arc::clone(&takeover.topology),
+            control: Arc::clone(&takeover.control),
+            max_record_bytes: max_record_bytes(&takeover.backend.capability()),
+            takeover,
+            source: parts.source,
+            reader: parts.reader,
+            workers: parts.workers,
+            clock: parts.clock,
+            stats: parts.stats,
+            shutdown: parts.shutdown,
+            shutdown_changed: None,
+            stage: Shutdown::No,
+            partitions: Vec::new(),
+            ownerships: 0,
+            taking_over: None,
+            granted: Vec::new(),
+            committing: None,
+            commit_at: None,
+            closing: None,
+            timer: Box::pin(tokio::time::sleep(Duration::ZERO)),
+            timer_at: None,
+            reports: Vec::new(),
+            batch: Batch::default(),
+            read: ReadBatch::default(),
+            held: 0,
+            held_bytes: 0,
+            source_pending: false,
+            reader_pending: true,
+            abandoned: 0,
+        }
+    }
+
+    /// Runs until the shutdown is complete or something fails for good.
+    pub(crate) async fn run(mut self) -> Result<RouteReport> {
+        let stats = Arc::clone(&self.stats);
+        let result = std::future::poll_fn(|cx| self.poll(cx)).await;
+        stats.answer_for_ever();
+        result
+    }
+
+    fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Result<RouteReport>> {
+        self.stats.register(cx.waker());
+        loop {
+            if !tokio::task::coop::has_budget_remaining() {
+                cx.waker().wake_by_ref();
+                return Poll::Pending;
+            }
+            let mut progress = self.poll_shutdown(cx);
+            progress |= self.poll_events(cx)?;
+            progress |= self.poll_takeover(cx)?;
+            self.workers.poll(cx, &mut self.reports);
+            progress |= self.apply_reports();
+            progress |= self.poll_retries(cx)?;
+            progress |= self.poll_source(cx)?;
+            progress |= self.poll_commit(cx);
+            progress |= self.poll_leaving();
+            if let Some(done) = self.poll_closing(cx) {
+                return Poll::Ready(done);
+            }
+            self.workers.flush();
+            if !progress && !self.poll_timer(cx) {
+                break;
+            }
+        }
+        self.publish_stats();
+        if self.stats.is_asked() && self.is_idle() {
+            self.stats.answer_idle();
+        }
+        Poll::Pending
+    }
+}
+
+fn add(counter: &AtomicU64, by: u64) {
+    // Only the route's own task writes, so that a plain load and store suffice.
+    counter.store(counter.load(Relaxed) + by, Relaxed);
+}
+
+fn owned(partitions: &mut [Option<Partition>], number: u32) -> Option<&mut Partition> {
+    partitions.get_mut(number as usize)?.as_mut()
+}
+
+fn running(partitions: &mut [Option<Partition>], index: usize) -> Option<&mut Partition> {
+    partitions
+        .get_mut(index)?
+        .as_mut()
+        .filter(|partition| partition.phase == Phase::Running)
+}
+
+fn current(
+    partitions: &mut [Option<Partition>],
+    number: u32,
+    ownership: u32,
+) -> Option<&mut Partition> {
+    owned(partitions, number).filter(|partition| partition.ownership == ownership)
+}

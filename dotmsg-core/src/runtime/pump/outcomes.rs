@@ -1,0 +1,96 @@
+//! Outcomes: what workers report moves progress, names and counters.
+
+use std::convert::Infallible;
+use std::time::Duration;
+
+use tokio::time::Instant;
+use tower_service::Service;
+
+use super::{COMMIT_RETRY, COMMIT_SOON, Pump, add, current};
+use crate::delivery::Delivery;
+use crate::middleware::{Ended, Outcome};
+use crate::runtime::partition::Phase;
+use crate::runtime::ticket::{Report, Ticket};
+
+impl<S> Pump<S>
+where
+    S: Service<Delivery, Response = Outcome, Error = Infallible> + Clone + Send + 'static,
+    S::Future: Send,
+{
+    pub(super) fn apply_reports(&mut self) -> bool {
+        let mut reports = std::mem::take(&mut self.reports);
+        let progress = !reports.is_empty();
+        for report in reports.drain(..) {
+            match report {
+                Report::Finished(ticket, outcome) => self.finish(ticket, outcome),
+                Report::Parked {
+                    partition,
+                    ownership,
+                    messages,
+                    bytes,
+                } => {
+                    if let Some(partition) = current(&mut self.partitions, partition, ownership) {
+                        partition.parked += messages;
+                        partition.parked_bytes += bytes;
+                    }
+                }
+                Report::Drained {
+                    partition,
+                    ownership,
+                } => self.drained(partition, ownership),
+            }
+        }
+        if self.reports.is_empty() {
+            self.reports = reports;
+        }
+        progress
+    }
+
+    pub(super) fn finish(&mut self, ticket: Ticket, outcome: Outcome) {
+        let Some(partition) = current(&mut self.partitions, ticket.partition, ticket.ownership)
+        else {
+            return;
+        };
+        let before = (partition.held, partition.held_bytes);
+        let was_dirty = partition.dirty;
+        let named = partition.finish(ticket, outcome, Instant::now, &self.topology);
+        self.held -= before.0 - partition.held;
+        self.held_bytes -= before.1 - partition.held_bytes;
+        let soon = match outcome {
+            Outcome::Settled(ended) => {
+                let counter = match ended {
+                    Ended::Handled => &self.stats.handled,
+                    Ended::Discarded => &self.stats.discarded,
+                    Ended::DeadLettered => &self.stats.dead_lettered,
+                };
+                add(counter, 1);
+                None
+            }
+            Outcome::Away(_) => {
+                add(&self.stats.retried, 1);
+                named.map(|_| COMMIT_SOON)
+            }
+            Outcome::Interrupted => None,
+        };
+        if soon.is_some() || !was_dirty {
+            self.commit_within(soon.unwrap_or(self.route.commit_interval));
+        }
+    }
+
+    pub(super) fn commit_within(&mut self, delay: Duration) {
+        let at = Instant::now() + delay;
+        self.commit_at = Some(self.commit_at.map_or(at, |before| before.min(at)));
+    }
+
+    pub(super) fn drained(&mut self, number: u32, ownership: u32) {
+        if let Some(partition) = current(&mut self.partitions, number, ownership)
+            && let Phase::Draining(_) = partition.phase
+        {
+            // The last commit has at least this long, however late the drain ended.
+            partition.phase =
+                Phase::Leaving(Instant::now() + self.route.drain_timeout / 4 + COMMIT_RETRY);
+            partition.dirty = true;
+            self.commit_within(Duration::ZERO);
+        }
+    }
+}

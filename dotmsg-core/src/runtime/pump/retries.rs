@@ -1,0 +1,139 @@
+//! Tier and replay partitions: read by name when due, dispatched from a reserve of their own.
+//!
+//! They never wait for the source's limits: followers that fill the held cap wait for exactly these records.
+
+use std::convert::Infallible;
+use std::task::{Context, Poll};
+
+use tokio::time::Instant;
+use tower_service::Service;
+
+use super::{Pump, READ_LIMITS, RETRY_RESERVE, Shutdown, running};
+use crate::backend::ReadBatch;
+use crate::delivery::Delivery;
+use crate::error::{Error, ErrorKind, Result};
+use crate::middleware::Outcome;
+use crate::runtime::tiers::Reading;
+
+impl<S> Pump<S>
+where
+    S: Service<Delivery, Response = Outcome, Error = Infallible> + Clone + Send + 'static,
+    S::Future: Send,
+{
+    pub(super) fn poll_retries(&mut self, cx: &mut Context<'_>) -> Result<bool> {
+        if self.stage != Shutdown::No {
+            return Ok(false);
+        }
+        let mut progress = false;
+        let now = Instant::now();
+        for index in 0..self.partitions.len() {
+            progress |= self.dispatch_due(cx, index, now);
+            self.steer_reader(index, now)?;
+        }
+        self.reader_pending = false;
+        match self.reader.poll_batch(cx, READ_LIMITS, &mut self.read)? {
+            Poll::Pending => {
+                self.reader_pending = true;
+                Ok(progress)
+            }
+            Poll::Ready(()) => {
+                let mut read = std::mem::take(&mut self.read);
+                self.take_read(cx, &mut read)?;
+                self.read = read;
+                Ok(true)
+            }
+        }
+    }
+
+    pub(super) fn dispatch_due(
+        &mut self,
+        cx: &mut Context<'_>,
+        index: usize,
+        now: Instant,
+    ) -> bool {
+        let mut progress = false;
+        loop {
+            let Some(partition) = running(&mut self.partitions, index) else {
+                return progress;
+            };
+            let mut due = None;
+            for tier in 0..partition.tiers.len() {
+                if partition.retried >= RETRY_RESERVE {
+                    break;
+                }
+                if let Some(record) = partition.tiers[tier].0.pop_due(now) {
+                    due = Some(partition.tier_item(tier, record));
+                    break;
+                }
+            }
+            let Some((item, name)) = due else {
+                return progress;
+            };
+            progress = true;
+            self.hand_over(cx, index, item, Some(name));
+        }
+    }
+
+    pub(super) fn steer_reader(&mut self, index: usize, now: Instant) -> Result<()> {
+        let Some(partition) = running(&mut self.partitions, index) else {
+            return Ok(());
+        };
+        let number = partition.number;
+        for (tier, _) in &mut partition.tiers {
+            match tier.next_reading(now) {
+                Reading::Keep => {}
+                Reading::From(offset) => self.reader.assign(&tier.topic, number, offset)?,
+                Reading::Stop => self.reader.unassign(&tier.topic, number),
+            }
+        }
+        let want = partition.retried < RETRY_RESERVE && partition.staged.is_empty();
+        if want != partition.replay_reading {
+            partition.replay_reading = want;
+            if want {
+                let from = partition.replay.end();
+                self.reader.assign(&self.topology.replay, number, from)?;
+            } else {
+                self.reader.unassign(&self.topology.replay, number);
+            }
+        }
+        Ok(())
+    }
+
+    pub(super) fn take_read(&mut self, cx: &mut Context<'_>, read: &mut ReadBatch) -> Result<()> {
+        let index = read.partition as usize;
+        let Some(partition) = running(&mut self.partitions, index) else {
+            read.records.clear();
+            return Ok(());
+        };
+        let topic = read.topic.take().unwrap_or_default();
+        if topic == self.topology.replay {
+            for record in read.records.drain(..) {
+                if let Some(partition) = running(&mut self.partitions, index)
+                    && let Some(item) = partition.replay_item(record)
+                {
+                    self.hand_over(cx, index, item, None);
+                }
+            }
+            return Ok(());
+        }
+        let Some((tier, _)) = partition
+            .tiers
+            .iter_mut()
+            .find(|(tier, _)| tier.topic == topic)
+        else {
+            read.records.clear();
+            return Ok(());
+        };
+        tier.take_read(&mut read.records).map_err(|offset| {
+            Error::new(
+                ErrorKind::PositionLost,
+                "read retry topic",
+                "a message that waits for its retry is not there any more",
+            )
+            .with("topic", &topic)
+            .with("partition", read.partition)
+            .with("offset", offset)
+            .remedy("Its retention must exceed the source's plus the ladder")
+        })
+    }
+}

@@ -1,0 +1,229 @@
+//! The source: room, pauses, batches, and what is staged until a commit allows its dispatch.
+
+use std::convert::Infallible;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use tower_service::Service;
+
+use super::{Pump, Shutdown, add, running};
+use crate::backend::{BatchLimits, Record};
+use crate::delivery::Delivery;
+use crate::error::Result;
+use crate::middleware::Outcome;
+use crate::router::DeliverySemantics as Semantics;
+use crate::runtime::lanes::AwayName;
+use crate::runtime::partition::{Partition, Phase, Staged};
+use crate::runtime::ticket::Report;
+use crate::runtime::worker::Item;
+
+impl<S> Pump<S>
+where
+    S: Service<Delivery, Response = Outcome, Error = Infallible> + Clone + Send + 'static,
+    S::Future: Send,
+{
+    pub(super) fn poll_source(&mut self, cx: &mut Context<'_>) -> Result<bool> {
+        self.source_pending = false;
+        if self.stage != Shutdown::No {
+            return Ok(false);
+        }
+        self.steer_source();
+        let Some(limits) = self.room() else {
+            return Ok(false);
+        };
+        match self.source.poll_batch(cx, limits, &mut self.batch)? {
+            Poll::Pending => {
+                self.source_pending = true;
+                Ok(false)
+            }
+            Poll::Ready(()) => {
+                self.take_batch(cx);
+                Ok(true)
+            }
+        }
+    }
+
+    /// What may be fetched now; `None` at a limit.
+    pub(super) fn room(&self) -> Option<BatchLimits> {
+        let limits = &self.route.limits;
+        let messages = limits.max_held_messages.saturating_sub(self.held);
+        let bytes = limits.max_held_bytes.saturating_sub(self.held_bytes);
+        (messages > 0 && bytes > 0).then(|| BatchLimits {
+            messages: messages.min(limits.batch_messages),
+            bytes,
+        })
+    }
+
+    /// Pauses partitions at a cap, and resumes them below it. The cap never drops and never reorders.
+    pub(super) fn steer_source(&mut self) {
+        let park = &self.route.limits.park;
+        let (mut parked, mut parked_bytes, mut away) = (0, 0, 0);
+        for partition in self.partitions.iter().flatten() {
+            parked += partition.parked;
+            parked_bytes += partition.parked_bytes;
+            away += partition.away();
+        }
+        let full = parked >= park.max_held_messages as i64
+            || parked_bytes >= park.max_held_bytes as i64
+            || away >= park.max_keys;
+        for partition in self.partitions.iter_mut().flatten() {
+            if partition.phase != Phase::Running {
+                continue;
+            }
+            let pause = !partition.staged.is_empty()
+                || partition.too_large
+                || (full && partition.away() > 0);
+            if pause == partition.paused {
+                continue;
+            }
+            partition.paused = pause;
+            if pause {
+                if partition.staged.is_empty() {
+                    tracing::warn!(topic = %self.topology.source, partition = partition.number, parked, away, "paused: too much waits behind retries (park.*)");
+                }
+                self.control.pause(partition.number);
+            } else {
+                self.control.resume(partition.number, None);
+            }
+        }
+    }
+
+    pub(super) fn take_batch(&mut self, cx: &mut Context<'_>) {
+        let Self {
+            partitions,
+            workers,
+            batch,
+            reports,
+            route,
+            stats,
+            held,
+            held_bytes,
+            ..
+        } = self;
+        let index = batch.partition as usize;
+        let Some(partition) = running(partitions, index) else {
+            batch.records.clear();
+            return;
+        };
+        if partition.grant != batch.grant {
+            batch.records.clear();
+            return;
+        }
+        add(&stats.delivered, batch.records.len() as u64);
+        let before = (partition.held, partition.held_bytes);
+        let staged = route.delivery == Semantics::AtMostOnce || partition.single();
+        if staged {
+            for record in batch.records.drain(..) {
+                stage_source(partition, route.delivery, record);
+            }
+            *held += partition.held - before.0;
+            *held_bytes += partition.held_bytes - before.1;
+            self.commit_within(Duration::ZERO);
+            return;
+        }
+        let stream = Arc::clone(&partition.stream);
+        for record in batch.records.drain(..) {
+            let Some(ticket) = partition.source_item(&record) else {
+                continue;
+            };
+            if let Some(outcome) = workers.offer(cx, &stream, record, ticket, None, reports) {
+                reports.push(Report::Finished(ticket, outcome));
+            }
+        }
+        *held += partition.held - before.0;
+        *held_bytes += partition.held_bytes - before.1;
+    }
+
+    /// Dispatches a retry or a replay, or stages it while the partition runs one message at a time.
+    pub(super) fn hand_over(
+        &mut self,
+        cx: &mut Context<'_>,
+        index: usize,
+        item: Item,
+        name: Option<AwayName>,
+    ) {
+        add(&self.stats.delivered, 1);
+        let Some(partition) = running(&mut self.partitions, index) else {
+            return;
+        };
+        if partition.single() {
+            partition.staged.push_back(Staged { item, name });
+            partition.dirty = true;
+            self.commit_within(Duration::ZERO);
+            return;
+        }
+        self.dispatch(cx, item, name);
+    }
+
+    pub(super) fn dispatch(&mut self, cx: &mut Context<'_>, item: Item, name: Option<AwayName>) {
+        let ticket = item.ticket;
+        let outcome = match name {
+            Some(name) => self.workers.offer_head(cx, item, name, &mut self.reports),
+            None => self.workers.offer(
+                cx,
+                &item.stream,
+                item.record,
+                ticket,
+                item.condemned,
+                &mut self.reports,
+            ),
+        };
+        self.reports
+            .extend(outcome.map(|outcome| Report::Finished(ticket, outcome)));
+    }
+
+    /// Dispatches what a confirmed commit allows: everything (`at_most_once`), or the one message it notes.
+    pub(super) fn dispatch_staged(&mut self, cx: &mut Context<'_>, index: usize) -> bool {
+        let semantics = self.route.delivery;
+        let Some(partition) = running(&mut self.partitions, index) else {
+            return false;
+        };
+        if partition.staged.is_empty() {
+            return false;
+        }
+        let everything = semantics == Semantics::AtMostOnce || !partition.single();
+        if everything {
+            if semantics != Semantics::AtMostOnce {
+                partition.end_single();
+            }
+            let staged = std::mem::take(&mut partition.staged);
+            for Staged { item, name } in staged {
+                self.dispatch(cx, item, name);
+            }
+            return true;
+        }
+        if !partition.noted {
+            return false;
+        }
+        partition.noted = false;
+        let Some(Staged { mut item, name }) = partition.staged.pop_front() else {
+            return false;
+        };
+        if partition.crash_policy.dead_letter(&partition.crash)
+            == Some(partition.origin_of(&item.ticket))
+        {
+            item.condemned = Some("crash_loop");
+        }
+        self.dispatch(cx, item, name);
+        true
+    }
+}
+
+/// Notes a source record as delivered and keeps it until a commit allows its dispatch.
+fn stage_source(partition: &mut Partition, semantics: Semantics, record: Record) {
+    let Some(mut ticket) = partition.source_item(&record) else {
+        return;
+    };
+    if semantics == Semantics::AtMostOnce {
+        partition.settle_before(&mut ticket);
+    }
+    partition.dirty = true;
+    let item = Item {
+        stream: Arc::clone(&partition.stream),
+        record,
+        ticket,
+        condemned: None,
+    };
+    partition.staged.push_back(Staged { item, name: None });
+}

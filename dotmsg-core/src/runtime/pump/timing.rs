@@ -1,0 +1,82 @@
+//! Time and idleness: when to look again, and whether there is anything left to do.
+
+use std::convert::Infallible;
+use std::future::Future;
+use std::sync::atomic::Ordering::Relaxed;
+use std::task::Context;
+
+use tower_service::Service;
+
+use super::{Pump, RETRY_RESERVE, Shutdown};
+use crate::delivery::Delivery;
+use crate::middleware::Outcome;
+use crate::runtime::partition::{Partition, Phase};
+
+impl<S> Pump<S>
+where
+    S: Service<Delivery, Response = Outcome, Error = Infallible> + Clone + Send + 'static,
+    S::Future: Send,
+{
+    /// Sleeps until the next thing that is due; `true` when it is due already.
+    pub(super) fn poll_timer(&mut self, cx: &mut Context<'_>) -> bool {
+        let mut next = self.commit_at.filter(|_| self.committing.is_none());
+        for partition in self.partitions.iter().flatten() {
+            let at = match partition.phase {
+                Phase::Running if partition.retried < RETRY_RESERVE => partition
+                    .tiers
+                    .iter()
+                    .filter_map(|(tier, _)| tier.next_wake())
+                    .min(),
+                Phase::Draining(deadline) | Phase::Leaving(deadline) => Some(deadline),
+                Phase::Running | Phase::Left => None,
+            };
+            next = match (next, at) {
+                (Some(a), Some(b)) => Some(a.min(b)),
+                (a, b) => a.or(b),
+            };
+        }
+        let Some(next) = next else {
+            self.timer_at = None;
+            return false;
+        };
+        if self.timer_at != Some(next) {
+            self.timer_at = Some(next);
+            self.timer.as_mut().reset(next);
+        }
+        let due = self.timer.as_mut().poll(cx).is_ready();
+        if due {
+            self.timer_at = None;
+        }
+        due
+    }
+
+    pub(super) fn is_idle(&self) -> bool {
+        let partitions_idle = self.partitions.iter().flatten().all(|partition| {
+            partition.phase == Phase::Running
+                && partition.held as i64 == partition.parked
+                && partition.retried == 0
+                && !partition.dirty
+        });
+        let fetched = self.source_pending || self.room().is_none();
+        partitions_idle
+            && fetched
+            && self.reader_pending
+            && self.taking_over.is_none()
+            && self.granted.is_empty()
+            && self.committing.is_none()
+            && self.reports.is_empty()
+            && self.stage == Shutdown::No
+            && !self.partitions.is_empty()
+    }
+
+    pub(super) fn publish_stats(&self) {
+        let partitions = || self.partitions.iter().flatten();
+        let sum = |of: fn(&Partition) -> u64| partitions().map(of).sum::<u64>();
+        let stats = &self.stats;
+        stats.held.store(self.held as u64, Relaxed);
+        stats.parked.store(sum(|p| p.parked.max(0) as u64), Relaxed);
+        stats.away.store(sum(|p| p.away() as u64), Relaxed);
+        stats.void.store(sum(Partition::void), Relaxed);
+        stats.paused.store(sum(|p| u64::from(p.paused)), Relaxed);
+    }
+}
