@@ -354,7 +354,10 @@ where
         match outcome {
             _ if found.stopped => {}
             Outcome::Interrupted => {
-                debug_assert!(false, "only a stopped lane's message is interrupted");
+                // The stop itself has yet to arrive here. Until then nothing of this key may start.
+                found.stopped = true;
+                found.state = LaneState::Ready;
+                return false;
             }
             Outcome::Away(away) if keep && found.is_keyed() => {
                 found.state = LaneState::Away(name_of(away));
@@ -418,10 +421,8 @@ where
         self.fill(slot, stream, record, ticket, condemned);
         match self.call(slot) {
             Poll::Ready(outcome) => {
-                if let Outcome::Away(away) = outcome {
-                    let delivery = &self.slots[slot].delivery;
-                    let key = delivery.key().cloned();
-                    self.restore_away(ticket.partition, key, name_of(away));
+                if !matches!(outcome, Outcome::Settled(_)) {
+                    self.block_key(slot, ticket, outcome);
                 }
                 self.vacate(slot);
                 Some(outcome)
@@ -439,6 +440,30 @@ where
                 });
                 self.slots[slot].lane = lane;
                 None
+            }
+        }
+    }
+
+    /// After a first poll that did not settle the message: nothing of its key may start before it.
+    #[cold]
+    fn block_key(&mut self, slot: usize, ticket: Ticket, outcome: Outcome) {
+        let key = self.slots[slot].delivery.key().cloned();
+        match outcome {
+            Outcome::Settled(_) => {}
+            Outcome::Away(away) => self.restore_away(ticket.partition, key, name_of(away)),
+            Outcome::Interrupted => {
+                let key = match self.policy.ordering {
+                    Ordering::Key => key,
+                    Ordering::Partition => Some(Bytes::new()),
+                    Ordering::None => None,
+                };
+                if let Some(key) = key {
+                    let hash = self.hash(ticket.partition, &key);
+                    let lane = self
+                        .lanes
+                        .open(hash, ticket.partition, Some(key), LaneState::Ready);
+                    self.lanes.get(lane).stopped = true;
+                }
             }
         }
     }

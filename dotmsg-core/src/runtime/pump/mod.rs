@@ -47,6 +47,8 @@ const READ_LIMITS: BatchLimits = BatchLimits {
     messages: 256,
     bytes: 1 << 20,
 };
+/// Rounds in one poll before other tasks get their turn: a source that always has a batch must not starve them.
+const ROUNDS_PER_POLL: usize = 32;
 /// The reserve of tier and replay records in hand, per partition: they never wait for the source's limits.
 const RETRY_RESERVE: usize = 256;
 
@@ -181,10 +183,10 @@ where
 
     fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Result<RouteReport>> {
         self.stats.register(cx.waker());
-        loop {
-            if !tokio::task::coop::has_budget_remaining() {
+        for round in 0.. {
+            if round == ROUNDS_PER_POLL || !tokio::task::coop::has_budget_remaining() {
                 cx.waker().wake_by_ref();
-                return Poll::Pending;
+                break;
             }
             let mut progress = self.poll_shutdown(cx);
             progress |= self.poll_events(cx)?;

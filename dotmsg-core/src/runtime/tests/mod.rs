@@ -1,6 +1,7 @@
 //! Routes on the memory log, with a bare service: what the runtime itself must keep, layers apart.
 
 mod basics;
+mod retries;
 
 use std::collections::BTreeMap;
 use std::future::Future;
@@ -14,9 +15,10 @@ use crate::backend::{Backend, PublishOutcome, PublishRecord, TopicSpec};
 use crate::clock::{Clock, Timestamp, TokioClock};
 use crate::delivery::Delivery;
 use crate::error::Result;
+use crate::handler::{ErrorClasses, HandlerResult, HandlerService};
 use crate::log::{LogBroker, LogOptions};
 use crate::message::Message;
-use crate::middleware::{Ended, Outcome};
+use crate::middleware::{Ended, Outcome, StackParts, stack};
 use crate::progress::PositionRecord;
 use crate::router::{RouteSpec, Topology};
 
@@ -86,18 +88,8 @@ impl World {
         H: Fn(Delivery) -> F + Clone + Send + 'static,
         F: Future<Output = Outcome> + Send + 'static,
     {
-        let (sender, shutdown) = watch::channel(Shutdown::No);
-        let stats = Arc::new(RouteStats::default());
-        let context = RouteContext {
-            topology: Arc::new(Topology::of(&spec, "")),
-            route: Arc::new(spec),
-            backend: Arc::new(self.broker.clone()),
-            auto_create: None,
-            clock: Arc::clone(&self.clock),
-            stats: Arc::clone(&stats),
-            shutdown,
-            seed: 7,
-        };
+        let (sender, context) = self.context(spec);
+        let stats = Arc::clone(&context.stats);
         let seen = Arc::clone(&self.seen);
         let service = tower::service_fn(move |delivery: Delivery| {
             let key = delivery
@@ -114,6 +106,54 @@ impl World {
             shutdown: sender,
             task: tokio::spawn(run(context, service)),
         }
+    }
+
+    /// Starts a route with all layers around `handler`.
+    pub(super) fn start_stacked<H, F>(&self, spec: RouteSpec, handler: H) -> Route
+    where
+        H: Fn(Delivery) -> F + Clone + Send + 'static,
+        F: Future<Output = HandlerResult> + Send + 'static,
+    {
+        let seen = Arc::clone(&self.seen);
+        let call = move |delivery: Delivery| {
+            let key = delivery
+                .key()
+                .map(|key| String::from_utf8_lossy(key).into_owned());
+            seen.lock()
+                .unwrap()
+                .push((key.unwrap_or_default(), delivery.origin().offset));
+            handler(delivery)
+        };
+        let (sender, context) = self.context(spec);
+        let parts = StackParts {
+            route: Arc::clone(&context.route),
+            topology: Arc::clone(&context.topology),
+            publisher: self.broker.publisher(),
+            clock: Arc::clone(&self.clock),
+            classes: ErrorClasses::default(),
+            topic_prefix: String::new(),
+            jitter_seed: 1,
+        };
+        Route {
+            stats: Arc::clone(&context.stats),
+            shutdown: sender,
+            task: tokio::spawn(run(context, stack(HandlerService::new(call), parts))),
+        }
+    }
+
+    fn context(&self, spec: RouteSpec) -> (watch::Sender<Shutdown>, RouteContext) {
+        let (sender, shutdown) = watch::channel(Shutdown::No);
+        let context = RouteContext {
+            topology: Arc::new(Topology::of(&spec, "")),
+            route: Arc::new(spec),
+            backend: Arc::new(self.broker.clone()),
+            auto_create: None,
+            clock: Arc::clone(&self.clock),
+            stats: Arc::default(),
+            shutdown,
+            seed: 7,
+        };
+        (sender, context)
     }
 
     pub(super) async fn records(&self) -> BTreeMap<u32, PositionRecord> {

@@ -1,0 +1,251 @@
+//! Away lanes: order behind a failing head, caps, takeover, removed tiers.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use tokio::time::{Instant, sleep};
+
+use super::{Route, World};
+use crate::backend::Backend;
+use crate::delivery::Delivery;
+use crate::handler::{HandlerError, HandlerResult, Returned};
+use crate::router::{InPlace, RetryOrder, RouteSpec};
+
+fn spec(tiers_ms: &[u64]) -> RouteSpec {
+    let mut spec = World::spec();
+    spec.retry.tiers = tiers_ms
+        .iter()
+        .map(|ms| Duration::from_millis(*ms))
+        .collect();
+    spec.retry.in_place = InPlace {
+        attempts: 1,
+        ..InPlace::default()
+    };
+    spec
+}
+
+/// Fails the first `failures` calls of the message at origin 0.
+fn failing_first(failures: u32) -> impl Fn(Delivery) -> std::future::Ready<HandlerResult> + Clone {
+    move |delivery| {
+        let fails = delivery.origin().offset == 0 && delivery.attempt() <= failures;
+        std::future::ready(if fails {
+            Err(HandlerError::transient(std::io::Error::other("not yet")))
+        } else {
+            Ok(Returned::default())
+        })
+    }
+}
+
+/// Ends a route as a crash would: no drain, no last commit.
+async fn kill(world: &World, route: Route) {
+    route.task.abort();
+    let _ = route.task.await;
+    world.broker.lose("billing", "orders", &[0]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn followers_wait_behind_their_away_head_and_others_do_not() {
+    let world = World::new(1).await;
+    world.publish(["a", "b", "a", "a"].map(Some)).await;
+    let started = Instant::now();
+    let route = world.start_stacked(spec(&[5_000, 60_000]), failing_first(2));
+    route.stats.idle().await;
+    assert_eq!(world.seen(), [("a".into(), 0), ("b".into(), 1)]);
+    assert_eq!((route.stats.parked(), route.stats.away()), (2, 1));
+    let record = world.records().await.remove(&0).unwrap();
+    assert_eq!(
+        record.watermark(),
+        2,
+        "the head is named, its followers are unsettled"
+    );
+    assert_eq!(record.names.len(), 1);
+    sleep(Duration::from_secs(66)).await;
+    route.stats.idle().await;
+    assert!(started.elapsed() >= Duration::from_secs(65));
+    let order = [
+        ("a".into(), 0),
+        ("a".into(), 0),
+        ("a".into(), 2),
+        ("a".into(), 3),
+    ];
+    assert_eq!(world.seen(), order);
+    let record = world.records().await.remove(&0).unwrap();
+    assert!(record.settled(4), "{record:?}");
+    route.drain().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn relax_retries_only_the_failing_message() {
+    let world = World::new(1).await;
+    world.publish(["a", "a"].map(Some)).await;
+    let mut spec = spec(&[5_000]);
+    spec.retry.order = RetryOrder::Relax;
+    let route = world.start_stacked(spec, failing_first(1));
+    route.stats.idle().await;
+    assert_eq!(world.seen(), [("a".into(), 0), ("a".into(), 1)]);
+    sleep(Duration::from_secs(6)).await;
+    route.stats.idle().await;
+    assert_eq!(world.seen(), [("a".into(), 0)]);
+    route.drain().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_new_owner_finds_the_away_head_and_keeps_its_followers_behind_it() {
+    let world = World::new(1).await;
+    world.publish(["a", "a", "b"].map(Some)).await;
+    let route = world.start_stacked(spec(&[5_000]), failing_first(1));
+    route.stats.idle().await;
+    world.seen();
+    kill(&world, route).await;
+    let route = world.start_stacked(spec(&[5_000]), failing_first(1));
+    route.stats.idle().await;
+    assert_eq!(
+        world.seen(),
+        [],
+        "the head is away, its follower waits, b is settled"
+    );
+    assert_eq!(route.stats.away(), 1);
+    sleep(Duration::from_secs(6)).await;
+    route.stats.idle().await;
+    assert_eq!(world.seen(), [("a".into(), 0), ("a".into(), 1)]);
+    route.drain().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_was_appended_after_the_last_commit_is_void() {
+    let world = World::new(1).await;
+    let route = world.start_stacked(spec(&[5_000]), failing_first(1));
+    route.stats.idle().await;
+    world.publish(["a", "a"].map(Some)).await;
+    // The append is confirmed at once; the commit that names it comes later.
+    while route.stats.retried() == 0 {
+        tokio::task::yield_now().await;
+    }
+    kill(&world, route).await;
+    world.seen();
+    let route = world.start_stacked(spec(&[5_000]), failing_first(1));
+    route.stats.idle().await;
+    assert_eq!(
+        world.seen(),
+        [("a".into(), 0)],
+        "its predecessor was unsettled"
+    );
+    sleep(Duration::from_secs(6)).await;
+    route.stats.idle().await;
+    assert_eq!(world.seen(), [("a".into(), 0), ("a".into(), 1)]);
+    route.drain().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn at_the_cap_the_partition_pauses_and_nothing_is_lost() {
+    let world = World::new(1).await;
+    world
+        .publish((0..50).map(|n| Some(if n % 2 == 0 { "a" } else { "b" })))
+        .await;
+    let mut spec = spec(&[5_000]);
+    spec.limits.park.max_held_messages = 3;
+    spec.limits.batch_messages = 4;
+    let route = world.start_stacked(spec, failing_first(1));
+    sleep(Duration::from_secs(1)).await;
+    assert_eq!(route.stats.paused(), 1);
+    assert!(route.stats.parked() <= 3 + 4, "{}", route.stats.parked());
+    sleep(Duration::from_secs(6)).await;
+    route.stats.idle().await;
+    assert_eq!((route.stats.paused(), route.stats.handled()), (0, 50));
+    route.drain().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_exhausted_ladder_ends_in_the_dead_letter_topic_and_releases_the_key() {
+    let world = World::new(1).await;
+    world.publish(["a", "a"].map(Some)).await;
+    let route = world.start_stacked(spec(&[100, 200]), failing_first(9));
+    sleep(Duration::from_secs(1)).await;
+    route.stats.idle().await;
+    assert_eq!(route.stats.dead_lettered(), 1);
+    assert_eq!(world.seen().last(), Some(&("a".into(), 1)));
+    let dlq = world
+        .broker
+        .admin()
+        .offsets("orders.billing.dlq", 0)
+        .await
+        .unwrap();
+    assert_eq!(dlq.end, 1);
+    route.drain().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_tier_that_was_removed_is_drained() {
+    let world = World::new(1).await;
+    world.publish(["a", "a"].map(Some)).await;
+    let route = world.start_stacked(spec(&[5_000]), failing_first(1));
+    route.stats.idle().await;
+    route.drain().await;
+    world.seen();
+    let route = world.start_stacked(spec(&[10_000]), failing_first(1));
+    sleep(Duration::from_secs(6)).await;
+    route.stats.idle().await;
+    assert_eq!(world.seen(), [("a".into(), 0), ("a".into(), 1)]);
+    route.drain().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_sleeping_repeat_ends_at_once_when_the_route_drains() {
+    let world = World::new(1).await;
+    world.publish([Some("a")]).await;
+    let mut spec = World::spec();
+    spec.retry.in_place = InPlace {
+        attempts: 2,
+        backoff: Duration::from_secs(3_600),
+        max_backoff: Duration::from_secs(3_600),
+    };
+    let route = world.start_stacked(spec, failing_first(1));
+    sleep(Duration::from_secs(1)).await;
+    let started = Instant::now();
+    let report = route.drain().await;
+    assert!(started.elapsed() < Duration::from_secs(1));
+    assert_eq!(report.abandoned, 0);
+    assert_eq!(
+        world.records().await[&0].watermark(),
+        0,
+        "it stays unsettled"
+    );
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_message_that_kills_its_owner_again_and_again_becomes_a_dead_letter() {
+    let world = World::new(1).await;
+    world.publish(["a", "poison", "b"].map(Some)).await;
+    let met = Arc::new(AtomicBool::new(false));
+    let mut crashes = 0;
+    loop {
+        met.store(false, Ordering::SeqCst);
+        let flag = Arc::clone(&met);
+        let route = world.start_stacked(spec(&[]), move |delivery: Delivery| {
+            let flag = Arc::clone(&flag);
+            async move {
+                if delivery.key().is_some_and(|key| key[..] == *b"poison") {
+                    flag.store(true, Ordering::SeqCst);
+                    std::future::pending::<()>().await;
+                }
+                Ok(Returned::default())
+            }
+        });
+        while !met.load(Ordering::SeqCst) && route.stats.dead_lettered() == 0 {
+            sleep(Duration::from_millis(1)).await;
+        }
+        if route.stats.dead_lettered() == 1 {
+            route.stats.idle().await;
+            route.drain().await;
+            break;
+        }
+        crashes += 1;
+        assert!(crashes < 20, "it is never set aside");
+        // Long enough for the settled neighbours to be committed.
+        sleep(Duration::from_secs(1)).await;
+        kill(&world, route).await;
+    }
+    assert_eq!(crashes, 5 + 3, "takeovers, then confirmations");
+    assert!(world.records().await[&0].settled(3));
+}
