@@ -1,6 +1,6 @@
 //! Middleware: tower layers around a service of deliveries, one folder each, usable alone.
 //!
-//! The router fixes their order, outermost first:
+//! The router ([`stack`](crate::router::stack())) fixes their order, outermost first:
 //! trace → dead letter → tiers → limits → in-place retry → publish returned → timeout → catch panic → handler.
 //! A layer that can end a delivery elsewhere (tiers, dead letter) sits outside the ones that only repeat or bound a call,
 //! so that a message is never in a tier while an attempt of it is still running.
@@ -26,14 +26,12 @@ mod confirm;
 mod failed;
 mod pace;
 mod provenance;
-mod stack;
 #[cfg(test)]
-mod testing;
+pub(crate) mod testing;
 mod text;
 
 pub use failed::{Conclude, Failed};
 pub use provenance::Provenance;
-pub use stack::{StackParts, stack};
 
 use crate::clock::Timestamp;
 use std::time::Duration;

@@ -11,20 +11,20 @@ use std::sync::Arc;
 use tower_layer::Layer;
 use tower_service::Service;
 
-use super::catch_panic::CatchPanicLayer;
-use super::dead_letter::{DeadLetterLayer, DeadLetterParts};
-use super::limits::{CheckLimitsLayer, LimitParts};
-use super::publish_returned::{PublishParts, PublishReturnedLayer};
-use super::retry_in_place::{RetryInPlaceLayer, RetryParts};
-use super::tiers::{TierParts, TiersLayer};
-use super::timeout::TimeoutLayer;
-use super::trace::TraceLayer;
-use super::{Outcome, Provenance};
+use super::{Ordering, RouteSpec, Topology};
 use crate::backend::Publisher;
 use crate::clock::Clock;
 use crate::delivery::Delivery;
 use crate::handler::{ErrorClasses, HandlerError, Returned};
-use crate::router::{Ordering, RouteSpec, Topology};
+use crate::middleware::catch_panic::CatchPanicLayer;
+use crate::middleware::dead_letter::{DeadLetterLayer, DeadLetterParts};
+use crate::middleware::limits::{CheckLimitsLayer, LimitParts, SizeLimits};
+use crate::middleware::publish_returned::{PublishParts, PublishReturnedLayer};
+use crate::middleware::retry_in_place::{RepeatPolicy, RetryInPlaceLayer, RetryParts};
+use crate::middleware::tiers::{TierParts, TiersLayer};
+use crate::middleware::timeout::TimeoutLayer;
+use crate::middleware::trace::TraceLayer;
+use crate::middleware::{Outcome, Provenance};
 
 /// What the layers of a route need.
 #[derive(Clone, Debug)]
@@ -77,8 +77,13 @@ fn publish_layer(parts: &StackParts) -> PublishReturnedLayer {
 }
 
 fn retry_layer(parts: &StackParts) -> RetryInPlaceLayer {
+    let in_place = &parts.route.retry.in_place;
     RetryInPlaceLayer::new(RetryParts {
-        policy: parts.route.retry.in_place,
+        policy: RepeatPolicy {
+            attempts: in_place.attempts,
+            first_pause: in_place.backoff,
+            longest_pause: in_place.max_backoff,
+        },
         classes: parts.classes.clone(),
         clock: Arc::clone(&parts.clock),
         jitter_seed: parts.jitter_seed,
@@ -86,8 +91,13 @@ fn retry_layer(parts: &StackParts) -> RetryInPlaceLayer {
 }
 
 fn limits_layer(parts: &StackParts) -> CheckLimitsLayer {
+    let limits = &parts.route.limits;
     CheckLimitsLayer::new(LimitParts {
-        limits: parts.route.limits,
+        limits: SizeLimits {
+            payload_bytes: limits.max_payload_bytes,
+            key_bytes: limits.max_key_bytes,
+            header_bytes: limits.max_header_bytes,
+        },
         provenance: provenance(parts),
     })
 }
