@@ -42,7 +42,7 @@ pub struct StackParts {
     /// What stands before every topic name on this backend; may be empty.
     pub topic_prefix: String,
     /// Seed of the jitter of in-place retries.
-    pub jitter_seed: u64,
+    pub seed: u64,
 }
 
 /// All layers around `handler`.
@@ -86,7 +86,7 @@ fn retry_layer(parts: &StackParts) -> RetryInPlaceLayer {
         },
         classes: parts.classes.clone(),
         clock: Arc::clone(&parts.clock),
-        jitter_seed: parts.jitter_seed,
+        jitter_seed: parts.seed,
     })
 }
 

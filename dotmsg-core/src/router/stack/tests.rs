@@ -33,7 +33,7 @@ fn parts(route: RouteSpec, publisher: &Arc<ScriptedPublisher>) -> StackParts {
         clock: clock(),
         classes: ErrorClasses::default(),
         topic_prefix: String::new(),
-        jitter_seed: 1,
+        seed: 1,
     }
 }
 
