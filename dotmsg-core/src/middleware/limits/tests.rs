@@ -67,7 +67,10 @@ async fn only_the_groups_own_records_are_taken_from_its_topics() {
     topic.topic = "payments".into();
     let mut partition = ours.clone();
     partition.partition += 1;
+    let mut absurd = group.clone();
+    absurd.attempts = u32::MAX;
     let foreign = [
+        carries(&absurd),
         carries(&group),
         carries(&topic),
         carries(&partition),
