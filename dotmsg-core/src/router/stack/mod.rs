@@ -44,7 +44,7 @@ pub struct StackParts {
     /// What stands before every topic name on this backend; may be empty.
     pub topic_prefix: String,
     /// Seed of the jitter of in-place retries.
-    pub seed: u64,
+    pub jitter_seed: u64,
 }
 
 /// All layers around `handler`.
@@ -146,7 +146,7 @@ fn retry_layer(parts: &StackParts) -> RetryInPlaceLayer {
         },
         classes: parts.classes.clone(),
         clock: Arc::clone(&parts.clock),
-        jitter_seed: parts.seed,
+        jitter_seed: parts.jitter_seed,
     })
 }
 

@@ -33,7 +33,7 @@ fn parts(route: RouteSpec, publisher: &Arc<ScriptedPublisher>) -> StackParts {
         clock: clock(),
         classes: ErrorClasses::default(),
         topic_prefix: String::new(),
-        seed: 1,
+        jitter_seed: 1,
     }
 }
 
