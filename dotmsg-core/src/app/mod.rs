@@ -22,7 +22,7 @@ use crate::clock::{Clock, SystemClock};
 use crate::config::{Config, RouteDefaults};
 use crate::error::Result;
 use crate::handler::{ErrorClass, ErrorClasses, Handler, HandlerService};
-use crate::middleware::{StackParts, stack};
+use crate::router::{StackParts, stack};
 use crate::runtime::{RouteContext, RouteReport, run};
 
 /// Which backends an app can open.

@@ -11,7 +11,7 @@ use super::{Adapters, App, AppHandle, RouteHandle, TopicPublisher};
 use crate::backend::Backend;
 use crate::config::{BackendConfig, RouteDefaults};
 use crate::error::{Error, ErrorKind, Result};
-use crate::middleware::StackParts;
+use crate::router::StackParts;
 use crate::router::{RouteSpec, Topology};
 use crate::runtime::{RouteContext, RouteReport, RouteStats, Shutdown};
 

@@ -43,7 +43,9 @@ impl Delivery {
     #[must_use]
     pub fn new(stream: Arc<Stream>, offset: u64, appended_at: Timestamp, message: Message) -> Self {
         let lineage = Inner::lineage_of(&stream, &message);
-        let attempt = lineage.as_ref().map_or(1, |lineage| lineage.attempts + 1);
+        let attempt = lineage
+            .as_ref()
+            .map_or(1, |lineage| lineage.attempts.saturating_add(1));
         Self {
             inner: Arc::new(Inner {
                 message,
@@ -82,7 +84,7 @@ impl Delivery {
             self.attempt = inner
                 .lineage
                 .as_ref()
-                .map_or(1, |lineage| lineage.attempts + 1);
+                .map_or(1, |lineage| lineage.attempts.saturating_add(1));
         }
     }
 

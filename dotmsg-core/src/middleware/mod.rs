@@ -1,6 +1,6 @@
 //! Middleware: tower layers around a service of deliveries, one folder each, usable alone.
 //!
-//! The router fixes their order, outermost first:
+//! The router's `stack` fixes their order, outermost first:
 //! trace → dead letter → tiers → limits → in-place retry → publish returned → timeout → catch panic → handler.
 //! A layer that can end a delivery elsewhere (tiers, dead letter) sits outside the ones that only repeat or bound a call,
 //! so that a message is never in a tier while an attempt of it is still running.
@@ -8,6 +8,22 @@
 //! A service in between answers `Result<Outcome, Failed>`: what a delivery came to, or why it is to go elsewhere.
 //! Every layer also takes a plain handler's `Result<Settlement, HandlerError>` (see [`Conclude`]), which is what makes it
 //! usable alone. Outside of *dead letter* a service answers [`Outcome`] and never fails.
+//!
+//! ```
+//! use std::time::Duration;
+//! use dotmsg_core::delivery::Delivery;
+//! use dotmsg_core::handler::{HandlerError, Returned};
+//! use dotmsg_core::middleware::{catch_panic::CatchPanicLayer, timeout::TimeoutLayer};
+//! use tower_layer::Layer;
+//!
+//! let handler = tower::service_fn(|delivery: Delivery| async move {
+//!     println!("{}", delivery.origin());
+//!     Ok::<_, HandlerError>(Returned::default())
+//! });
+//! let bounded = TimeoutLayer::new(Some(Duration::from_secs(2))).layer(CatchPanicLayer.layer(handler));
+//! # fn is_service<S: tower_service::Service<Delivery>>(_: &S) {}
+//! # is_service(&bounded);
+//! ```
 //!
 //! What must stay true: no layer allocates for a message that succeeds; a layer keeps a clone of the delivery only when
 //! it may need it after a failure; everything that sleeps before a repeat looks at
@@ -26,14 +42,12 @@ mod confirm;
 mod failed;
 mod pace;
 mod provenance;
-mod stack;
 #[cfg(test)]
-mod testing;
+pub(crate) mod testing;
 mod text;
 
 pub use failed::{Conclude, Failed};
 pub use provenance::Provenance;
-pub use stack::{StackParts, stack};
 
 use crate::clock::Timestamp;
 use std::time::Duration;

@@ -14,7 +14,7 @@ use crate::message::Message;
 
 /// What becomes of one record.
 #[derive(Clone, Copy, Debug)]
-pub(super) enum Script {
+pub(crate) enum Script {
     Ok,
     Unknown,
     Failed(ErrorKind),
@@ -22,13 +22,13 @@ pub(super) enum Script {
 
 /// Answers record by record what its script says, then [`Script::Ok`]; offsets count from 1000.
 #[derive(Debug)]
-pub(super) struct ScriptedPublisher {
+pub(crate) struct ScriptedPublisher {
     script: Mutex<VecDeque<Script>>,
     calls: Mutex<Vec<Vec<PublishRecord>>>,
 }
 
 impl ScriptedPublisher {
-    pub(super) fn new(script: impl IntoIterator<Item = Script>) -> Arc<Self> {
+    pub(crate) fn new(script: impl IntoIterator<Item = Script>) -> Arc<Self> {
         Arc::new(Self {
             script: Mutex::new(script.into_iter().collect()),
             calls: Mutex::default(),
@@ -36,7 +36,7 @@ impl ScriptedPublisher {
     }
 
     /// The records of each call so far.
-    pub(super) fn calls(&self) -> Vec<Vec<PublishRecord>> {
+    pub(crate) fn calls(&self) -> Vec<Vec<PublishRecord>> {
         self.calls.lock().unwrap().clone()
     }
 }
@@ -81,7 +81,7 @@ impl Clock for Fixed {
     }
 }
 
-pub(super) fn clock() -> Arc<dyn Clock> {
+pub(crate) fn clock() -> Arc<dyn Clock> {
     Arc::new(Fixed)
 }
 
@@ -90,7 +90,7 @@ fn stream(topic: &str, role: Role) -> Arc<Stream> {
 }
 
 /// A small record at `offset` of partition 3 of `orders`.
-pub(super) fn delivery(offset: u64) -> Delivery {
+pub(crate) fn delivery(offset: u64) -> Delivery {
     let message = Message::new("body").with_key("k");
     Delivery::new(
         stream("orders", Role::Source),
@@ -101,12 +101,12 @@ pub(super) fn delivery(offset: u64) -> Delivery {
 }
 
 /// `message` at offset 0 of partition 3 of `orders`.
-pub(super) fn delivery_of(message: Message) -> Delivery {
+pub(crate) fn delivery_of(message: Message) -> Delivery {
     Delivery::new(stream("orders", Role::Source), 0, Timestamp(0), message)
 }
 
 /// `message` at offset 0 of partition 3 of a retry topic.
-pub(super) fn tier(seconds: u64, message: Message) -> Delivery {
+pub(crate) fn tier(seconds: u64, message: Message) -> Delivery {
     let delay = Duration::from_secs(seconds);
     let topic = format!("orders.billing.retry.{seconds}s");
     Delivery::new(
@@ -118,7 +118,7 @@ pub(super) fn tier(seconds: u64, message: Message) -> Delivery {
 }
 
 /// A lineage of this route after two calls.
-pub(super) fn lineage() -> Lineage {
+pub(crate) fn lineage() -> Lineage {
     Lineage {
         topic: "orders".into(),
         partition: 3,
@@ -134,7 +134,7 @@ pub(super) fn lineage() -> Lineage {
     }
 }
 
-pub(super) fn provenance() -> Provenance {
+pub(crate) fn provenance() -> Provenance {
     Provenance {
         handler: "bill".into(),
         group: "billing".into(),
@@ -142,7 +142,7 @@ pub(super) fn provenance() -> Provenance {
     }
 }
 
-pub(super) fn ladder() -> Vec<(Duration, Arc<str>)> {
+pub(crate) fn ladder() -> Vec<(Duration, Arc<str>)> {
     let tier = |seconds, name: &str| {
         (
             Duration::from_secs(seconds),
@@ -152,10 +152,10 @@ pub(super) fn ladder() -> Vec<(Duration, Arc<str>)> {
     vec![tier(5, "5s"), tier(60, "1m"), tier(300, "5m")]
 }
 
-pub(super) const fn handled() -> Outcome {
+pub(crate) const fn handled() -> Outcome {
     Outcome::Settled(Ended::Handled)
 }
 
-pub(super) fn transient(text: &str) -> HandlerError {
+pub(crate) fn transient(text: &str) -> HandlerError {
     HandlerError::transient(text)
 }

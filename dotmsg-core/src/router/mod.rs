@@ -1,13 +1,15 @@
 //! Routes: subscription, handler and layers together, with every rule that config and attribute gave them.
 //!
-//! [`RouteSpec`] is the resolved, validated description of one route; [`Topology`] derives the names of its retry,
+//! [`stack()`] puts the layers around a route's handler. [`RouteSpec`] is the resolved, validated description of one route; [`Topology`] derives the names of its retry,
 //! replay and dead-letter topics.
 
 mod spec;
+mod stack;
 mod topology;
 
 pub use spec::{
     CrashLoop, DeliverySemantics, Growth, InPlace, Limits, LogMismatch, MissingPosition, Ordering,
     Park, RetryOrder, RetrySpec, RouteSpec, Start,
 };
+pub use stack::{StackParts, stack};
 pub use topology::{DefaultNames, TopicNames, Topology};

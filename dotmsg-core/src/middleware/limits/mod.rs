@@ -21,13 +21,23 @@ use tower_service::Service;
 use super::{Failed, Provenance};
 use crate::delivery::{Delivery, Role};
 use crate::handler::HandlerError;
-use crate::router::Limits;
+
+/// The largest sizes handed to a handler, in bytes; a message at a limit is taken.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct SizeLimits {
+    /// Of the payload.
+    pub payload_bytes: usize,
+    /// Of the key.
+    pub key_bytes: usize,
+    /// Of all header names and values together, the framework's own control headers aside.
+    pub header_bytes: usize,
+}
 
 /// What is checked.
 #[derive(Clone, Debug)]
 pub struct LimitParts {
     /// The sizes.
-    pub limits: Limits,
+    pub limits: SizeLimits,
     /// Whose records belong on the retry and replay topics.
     pub provenance: Provenance,
 }
@@ -118,9 +128,9 @@ impl LimitParts {
         let message = delivery.message();
         let limits = &self.limits;
         let size = |bytes: &Option<Bytes>| bytes.as_ref().map_or(0, Bytes::len);
-        let fits = size(&message.payload) <= limits.max_payload_bytes
-            && size(&message.key) <= limits.max_key_bytes
-            && (message.headers.is_empty() || message.headers.size() <= limits.max_header_bytes);
+        let fits = size(&message.payload) <= limits.payload_bytes
+            && size(&message.key) <= limits.key_bytes
+            && (message.headers.is_empty() || message.headers.size() <= limits.header_bytes);
         let source = delivery.stream().role == Role::Source;
         if fits && source && delivery.condemned().is_none() {
             return None;
@@ -147,19 +157,14 @@ impl LimitParts {
             (
                 "payload",
                 size(&message.payload),
-                limits.max_payload_bytes,
+                limits.payload_bytes,
                 "max_payload_bytes",
             ),
-            (
-                "key",
-                size(&message.key),
-                limits.max_key_bytes,
-                "max_key_bytes",
-            ),
+            ("key", size(&message.key), limits.key_bytes, "max_key_bytes"),
             (
                 "headers",
                 self.counted_header_bytes(delivery),
-                limits.max_header_bytes,
+                limits.header_bytes,
                 "max_header_bytes",
             ),
         ];

@@ -9,7 +9,7 @@ use crate::message::Message;
 use crate::middleware::Outcome;
 use crate::middleware::testing::{delivery, delivery_of, handled, lineage, provenance, tier};
 
-async fn check(limits: Limits, delivery: Delivery) -> Result<Outcome, Failed> {
+async fn check(limits: SizeLimits, delivery: Delivery) -> Result<Outcome, Failed> {
     let parts = LimitParts {
         limits,
         provenance: provenance(),
@@ -20,12 +20,11 @@ async fn check(limits: Limits, delivery: Delivery) -> Result<Outcome, Failed> {
         .await
 }
 
-fn small() -> Limits {
-    Limits {
-        max_payload_bytes: 4,
-        max_key_bytes: 2,
-        max_header_bytes: 6,
-        ..Limits::default()
+fn small() -> SizeLimits {
+    SizeLimits {
+        payload_bytes: 4,
+        key_bytes: 2,
+        header_bytes: 6,
     }
 }
 
@@ -68,7 +67,10 @@ async fn only_the_groups_own_records_are_taken_from_its_topics() {
     topic.topic = "payments".into();
     let mut partition = ours.clone();
     partition.partition += 1;
+    let mut absurd = group.clone();
+    absurd.attempts = u32::MAX;
     let foreign = [
+        carries(&absurd),
         carries(&group),
         carries(&topic),
         carries(&partition),
@@ -85,7 +87,7 @@ async fn only_the_groups_own_records_are_taken_from_its_topics() {
 async fn what_is_condemned_is_not_tried() {
     let mut condemned = delivery(0);
     condemned.condemn("crash_loop");
-    let failed = check(Limits::default(), condemned).await.unwrap_err();
+    let failed = check(small(), condemned).await.unwrap_err();
     assert_eq!(failed.error.kind_name(), "crash_loop");
     assert!(!failed.error.is_transient());
 }

@@ -54,9 +54,9 @@ impl<S> Repeat<S> {
         let delivery = &self.delivery;
         let delays = self.delays.get_or_insert_with(|| {
             let seed = pace::seed(*jitter_seed, delivery);
-            Box::new(pace::delays(policy.backoff, policy.max_backoff, seed))
+            Box::new(pace::delays(policy.first_pause, policy.longest_pause, seed))
         });
-        Next::Pause(delays.next().unwrap_or(policy.max_backoff))
+        Next::Pause(delays.next().unwrap_or(policy.longest_pause))
     }
 }
 

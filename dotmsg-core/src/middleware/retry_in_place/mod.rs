@@ -15,6 +15,7 @@ pub use layer::RetryInPlaceLayer;
 use std::fmt;
 use std::sync::Arc;
 use std::task::{Context, Poll};
+use std::time::Duration;
 
 use tower_service::Service;
 
@@ -23,13 +24,23 @@ use super::{Conclude, Failed, Outcome};
 use crate::clock::Clock;
 use crate::delivery::Delivery;
 use crate::handler::ErrorClasses;
-use crate::router::InPlace;
+
+/// How many calls, and the pauses between them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct RepeatPolicy {
+    /// Calls in a row, the first included; 0 counts as 1.
+    pub attempts: u32,
+    /// Pause before the second call; every later one is twice as long. Jitter takes up to half of a pause away.
+    pub first_pause: Duration,
+    /// The longest pause.
+    pub longest_pause: Duration,
+}
 
 /// How calls are repeated.
 #[derive(Clone, Debug)]
 pub struct RetryParts {
     /// How many calls, and the pauses between them.
-    pub policy: InPlace,
+    pub policy: RepeatPolicy,
     /// Classes of errors by type.
     pub classes: ErrorClasses,
     /// Notes the first failure.

@@ -1,7 +1,6 @@
 //! Tests of in-place retry.
 
 use std::sync::Mutex;
-use std::time::Duration;
 
 use tokio::time::Instant;
 use tower::{ServiceExt, service_fn};
@@ -13,10 +12,10 @@ use crate::middleware::testing::{clock, delivery, handled, transient};
 
 fn parts(attempts: u32) -> RetryParts {
     RetryParts {
-        policy: InPlace {
+        policy: RepeatPolicy {
             attempts,
-            backoff: Duration::from_millis(100),
-            max_backoff: Duration::from_millis(150),
+            first_pause: Duration::from_millis(100),
+            longest_pause: Duration::from_millis(150),
         },
         classes: ErrorClasses::default(),
         clock: clock(),

@@ -1,6 +1,7 @@
 //! Sending one failed message to its next tier.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use super::TierParts;
 use crate::backend::{PublishRecord, Published};
@@ -45,16 +46,7 @@ pub(super) async fn send(
         "failed; it waits in a tier"
     );
     match confirmed(&parts.publisher, record, &delivery).await {
-        Ok(Published {
-            offset,
-            appended_at,
-            ..
-        }) => Ok(Outcome::Away(Away {
-            delay: *delay,
-            partition,
-            offset,
-            appended_at,
-        })),
+        Ok(published) => Ok(away(*delay, partition, published)),
         Err(Unconfirmed::Stopping) => Ok(Outcome::Interrupted),
         Err(Unconfirmed::TooLarge(error)) => {
             tracing::warn!(
@@ -66,4 +58,15 @@ pub(super) async fn send(
             Err(failed)
         }
     }
+}
+
+fn away(delay: Duration, partition: u32, published: Published) -> Outcome {
+    // A copy elsewhere would be named where nobody reads it.
+    debug_assert_eq!(published.partition, partition, "it lies where it was sent");
+    Outcome::Away(Away {
+        delay,
+        partition,
+        offset: published.offset,
+        appended_at: published.appended_at,
+    })
 }

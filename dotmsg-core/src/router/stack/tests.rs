@@ -204,3 +204,21 @@ async fn partition_order_retries_in_place_only() {
     .await;
     assert_eq!(outcome, DEAD);
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_clone_is_a_stack_of_its_own_and_the_layers_add_little_to_the_future() {
+    let publisher = ScriptedPublisher::new([]);
+    let handler = service_fn(|_: Delivery| async { Ok(Returned::default()) });
+    let mut first = stack(handler, parts(route(), &publisher));
+    let counted = Arc::strong_count(&publisher);
+    let second = first.clone();
+    assert!(
+        Arc::strong_count(&publisher) > counted,
+        "it holds parts of its own"
+    );
+    assert_eq!(second.oneshot(delivery(1)).await, Ok(handled()));
+    // One such future lies in every slot; what failures need is boxed so that it stays this small.
+    let call = first.call(delivery(2));
+    assert!(size_of_val(&call) <= 640, "{} bytes", size_of_val(&call));
+    assert_eq!(call.await, Ok(handled()));
+}

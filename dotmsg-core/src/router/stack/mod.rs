@@ -2,29 +2,31 @@
 //!
 //! trace → dead letter → tiers → limits → in-place retry → publish returned → timeout → catch panic → handler.
 //!
-//! Build one stack per worker rather than one that is cloned: a clone shares its parts' reference counts, and every
-//! message touches them; on two threads they would travel between the cores.
+//! A clone of the stack is built anew from its parts. Every message touches the reference counts of the layers' parts;
+//! shared by the workers, they would travel between the cores with each message.
 
 use std::convert::Infallible;
+use std::fmt;
 use std::sync::Arc;
+use std::task::{Context, Poll};
 
 use tower_layer::Layer;
 use tower_service::Service;
 
-use super::catch_panic::CatchPanicLayer;
-use super::dead_letter::{DeadLetterLayer, DeadLetterParts};
-use super::limits::{CheckLimitsLayer, LimitParts};
-use super::publish_returned::{PublishParts, PublishReturnedLayer};
-use super::retry_in_place::{RetryInPlaceLayer, RetryParts};
-use super::tiers::{TierParts, TiersLayer};
-use super::timeout::TimeoutLayer;
-use super::trace::TraceLayer;
-use super::{Outcome, Provenance};
+use super::{Ordering, RouteSpec, Topology};
 use crate::backend::Publisher;
 use crate::clock::Clock;
 use crate::delivery::Delivery;
 use crate::handler::{ErrorClasses, HandlerError, Returned};
-use crate::router::{Ordering, RouteSpec, Topology};
+use crate::middleware::catch_panic::CatchPanicLayer;
+use crate::middleware::dead_letter::{DeadLetterLayer, DeadLetterParts};
+use crate::middleware::limits::{CheckLimitsLayer, LimitParts, SizeLimits};
+use crate::middleware::publish_returned::{PublishParts, PublishReturnedLayer};
+use crate::middleware::retry_in_place::{RepeatPolicy, RetryInPlaceLayer, RetryParts};
+use crate::middleware::tiers::{TierParts, TiersLayer};
+use crate::middleware::timeout::TimeoutLayer;
+use crate::middleware::trace::TraceLayer;
+use crate::middleware::{Outcome, Provenance};
 
 /// What the layers of a route need.
 #[derive(Clone, Debug)]
@@ -57,13 +59,71 @@ where
     H: Service<Delivery, Response = Returned, Error = HandlerError> + Clone + Send + 'static,
     H::Future: Send + 'static,
 {
+    Stack {
+        service: layers(handler.clone(), &parts),
+        build: layers::<H>,
+        handler,
+        parts,
+    }
+}
+
+/// The layers, and what a clone is built from.
+struct Stack<H, S> {
+    service: S,
+    build: fn(H, &StackParts) -> S,
+    handler: H,
+    parts: StackParts,
+}
+
+impl<H: Clone, S> Clone for Stack<H, S> {
+    fn clone(&self) -> Self {
+        Self {
+            service: (self.build)(self.handler.clone(), &self.parts),
+            build: self.build,
+            handler: self.handler.clone(),
+            parts: self.parts.clone(),
+        }
+    }
+}
+
+impl<H, S> fmt::Debug for Stack<H, S> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Stack")
+            .field("route", &self.parts.route)
+            .finish_non_exhaustive()
+    }
+}
+
+impl<H, S: Service<Delivery>> Service<Delivery> for Stack<H, S> {
+    type Response = S::Response;
+    type Error = S::Error;
+    type Future = S::Future;
+
+    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), S::Error>> {
+        self.service.poll_ready(cx)
+    }
+
+    #[inline]
+    fn call(&mut self, delivery: Delivery) -> S::Future {
+        self.service.call(delivery)
+    }
+}
+
+fn layers<H>(
+    handler: H,
+    parts: &StackParts,
+) -> impl Service<Delivery, Response = Outcome, Error = Infallible, Future: Send + 'static> + Send + use<H>
+where
+    H: Service<Delivery, Response = Returned, Error = HandlerError> + Clone + Send + 'static,
+    H::Future: Send + 'static,
+{
     let service = CatchPanicLayer.layer(handler);
     let service = TimeoutLayer::new(parts.route.timeout).layer(service);
-    let service = publish_layer(&parts).layer(service);
-    let service = retry_layer(&parts).layer(service);
-    let service = limits_layer(&parts).layer(service);
-    let service = tiers_layer(&parts).layer(service);
-    let service = dead_letter_layer(&parts).layer(service);
+    let service = publish_layer(parts).layer(service);
+    let service = retry_layer(parts).layer(service);
+    let service = limits_layer(parts).layer(service);
+    let service = tiers_layer(parts).layer(service);
+    let service = dead_letter_layer(parts).layer(service);
     TraceLayer::new(parts.route.handler.as_str()).layer(service)
 }
 
@@ -77,8 +137,13 @@ fn publish_layer(parts: &StackParts) -> PublishReturnedLayer {
 }
 
 fn retry_layer(parts: &StackParts) -> RetryInPlaceLayer {
+    let in_place = &parts.route.retry.in_place;
     RetryInPlaceLayer::new(RetryParts {
-        policy: parts.route.retry.in_place,
+        policy: RepeatPolicy {
+            attempts: in_place.attempts,
+            first_pause: in_place.backoff,
+            longest_pause: in_place.max_backoff,
+        },
         classes: parts.classes.clone(),
         clock: Arc::clone(&parts.clock),
         jitter_seed: parts.jitter_seed,
@@ -86,8 +151,13 @@ fn retry_layer(parts: &StackParts) -> RetryInPlaceLayer {
 }
 
 fn limits_layer(parts: &StackParts) -> CheckLimitsLayer {
+    let limits = &parts.route.limits;
     CheckLimitsLayer::new(LimitParts {
-        limits: parts.route.limits,
+        limits: SizeLimits {
+            payload_bytes: limits.max_payload_bytes,
+            key_bytes: limits.max_key_bytes,
+            header_bytes: limits.max_header_bytes,
+        },
         provenance: provenance(parts),
     })
 }
