@@ -161,7 +161,7 @@ where
         &self,
         delivery: Delivery,
         state: Arc<S>,
-    ) -> impl Future<Output = HandlerResult> + Send + 'static {
+    ) -> impl Future<Output = HandlerResult> + Send + 'static + use<M, S> {
         M::invoke(delivery, state)
     }
 }

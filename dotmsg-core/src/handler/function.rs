@@ -16,7 +16,11 @@ where
     Fut: Future<Output: IntoReturned> + Send + 'static,
     S: Send + Sync + 'static,
 {
-    fn call(&self, _: Delivery, _: Arc<S>) -> impl Future<Output = HandlerResult> + Send + 'static {
+    fn call(
+        &self,
+        _: Delivery,
+        _: Arc<S>,
+    ) -> impl Future<Output = HandlerResult> + Send + 'static + use<F, Fut, S> {
         let handler = self.clone();
         async move { handler().await.into_returned() }
     }
@@ -38,7 +42,7 @@ macro_rules! impl_handler {
                 &self,
                 delivery: Delivery,
                 state: Arc<S>,
-            ) -> impl Future<Output = HandlerResult> + Send + 'static {
+            ) -> impl Future<Output = HandlerResult> + Send + 'static + use<F, Fut, S, Via, $($part,)* $last> {
                 let handler = self.clone();
                 async move {
                     let future = {

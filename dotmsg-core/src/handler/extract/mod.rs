@@ -69,12 +69,7 @@ pub(crate) mod testing {
             Role::Tier { .. } => "orders.billing.retry.5s",
             Role::Replay => "orders.billing.replay",
         };
-        let stream = Stream {
-            topic: topic.into(),
-            partition: 3,
-            epoch: 1,
-            role,
-        };
+        let stream = Stream::new(topic.into(), 3, 1, role);
         Delivery::new(Arc::new(stream), 41, Timestamp(0), message)
     }
 
