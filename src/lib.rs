@@ -12,6 +12,41 @@ pub use dotmsg_core::handler::{self, HandlerError, Outgoing};
 pub use dotmsg_core::message::{self, Message};
 pub use dotmsg_core::{app, log, middleware, router, runtime};
 
+/// Makes a message handler of an async function.
+///
+/// ```
+/// use dotmsg::handler::{HandlerError, Json, Key};
+///
+/// #[derive(serde::Deserialize)]
+/// struct Order<'d> {
+///     item: &'d str,
+///     count: u32,
+/// }
+///
+/// #[dotmsg::handler(topic = "orders", group = "billing", retry(tiers = ["5s", "1m"]))]
+/// async fn bill(Key(customer): Key<u64>, Json(order): Json<Order<'_>>) -> Result<(), HandlerError> {
+///     if order.count == 0 {
+///         return Err(HandlerError::permanent("nothing ordered").kind("empty"));
+///     }
+///     println!("customer {customer}: {} x {}", order.count, order.item);
+///     Ok(())
+/// }
+///
+/// # let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+/// # runtime.block_on(async {
+/// // A unit test calls it as it is.
+/// let none = Order { item: "chair", count: 0 };
+/// assert_eq!(bill(Key(7), Json(none)).await.unwrap_err().kind_name(), "empty");
+/// # });
+/// ```
+pub use dotmsg_macros::handler;
+
+/// What generated code refers to. Not part of the API.
+#[doc(hidden)]
+pub mod __private {
+    pub use dotmsg_core as core;
+}
+
 /// The adapters of the features that are on.
 #[derive(Clone, Copy, Debug)]
 pub struct FeatureAdapters;

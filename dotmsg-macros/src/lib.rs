@@ -1,1 +1,57 @@
-//! Attribute macros of dotmsg. Use them through the facade crate `dotmsg`.
+//! Attribute macros of dotmsg. Use them through the facade crate `dotmsg`, which the generated code refers to.
+//!
+//! This crate is of edition 2024 whatever the user's is: the `impl Future` in the generated signature captures every
+//! lifetime of the arguments because of that.
+
+mod attribute;
+mod entry;
+mod expand;
+mod signature;
+mod value;
+
+use proc_macro::TokenStream;
+use quote::ToTokens;
+
+/// Makes a message handler of an async function, and says what it subscribes to.
+///
+/// The function stays as it is for whoever calls it: a unit test calls it with its arguments and awaits its return
+/// value. Its arguments are extractors, parts in any order and the payload last, and may borrow from the delivery; its
+/// return value says what is published and how the delivery is settled.
+///
+/// | Key | Value | When it is not said |
+/// |---|---|---|
+/// | `topic` | the topic, without the backend's prefix | required |
+/// | `group` | the consumer group | the config names it |
+/// | `backend` | the backend's name in the config | `main` |
+/// | `concurrency` | handlers running at once, at least 1 | 256 |
+/// | `ordering` | `"key"`, `"partition"`, `"none"` | `"key"` |
+/// | `timeout` | a duration: the limit of one call | no limit |
+/// | `retry(…)` | `tiers`: ascending durations; `order`: `"keep"`, `"relax"`; `attempts`: calls in a row | a few calls in a row, then the dead letter |
+/// | `delivery` | `"at_most_once"`, `"at_least_once"`, `"exactly_once"` | `"at_least_once"` |
+/// | `start` | `"earliest"`, `"latest"`: where a new group starts | `"earliest"` |
+/// | `state` | the app's type of state, for extractors that work with that one only | any state that has the parts |
+///
+/// Everything but `topic` and `state` is a default that the config may override for the route of the function's name.
+#[proc_macro_attribute]
+pub fn handler(attribute: TokenStream, item: TokenStream) -> TokenStream {
+    let (attribute, mut errors) = attribute::parse(attribute.into());
+    let original = proc_macro2::TokenStream::from(item);
+    let code = match syn::parse2::<syn::ItemFn>(original.clone()) {
+        Ok(function) => match signature::check(&function) {
+            Ok(()) => expand::expand(&attribute, &function),
+            Err(error) => {
+                errors.push(error);
+                function.into_token_stream()
+            }
+        },
+        Err(error) => {
+            errors.push(error);
+            original
+        }
+    };
+    let errors = errors.iter().map(syn::Error::to_compile_error);
+    errors
+        .chain([code])
+        .collect::<proc_macro2::TokenStream>()
+        .into()
+}

@@ -2,15 +2,27 @@
 //!
 //! A handler is an async function whose arguments are extractors ([`FromDelivery`] for parts, in any order;
 //! [`FromPayload`] for the decoded payload, last) and whose return value says what is published and how the delivery is
-//! settled ([`IntoReturned`]). The attribute `#[dotmsg::handler]` adds the subscription and better compile errors to the
-//! same trait [`Handler`].
+//! settled ([`IntoReturned`]). The attribute `#[dotmsg::handler]` adds the subscription ([`HandlerMeta`]), borrowed
+//! arguments and better compile errors; [`AnnotatedHandler`] brings it to the same trait [`Handler`].
 
+mod annotated;
 mod error;
+pub mod extract;
+mod function;
+mod last;
+mod meta;
 mod outgoing;
 mod returned;
 mod service;
 
+pub use annotated::{Annotated, AnnotatedHandler, ByAttribute, Described, Invoke, Meta};
 pub use error::{ErrorClass, ErrorClasses, HandlerError};
+pub use extract::{
+    Attempt, DecodeError, FromKey, FromRef, Json, JsonRejection, Key, KeyRejection, MessageId,
+    NullPayload, Origin, OwnedPosition, State,
+};
+pub use last::{FromLast, ViaPart, ViaPayload};
+pub use meta::{HandlerMeta, RetryMeta};
 pub use outgoing::Outgoing;
 pub use returned::{IntoReturned, Returned};
 pub use service::HandlerService;
@@ -25,6 +37,27 @@ pub type HandlerResult = Result<Returned, HandlerError>;
 
 /// Something that handles deliveries. `T` is a marker that lets functions of every arity implement it (as in axum); `S`
 /// is the app's shared state.
+///
+/// Async functions and closures whose arguments own what they hold implement it, with up to twelve arguments: parts in
+/// any order, the payload last. Arguments that borrow from the delivery need the attribute `#[dotmsg::handler]`.
+///
+/// ```
+/// use dotmsg_core::handler::{Handler, Json, Key, State};
+/// use std::sync::Arc;
+///
+/// async fn bill(State(limit): State<u64>, Key(customer): Key<String>, Json(cents): Json<u64>) {
+///     assert!(cents <= limit, "{customer} is over the limit");
+/// }
+///
+/// fn is_handler<T, S>(_: impl Handler<T, S>) {}
+/// is_handler::<_, u64>(bill);
+/// ```
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` is not a message handler for the state `{S}`",
+    label = "not a message handler",
+    note = "a handler is an `async fn` of extractors that own what they hold: parts in any order, the payload last",
+    note = "put `#[dotmsg::handler(topic = \"…\")]` on the function: the error then names the argument at fault"
+)]
 pub trait Handler<T, S>: Clone + Send + Sync + 'static {
     /// Handles one delivery.
     fn call(
@@ -37,6 +70,31 @@ pub trait Handler<T, S>: Clone + Send + Sync + 'static {
 /// An extractor of a part of the delivery: key, headers, position, state…
 ///
 /// `'d` lets a part borrow from the delivery (through the attribute macro).
+///
+/// ```
+/// use dotmsg_core::delivery::Delivery;
+/// use dotmsg_core::handler::{FromDelivery, HandlerError};
+///
+/// struct Tenant<'d>(&'d str);
+///
+/// impl<'d, S> FromDelivery<'d, S> for Tenant<'d> {
+///     type Rejection = HandlerError;
+///
+///     fn from_delivery(delivery: &'d Delivery, _: &'d S) -> Result<Self, HandlerError> {
+///         match delivery.headers().get_str("tenant") {
+///             Some(tenant) => Ok(Self(tenant)),
+///             None => Err(HandlerError::permanent("the header `tenant` is missing").kind("tenant")),
+///         }
+///     }
+/// }
+/// ```
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` is not a part of a delivery",
+    label = "not a part of a delivery",
+    note = "parts are `State<T>`, `Key<T>`, `Headers`, `Position`, `Origin`, `Attempt`, `MessageId`, `Timestamp` and `Delivery`, and what implements `FromDelivery`",
+    note = "the payload (`Json<T>`, `Bytes` or an `Option` of one) is the last argument, and there is only one",
+    note = "an extractor for one type of state only needs `state = ThatType` in the attribute"
+)]
 pub trait FromDelivery<'d, S>: Sized {
     /// Why it could not be extracted. Extraction errors are permanent unless they say otherwise.
     type Rejection: Into<HandlerError>;
@@ -49,6 +107,29 @@ pub trait FromDelivery<'d, S>: Sized {
 }
 
 /// An extractor of the payload; the last argument of a handler.
+///
+/// ```
+/// use dotmsg_core::delivery::Delivery;
+/// use dotmsg_core::handler::{FromPayload, HandlerError};
+///
+/// struct Text<'d>(&'d str);
+///
+/// impl<'d, S> FromPayload<'d, S> for Text<'d> {
+///     type Rejection = HandlerError;
+///
+///     fn from_payload(delivery: &'d Delivery, _: &'d S) -> Result<Self, HandlerError> {
+///         let bytes = delivery.payload().map_or(&[][..], |payload| payload);
+///         std::str::from_utf8(bytes)
+///             .map(Self)
+///             .map_err(|error| HandlerError::permanent(error).kind("decode"))
+///     }
+/// }
+/// ```
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` is not a kind of payload",
+    label = "not a kind of payload",
+    note = "payloads are `Json<T>`, `Bytes`, an `Option` of one for tombstones, and what implements `FromPayload`"
+)]
 pub trait FromPayload<'d, S>: Sized {
     /// Why it could not be decoded.
     type Rejection: Into<HandlerError>;

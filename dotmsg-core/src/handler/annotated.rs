@@ -1,0 +1,189 @@
+//! Functions under `#[dotmsg::handler]`, and how they reach the runtime.
+//!
+//! The attribute keeps the function callable and lets its return type name a *meta* type: `bill(…)` returns
+//! [`Described`]`<impl Future, bill>`, and the type `bill` implements [`Meta`] and [`Invoke`]. Registration finds the meta
+//! type from the function's return type ([`Annotated`]) and from then on calls that, not the function value; this is what
+//! lets a handler borrow from its delivery: the borrow lives inside one future, [`Invoke::invoke`].
+//!
+//! The state type stays out of [`Annotated`]: a missing sub-state is then reported as that, and not as "is not annotated".
+
+use std::fmt;
+use std::future::Future;
+use std::marker::PhantomData;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+
+use pin_project_lite::pin_project;
+
+use super::{Handler, HandlerMeta, HandlerResult};
+use crate::delivery::Delivery;
+
+pin_project! {
+    /// The future of an annotated function, with the function's meta type `M`. Awaiting it gives the function's own
+    /// return value.
+    ///
+    /// Only the attribute makes these.
+    #[must_use = "futures do nothing unless they are awaited"]
+    pub struct Described<F, M> {
+        #[pin]
+        future: F,
+        meta: PhantomData<fn() -> M>,
+    }
+}
+
+impl<F, M> Described<F, M> {
+    /// The future of a function whose meta type is `M`.
+    #[doc(hidden)]
+    pub fn new(future: F) -> Self {
+        Self {
+            future,
+            meta: PhantomData,
+        }
+    }
+}
+
+impl<F, M: Meta> fmt::Debug for Described<F, M> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("Described").field(&M::META.name).finish()
+    }
+}
+
+impl<F: Future, M> Future for Described<F, M> {
+    type Output = F::Output;
+
+    fn poll(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<F::Output> {
+        self.project().future.poll(context)
+    }
+}
+
+/// The meta type of an annotated function: what its attribute says.
+///
+/// The attribute implements it; see [`Annotated`] for its use.
+pub trait Meta: 'static {
+    /// What the attribute says.
+    const META: HandlerMeta;
+}
+
+/// Calls an annotated function: extracts its arguments, runs it, and turns its return value into a result.
+///
+/// The attribute implements it for every state `S` that has the sub-states the function takes.
+#[diagnostic::on_unimplemented(
+    message = "the handler `{Self}` cannot run with the state `{S}`",
+    label = "cannot run with the app's state"
+)]
+pub trait Invoke<S>: Meta {
+    /// Handles one delivery.
+    fn invoke(
+        delivery: Delivery,
+        state: Arc<S>,
+    ) -> impl Future<Output = HandlerResult> + Send + 'static;
+}
+
+/// A function under `#[dotmsg::handler]`. `T` is a marker that inference fills in.
+///
+/// ```
+/// use dotmsg_core::handler::{Annotated, HandlerMeta, Invoke, Meta};
+///
+/// /// What an app does with a handler it is given.
+/// fn register<S, T, H>(_: H) -> HandlerMeta
+/// where
+///     H: Annotated<T>,
+///     H::Meta: Invoke<S>,
+/// {
+///     H::Meta::META
+/// }
+/// ```
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` has no `#[dotmsg::handler]` attribute",
+    label = "not an annotated handler",
+    note = "put `#[dotmsg::handler(topic = \"…\", group = \"…\")]` on the async function"
+)]
+pub trait Annotated<T> {
+    /// The function's meta type.
+    type Meta: Meta;
+
+    /// The function as a [`Handler`].
+    fn into_handler(self) -> AnnotatedHandler<Self::Meta>
+    where
+        Self: Sized,
+    {
+        AnnotatedHandler::default()
+    }
+}
+
+macro_rules! impl_annotated {
+    ($($argument:ident)*) => {
+        #[diagnostic::do_not_recommend]
+        impl<F, Fut, M: Meta, $($argument,)*> Annotated<($($argument,)*)> for F
+        where
+            F: Fn($($argument,)*) -> Described<Fut, M>,
+        {
+            type Meta = M;
+        }
+    };
+}
+
+impl_annotated!();
+impl_annotated!(A1);
+impl_annotated!(A1 A2);
+impl_annotated!(A1 A2 A3);
+impl_annotated!(A1 A2 A3 A4);
+impl_annotated!(A1 A2 A3 A4 A5);
+impl_annotated!(A1 A2 A3 A4 A5 A6);
+impl_annotated!(A1 A2 A3 A4 A5 A6 A7);
+impl_annotated!(A1 A2 A3 A4 A5 A6 A7 A8);
+impl_annotated!(A1 A2 A3 A4 A5 A6 A7 A8 A9);
+impl_annotated!(A1 A2 A3 A4 A5 A6 A7 A8 A9 A10);
+impl_annotated!(A1 A2 A3 A4 A5 A6 A7 A8 A9 A10 A11);
+impl_annotated!(A1 A2 A3 A4 A5 A6 A7 A8 A9 A10 A11 A12);
+
+/// The marker under which an [`AnnotatedHandler`] is a [`Handler`].
+#[derive(Debug)]
+pub enum ByAttribute {}
+
+/// An annotated function as a [`Handler`]: made by [`Annotated::into_handler`].
+pub struct AnnotatedHandler<M>(PhantomData<fn() -> M>);
+
+impl<M: Meta> AnnotatedHandler<M> {
+    /// What the attribute says.
+    #[must_use]
+    pub fn meta(&self) -> HandlerMeta {
+        M::META
+    }
+}
+
+impl<M, S> Handler<ByAttribute, S> for AnnotatedHandler<M>
+where
+    M: Invoke<S>,
+{
+    fn call(
+        &self,
+        delivery: Delivery,
+        state: Arc<S>,
+    ) -> impl Future<Output = HandlerResult> + Send + 'static + use<M, S> {
+        M::invoke(delivery, state)
+    }
+}
+
+impl<M> Default for AnnotatedHandler<M> {
+    fn default() -> Self {
+        Self(PhantomData)
+    }
+}
+
+impl<M> Clone for AnnotatedHandler<M> {
+    fn clone(&self) -> Self {
+        *self
+    }
+}
+
+impl<M> Copy for AnnotatedHandler<M> {}
+
+impl<M: Meta> fmt::Debug for AnnotatedHandler<M> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("AnnotatedHandler")
+            .field(&M::META.name)
+            .finish()
+    }
+}

@@ -1,0 +1,131 @@
+//! The arguments of `#[handler(…)]`.
+//!
+//! All that is wrong is reported at once, and whatever is right is still expanded, so that one wrong key does not make
+//! every use of the function an error of its own.
+
+use proc_macro2::{Span, TokenStream};
+use syn::parse::Parser;
+use syn::{Error, LitInt, LitStr, Result, Type};
+
+use crate::entry::{self, Entry, Value};
+use crate::value;
+
+const KEYS: &[&str] = &[
+    "topic",
+    "group",
+    "backend",
+    "concurrency",
+    "ordering",
+    "timeout",
+    "retry",
+    "delivery",
+    "start",
+    "state",
+];
+const RETRY_KEYS: &[&str] = &["tiers", "order", "attempts"];
+
+/// What the attribute says, every value checked.
+#[derive(Default)]
+pub(crate) struct Attribute {
+    pub(crate) topic: Option<LitStr>,
+    pub(crate) group: Option<LitStr>,
+    pub(crate) backend: Option<LitStr>,
+    pub(crate) concurrency: Option<LitInt>,
+    pub(crate) ordering: Option<LitStr>,
+    pub(crate) timeout: Option<LitStr>,
+    pub(crate) tiers: Option<Vec<LitStr>>,
+    pub(crate) retry_order: Option<LitStr>,
+    pub(crate) attempts: Option<LitInt>,
+    pub(crate) delivery: Option<LitStr>,
+    pub(crate) start: Option<LitStr>,
+    pub(crate) state: Option<Type>,
+}
+
+/// Reads the arguments: what they say, and everything that is wrong with them.
+pub(crate) fn parse(tokens: TokenStream) -> (Attribute, Vec<Error>) {
+    let mut attribute = Attribute::default();
+    let mut errors = Vec::new();
+    match entry::list.parse2(tokens) {
+        Ok(entries) => {
+            let given_twice = repeats(&entries);
+            errors.extend(given_twice);
+            for entry in &entries {
+                errors.extend(attribute.take(entry));
+            }
+            if !entries.iter().any(|entry| entry.key == "topic") {
+                let message = "the topic is missing: `#[handler(topic = \"…\")]`";
+                errors.push(Error::new(Span::call_site(), message));
+            }
+        }
+        Err(error) => errors.push(error),
+    }
+    (attribute, errors)
+}
+
+impl Attribute {
+    fn take(&mut self, entry: &Entry) -> Vec<Error> {
+        if entry.key == "retry" {
+            return self.take_retry(entry);
+        }
+        self.take_one(entry).err().into_iter().collect()
+    }
+
+    fn take_one(&mut self, entry: &Entry) -> Result<()> {
+        match entry.key.to_string().as_str() {
+            "topic" => self.topic = Some(value::text(entry)?),
+            "group" => self.group = Some(value::text(entry)?),
+            "backend" => self.backend = Some(value::text(entry)?),
+            "concurrency" => self.concurrency = Some(value::count::<usize>(entry)?),
+            "ordering" => {
+                self.ordering = Some(value::word(entry, &["key", "partition", "none"])?);
+            }
+            "timeout" => self.timeout = Some(value::duration(entry)?),
+            "delivery" => {
+                let words = ["at_most_once", "at_least_once", "exactly_once"];
+                self.delivery = Some(value::word(entry, &words)?);
+            }
+            "start" => self.start = Some(value::word(entry, &["earliest", "latest"])?),
+            "state" => match &entry.value {
+                Value::Type(state) => self.state = Some((**state).clone()),
+                _ => return Err(value::wrong(entry, "a type", "AppState")),
+            },
+            _ => return Err(value::unknown_key(entry, "`#[handler(…)]`", KEYS)),
+        }
+        Ok(())
+    }
+
+    fn take_retry(&mut self, entry: &Entry) -> Vec<Error> {
+        let Value::List(entries) = &entry.value else {
+            let message = "`retry` takes a list: `retry(tiers = [\"5s\", \"1m\"], order = \"keep\", attempts = 1)`";
+            return vec![Error::new(entry.value_span(), message)];
+        };
+        let mut errors = repeats(entries);
+        errors.extend(
+            entries
+                .iter()
+                .filter_map(|entry| self.take_one_of_retry(entry).err()),
+        );
+        errors
+    }
+
+    fn take_one_of_retry(&mut self, entry: &Entry) -> Result<()> {
+        match entry.key.to_string().as_str() {
+            "tiers" => self.tiers = Some(value::durations(entry)?),
+            "order" => self.retry_order = Some(value::word(entry, &["keep", "relax"])?),
+            "attempts" => self.attempts = Some(value::count::<u32>(entry)?),
+            _ => return Err(value::unknown_key(entry, "`retry(…)`", RETRY_KEYS)),
+        }
+        Ok(())
+    }
+}
+
+fn repeats(entries: &[Entry]) -> Vec<Error> {
+    let repeated = |(index, entry): (usize, &Entry)| {
+        let earlier = &entries[..index];
+        earlier
+            .iter()
+            .any(|other| other.key == entry.key)
+            .then(|| Error::new(entry.key.span(), format!("`{}` is given twice", entry.key)))
+    };
+    entries.iter().enumerate().filter_map(repeated).collect()
+}

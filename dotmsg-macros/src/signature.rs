@@ -1,0 +1,111 @@
+//! What can be told from the signature alone, without types: each mistake at its own place.
+
+use syn::spanned::Spanned;
+use syn::{Error, FnArg, GenericParam, ItemFn, Path, Result, Type};
+
+/// The most arguments a handler may have: registration is written out for each number up to this.
+const MAX_ARGUMENTS: usize = 12;
+
+/// Checks that the function can be a handler as far as its signature tells.
+pub(crate) fn check(function: &ItemFn) -> Result<()> {
+    let signature = &function.sig;
+    let mut errors = Vec::new();
+    if signature.asyncness.is_none() {
+        errors.push(Error::new(
+            signature.fn_token.span,
+            "a handler is an `async fn`: write `async` before `fn`",
+        ));
+    }
+    if let Some(word) = &signature.unsafety {
+        errors.push(Error::new(word.span, "a handler cannot be `unsafe`"));
+    }
+    for parameter in &signature.generics.params {
+        if !matches!(parameter, GenericParam::Lifetime(_)) {
+            errors.push(Error::new(
+                parameter.span(),
+                "a handler cannot be generic over types or constants: the attribute names one subscription, so write the type out",
+            ));
+        }
+    }
+    for argument in &signature.inputs {
+        if let FnArg::Receiver(receiver) = argument {
+            errors.push(Error::new(
+                receiver.span(),
+                "a handler is a free function and has no `self`: take what it needs as `State<T>`",
+            ));
+        }
+    }
+    errors.extend(misplaced_payloads(function));
+    if let Some(over) = signature.inputs.iter().nth(MAX_ARGUMENTS) {
+        errors.push(Error::new(
+            over.span(),
+            format!("a handler has at most {MAX_ARGUMENTS} arguments"),
+        ));
+    }
+    errors
+        .into_iter()
+        .reduce(|mut all, error| {
+            all.combine(error);
+            all
+        })
+        .map_or(Ok(()), Err)
+}
+
+/// Payloads that are not last, as far as they are written with the names of the framework's own kinds. Others are found
+/// by their types, with a longer message.
+fn misplaced_payloads(function: &ItemFn) -> Vec<Error> {
+    let types: Vec<_> = function
+        .sig
+        .inputs
+        .iter()
+        .filter_map(argument_type)
+        .collect();
+    let Some((last, others)) = types.split_last() else {
+        return Vec::new();
+    };
+    others
+        .iter()
+        .filter(|other| is_payload(other))
+        .map(|other| {
+            let message = if is_payload(last) {
+                "a handler has only one payload, and it is the last argument: this is another one"
+            } else {
+                "the payload must be the last argument"
+            };
+            Error::new(other.span(), message)
+        })
+        .collect()
+}
+
+fn is_payload(argument: &Type) -> bool {
+    let Type::Path(path) = argument else {
+        return false;
+    };
+    let Some(last) = path.path.segments.last() else {
+        return false;
+    };
+    match last.ident.to_string().as_str() {
+        "Json" | "Bytes" => true,
+        "Option" => only_argument(&path.path).is_some_and(is_payload),
+        _ => false,
+    }
+}
+
+/// The type of an argument; `None` for `self`.
+pub(crate) fn argument_type(argument: &FnArg) -> Option<&Type> {
+    match argument {
+        FnArg::Typed(argument) => Some(&argument.ty),
+        FnArg::Receiver(_) => None,
+    }
+}
+
+/// The `T` of a path that ends in `Name<T>`.
+pub(crate) fn only_argument(path: &Path) -> Option<&Type> {
+    let syn::PathArguments::AngleBracketed(arguments) = &path.segments.last()?.arguments else {
+        return None;
+    };
+    match arguments.args.first() {
+        Some(syn::GenericArgument::Type(argument)) if arguments.args.len() == 1 => Some(argument),
+        _ => None,
+    }
+}
