@@ -8,9 +8,10 @@ pub use dotmsg_core::clock;
 pub use dotmsg_core::config::{self, Config};
 pub use dotmsg_core::delivery::{self, Delivery, Settlement};
 pub use dotmsg_core::error::{Error, ErrorKind, Result};
+pub use dotmsg_core::handler::extract::{Attempt, FromRef, Json, Key, MessageId, Origin, State};
 pub use dotmsg_core::handler::{self, HandlerError, Outgoing};
 pub use dotmsg_core::message::{self, Message};
-pub use dotmsg_core::{app, log, middleware, router, runtime};
+pub use dotmsg_core::{app, log, middleware, progress, router, runtime};
 
 /// Makes a message handler of an async function.
 ///

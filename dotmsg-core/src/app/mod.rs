@@ -3,6 +3,7 @@
 //! It lives in core and takes its adapters from outside ([`Adapters`]), so that it knows no broker. The facade fills them
 //! in: `dotmsg::App` is this type with the adapters of its features.
 
+mod annotated;
 mod handle;
 mod running;
 mod signals;
@@ -21,7 +22,9 @@ use crate::backend::{Backend, BoxFuture, Registry};
 use crate::clock::{Clock, SystemClock};
 use crate::config::{Config, RouteDefaults};
 use crate::error::Result;
-use crate::handler::{ErrorClass, ErrorClasses, Handler, HandlerService};
+use crate::handler::{
+    Annotated, AnnotatedHandler, ErrorClass, ErrorClasses, Handler, HandlerService, Invoke, Meta,
+};
 use crate::router::{StackParts, stack};
 use crate::runtime::{RouteContext, RouteReport, run};
 
@@ -111,6 +114,17 @@ where
     S: Send + Sync + 'static,
     R: Adapters,
 {
+    /// Adds a handler: a function under `#[dotmsg::handler]`.
+    #[must_use]
+    pub fn handler<T, H>(self, handler: H) -> Self
+    where
+        H: Annotated<T>,
+        H::Meta: Invoke<S>,
+    {
+        let handler: AnnotatedHandler<H::Meta> = handler.into_handler();
+        self.route(annotated::defaults(&H::Meta::META), handler)
+    }
+
     /// Adds a handler without the attribute macro; `route` says its name, topic and group
     /// (`RouteDefaults::new("bill").with("topic", "orders").with("group", "billing")`).
     #[must_use]
