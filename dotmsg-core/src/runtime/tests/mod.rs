@@ -18,9 +18,9 @@ use crate::error::Result;
 use crate::handler::{ErrorClasses, HandlerResult, HandlerService};
 use crate::log::{LogBroker, LogOptions};
 use crate::message::Message;
-use crate::middleware::{Ended, Outcome, StackParts, stack};
+use crate::middleware::{Ended, Outcome};
 use crate::progress::PositionRecord;
-use crate::router::{RouteSpec, Topology};
+use crate::router::{RouteSpec, StackParts, Topology, stack};
 
 /// A memory log with one topic.
 pub(super) struct World {
