@@ -60,7 +60,7 @@ pub(crate) fn run(args: &[String]) -> Result<(), String> {
     Ok(())
 }
 
-/// Loom explores the interleavings of the code marked for it; its own target directory keeps `--cfg loom` from
+/// Loom explores the interleavings of the code marked for it; its own target directory keeps `--cfg dotmsg_loom` from
 /// rebuilding everything else.
 fn loom(workspace: &Workspace) -> Result<Done, String> {
     let mut wanted = false;
@@ -69,7 +69,7 @@ fn loom(workspace: &Workspace) -> Result<Done, String> {
     }
     if !wanted {
         return Ok(Done::Skipped(
-            "no code of dotmsg-core is marked `cfg(loom)` yet".to_owned(),
+            "no code of dotmsg-core is marked `cfg(dotmsg_loom)` yet".to_owned(),
         ));
     }
     let target = workspace.target.join("loom");
@@ -84,13 +84,13 @@ fn loom(workspace: &Workspace) -> Result<Done, String> {
         &target,
         "loom",
     ];
-    cargo::run(&workspace.root, &args, &[("RUSTFLAGS", "--cfg loom")]).map(|()| Done::Passed)
+    cargo::run(&workspace.root, &args, &[("RUSTFLAGS", "--cfg dotmsg_loom")]).map(|()| Done::Passed)
 }
 
 fn is_for_loom(text: &str) -> bool {
-    text.contains("cfg(loom)")
-        || text.contains("cfg(all(test, loom))")
-        || text.contains("cfg(all(loom, test))")
+    text.contains("cfg(dotmsg_loom)")
+        || text.contains("cfg(all(test, dotmsg_loom))")
+        || text.contains("cfg(all(dotmsg_loom, test))")
 }
 
 /// Every example that has `examples/NAME.expected` beside it prints exactly that.
