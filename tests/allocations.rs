@@ -35,6 +35,7 @@ async fn json(State(limit): State<Arc<u64>>, Json(numbers): Json<Numbers>) {
     assert!(numbers.id < *limit && numbers.quantity > 0);
 }
 
+#[allow(clippy::too_many_arguments)]
 async fn parts(
     attempt: Attempt,
     timestamp: Timestamp,
