@@ -1,15 +1,9 @@
 //! A function without the attribute, where one with it is wanted.
-use dotmsg::handler::{Annotated, Invoke, Json};
+use dotmsg::handler::Json;
+use dotmsg::{App, Config};
 
 async fn bill(Json(_order): Json<u64>) {}
 
-fn register<S, T, H>(_: H)
-where
-    H: Annotated<T>,
-    H::Meta: Invoke<S>,
-{
-}
-
 fn main() {
-    register::<(), _, _>(bill);
+    let _ = App::with_config(Config::new()).handler(bill);
 }

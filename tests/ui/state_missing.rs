@@ -1,5 +1,6 @@
 //! The app's state lacks what the handler takes.
-use dotmsg::handler::{Annotated, Invoke, Json, State};
+use dotmsg::handler::{Json, State};
+use dotmsg::{App, Config};
 
 struct AppState;
 
@@ -9,13 +10,7 @@ struct Rates;
 #[dotmsg::handler(topic = "orders", group = "billing")]
 async fn bill(State(_rates): State<Rates>, Json(_order): Json<u64>) {}
 
-fn register<S, T, H>(_: H)
-where
-    H: Annotated<T>,
-    H::Meta: Invoke<S>,
-{
-}
-
 fn main() {
-    register::<AppState, _, _>(bill);
+    let app = App::with_config(Config::new()).state(AppState);
+    let _ = app.handler(bill);
 }
