@@ -40,6 +40,21 @@ pub use dotmsg_core::{app, log, middleware, progress, router, runtime};
 /// assert_eq!(bill(Key(7), Json(none)).await.unwrap_err().kind_name(), "empty");
 /// # });
 /// ```
+///
+/// It needs no newer edition than 2021:
+///
+/// ```edition2021
+/// use dotmsg::handler::{Annotated, Handler, Json, Origin};
+/// use dotmsg::delivery::Position;
+///
+/// #[dotmsg::handler(topic = "orders", group = "billing")]
+/// async fn bill<'d>(Origin(at): Origin<Position<'d>>, name: &dotmsg::message::Headers, Json(order): Json<&'d str>) {
+///     println!("{at} {name:?} {order}");
+/// }
+///
+/// fn is_handler<T>(_: impl Handler<T, ()>) {}
+/// is_handler(bill.into_handler());
+/// ```
 pub use dotmsg_macros::handler;
 
 /// What generated code refers to. Not part of the API.

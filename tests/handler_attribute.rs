@@ -74,6 +74,30 @@ async fn r#type(attempt: Attempt, payload: Option<Bytes>) {
 #[dotmsg::handler(topic = "ticks", group = "t")]
 async fn tick() {}
 
+#[dotmsg::handler(topic = "ticks", group = "o")]
+async fn opaque() -> impl dotmsg::handler::IntoReturned {
+    Settlement::Discard
+}
+
+#[cfg(any())]
+#[dotmsg::handler(topic = "ticks", group = "never")]
+async fn left_out(_: NoSuchType) {}
+
+#[dotmsg::handler(topic = "ticks", group = "never")]
+#[cfg(any())]
+async fn left_out_too(_: NoSuchType) {}
+
+// Names that the generated code uses for its own.
+#[dotmsg::handler(topic = "ticks", group = "d")]
+async fn delivery(delivery: Delivery) {
+    drop(delivery);
+}
+
+#[dotmsg::handler(topic = "ticks", group = "s")]
+async fn state(Key(argument0): Key<Option<u64>>, argument1: &Delivery) {
+    assert_eq!(argument0.is_some(), argument1.key().is_some());
+}
+
 #[dotmsg::handler(topic = "orders", group = "exact", state = AppState)]
 async fn exact(State(limit): State<Limit>) -> Settlement {
     assert_eq!(limit.0, 100);
@@ -92,7 +116,7 @@ where
     (H::Meta::META, Box::new(call))
 }
 
-fn delivery(message: Message) -> Delivery {
+fn given(message: Message) -> Delivery {
     let stream = Stream::new("orders".into(), 0, 1, Role::Source);
     Delivery::new(Arc::new(stream), 7, Timestamp(0), message)
 }
@@ -105,18 +129,16 @@ fn order(cents: u64) -> Message {
 async fn the_runtime_calls_it_with_borrowed_arguments() {
     let (_, call) = register::<AppState, _, _>(bill);
     let state = Arc::new(AppState { limit: 100 });
-    let returned = call(delivery(order(100)), Arc::clone(&state))
-        .await
-        .unwrap();
+    let returned = call(given(order(100)), Arc::clone(&state)).await.unwrap();
     assert_eq!(
         returned.outgoing,
         [Outgoing::new("bills", "a Some(\"k\") 0")]
     );
-    let error = call(delivery(order(101)), Arc::clone(&state))
+    let error = call(given(order(101)), Arc::clone(&state))
         .await
         .unwrap_err();
     assert_eq!(error.kind_name(), "limit");
-    let error = call(delivery(Message::new("{")), state).await.unwrap_err();
+    let error = call(given(Message::new("{")), state).await.unwrap_err();
     assert_eq!(error.kind_name(), "decode");
 }
 
@@ -154,7 +176,7 @@ fn the_meta_says_what_the_attribute_says() {
 async fn it_is_a_handler_like_any_other() {
     async fn run<T, S>(handler: impl Handler<T, S>, state: S) -> HandlerResult {
         handler
-            .call(delivery(Message::tombstone()), Arc::new(state))
+            .call(given(Message::tombstone()), Arc::new(state))
             .await
     }
     let returned = run(look.into_handler(), ()).await.unwrap();

@@ -18,7 +18,7 @@ pub(crate) enum Value {
     Expr(Expr),
     Type(Box<Type>),
     List(Vec<Entry>),
-    /// Nothing: the key stands alone.
+    /// Nothing that any key takes: it stands alone, or has a list and is not `retry`.
     Missing,
 }
 
@@ -46,7 +46,12 @@ impl Parse for Entry {
         } else if input.peek(syn::token::Paren) {
             let inner;
             parenthesized!(inner in input);
-            Value::List(list(&inner)?)
+            if key == "retry" {
+                Value::List(list(&inner)?)
+            } else {
+                inner.parse::<proc_macro2::TokenStream>()?;
+                Value::Missing
+            }
         } else {
             Value::Missing
         };

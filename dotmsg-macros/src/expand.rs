@@ -12,13 +12,13 @@
 //! otherwise each error shows again on the attribute.
 
 use proc_macro2::{Span, TokenStream};
-use quote::{format_ident, quote, quote_spanned};
+use quote::{ToTokens, quote, quote_spanned};
 use syn::spanned::Spanned;
 use syn::visit_mut::{self, VisitMut};
 use syn::{Attribute as RustAttribute, Ident, ItemFn, Lifetime, ReturnType, Type};
 
 use crate::attribute::Attribute;
-use crate::signature::{argument_type, only_argument};
+use crate::signature::{argument_type, is_payload, only_argument};
 
 /// The function under the attribute, expanded.
 pub(crate) fn expand(attribute: &Attribute, function: &ItemFn) -> TokenStream {
@@ -42,12 +42,14 @@ fn callable(function: &ItemFn) -> TokenStream {
     let generics = &sig.generics;
     let conditions = &sig.generics.where_clause;
     let types: Vec<_> = sig.inputs.iter().filter_map(argument_type).collect();
-    let arguments: Vec<_> = (0..types.len())
-        .map(|index| format_ident!("argument{index}"))
-        .collect();
+    let arguments = arguments(types.len());
     let output = match &sig.output {
         ReturnType::Default => quote!(()),
         ReturnType::Type(_, output) => quote!(#output),
+    };
+    // Shown when the future is not `Send`. Hygiene and edition stay the macro's own: see the crate's documentation.
+    let future = quote_spanned! {Span::mixed_site().located_at(name.span())=>
+        impl ::core::future::Future<Output = #output> + ::core::marker::Send
     };
     quote! {
         #(#cfg)*
@@ -55,10 +57,7 @@ fn callable(function: &ItemFn) -> TokenStream {
         #[allow(clippy::too_many_arguments)]
         #vis fn #name #generics (
             #(#arguments: #types),*
-        ) -> ::dotmsg::__private::core::handler::Described<
-            impl ::core::future::Future<Output = #output> + ::core::marker::Send,
-            #name,
-        >
+        ) -> ::dotmsg::__private::core::handler::Described<#future, #name>
         #conditions
         {
             #(#inner)*
@@ -139,32 +138,30 @@ fn invoke(attribute: &Attribute, function: &ItemFn) -> TokenStream {
         .filter_map(argument_type)
         .map(|argument| elided(argument.clone()))
         .collect();
-    let generic: Ident = format_ident!("DotmsgState", span = Span::mixed_site());
-    let (parameters, state, conditions) = match &attribute.state {
-        Some(state) => (quote!(), quote!(#state), quote!()),
+    let generic = local("DotmsgState");
+    let (parameters, state_type, conditions) = match &attribute.state {
+        Some(given) => (quote!(), quote!(#given), quote!()),
         None => {
             let parts = types
                 .iter()
                 .filter_map(|argument| sub_state(argument, &generic));
-            (
-                quote!(<#generic>),
-                quote!(#generic),
-                quote! {
-                    where
-                        #generic: ::core::marker::Send + ::core::marker::Sync + 'static,
-                        #(#parts,)*
-                },
-            )
+            let conditions = quote! {
+                where
+                    #generic: ::core::marker::Send + ::core::marker::Sync + 'static,
+                    #(#parts,)*
+            };
+            (quote!(<#generic>), quote!(#generic), conditions)
         }
     };
-    let body = body(function, &types, &state);
+    let [delivery, state] = [local("delivery"), local("state")];
+    let body = body(function, &types, &state_type);
     quote! {
         #(#cfg)*
-        #[allow(clippy::used_underscore_binding, clippy::unused_unit, clippy::unit_arg)]
-        impl #parameters ::dotmsg::__private::core::handler::Invoke<#state> for #name #conditions {
+        #[allow(clippy::unit_arg)]
+        impl #parameters ::dotmsg::__private::core::handler::Invoke<#state_type> for #name #conditions {
             fn invoke(
-                delivery: ::dotmsg::__private::core::delivery::Delivery,
-                state: ::std::sync::Arc<#state>,
+                #delivery: ::dotmsg::__private::core::delivery::Delivery,
+                #state: ::std::sync::Arc<#state_type>,
             ) -> impl ::core::future::Future<Output = ::dotmsg::__private::core::handler::HandlerResult>
                 + ::core::marker::Send
                 + 'static {
@@ -174,41 +171,99 @@ fn invoke(attribute: &Attribute, function: &ItemFn) -> TokenStream {
     }
 }
 
-fn body(function: &ItemFn, types: &[Type], state: &TokenStream) -> TokenStream {
+fn body(function: &ItemFn, types: &[Type], state_type: &TokenStream) -> TokenStream {
     let name = &function.sig.ident;
-    let arguments: Vec<_> = (0..types.len())
-        .map(|index| format_ident!("argument{index}"))
-        .collect();
-    let extract = types.iter().zip(&arguments).enumerate().map(|(index, (ty, argument))| {
-        let span = ty.span();
-        if index + 1 < types.len() {
-            quote_spanned! {span=>
-                let #argument = match <#ty as ::dotmsg::__private::core::handler::FromDelivery<'_, #state>>::from_delivery(&delivery, &state) {
-                    ::core::result::Result::Ok(argument) => argument,
-                    ::core::result::Result::Err(rejection) => return ::core::result::Result::Err(::core::convert::Into::into(rejection)),
+    let arguments = arguments(types.len());
+    let extract = types
+        .iter()
+        .zip(&arguments)
+        .enumerate()
+        .map(|(index, (ty, argument))| {
+            let from = extractor(ty, index + 1 == types.len(), state_type);
+            let [delivery, state] = [local("delivery"), local("state")];
+            let [value, rejection] = [local("value"), local("rejection")];
+            quote_spanned! {Ends::of(ty).first=>
+                let #argument = match #from(&#delivery, &#state) {
+                    ::core::result::Result::Ok(#value) => #value,
+                    ::core::result::Result::Err(#rejection) => {
+                        return ::core::result::Result::Err(::core::convert::Into::into(#rejection));
+                    }
                 };
             }
-        } else {
-            quote_spanned! {span=>
-                let #argument = match <#ty as ::dotmsg::__private::core::handler::FromLast<'_, #state, _>>::from_last(&delivery, &state) {
-                    ::core::result::Result::Ok(argument) => argument,
-                    ::core::result::Result::Err(error) => return ::core::result::Result::Err(error),
-                };
-            }
-        }
-    });
-    let output = match &function.sig.output {
-        ReturnType::Default => name.span(),
-        ReturnType::Type(_, output) => output.span(),
-    };
-    let finish = quote_spanned! {output=>
-        ::dotmsg::__private::core::handler::IntoReturned::into_returned(returned)
-    };
+        });
+    let returned = local("returned");
+    let finish = finish(function);
     quote! {
         #(#extract)*
-        let returned = #name(#(#arguments),*).await;
-        #finish
+        let #returned = #name(#(#arguments),*).await;
+        #finish(#returned)
     }
+}
+
+/// The path of the function that turns the return value into a result, with the place of its type.
+fn finish(function: &ItemFn) -> TokenStream {
+    let output = match &function.sig.output {
+        // An opaque type cannot be named again; nothing returned cannot be wrong.
+        ReturnType::Type(_, output) if !matches!(**output, Type::ImplTrait(_)) => {
+            elided((**output).clone())
+        }
+        _ => return quote!(::dotmsg::__private::core::handler::IntoReturned::into_returned),
+    };
+    let Ends { first, last } = Ends::of(&output);
+    let open = quote_spanned!(first=> <);
+    quote_spanned!(last=> #open #output as ::dotmsg::__private::core::handler::IntoReturned>::into_returned)
+}
+
+/// The path of the function that extracts an argument of this type.
+///
+/// The path begins at the type's first token and ends at its last, so that the compiler takes it for the place of the
+/// type; with one span for all of it, one mistake is reported at two places.
+fn extractor(ty: &Type, is_last: bool, state: &TokenStream) -> TokenStream {
+    let Ends { first, last } = Ends::of(ty);
+    let open = quote_spanned!(first=> <);
+    let (source, function) = if !is_last {
+        (
+            quote_spanned!(last=> FromDelivery<'_, #state>),
+            "from_delivery",
+        )
+    } else if is_payload(ty) {
+        (
+            quote_spanned!(last=> FromPayload<'_, #state>),
+            "from_payload",
+        )
+    } else {
+        (quote_spanned!(last=> FromLast<'_, #state, _>), "from_last")
+    };
+    let function = Ident::new(function, last);
+    quote_spanned!(last=> #open #ty as ::dotmsg::__private::core::handler::#source>::#function)
+}
+
+/// The places of the first and the last token of a type.
+struct Ends {
+    first: Span,
+    last: Span,
+}
+
+impl Ends {
+    fn of(ty: &Type) -> Self {
+        let mut spans = ty.to_token_stream().into_iter().map(|token| token.span());
+        let first = spans.next().unwrap_or_else(Span::call_site);
+        Self {
+            first,
+            last: spans.last().unwrap_or(first),
+        }
+    }
+}
+
+/// A name of the generated code's own, that no name of the user's can meet.
+fn local(name: &str) -> Ident {
+    Ident::new(name, Span::mixed_site())
+}
+
+fn arguments(count: usize) -> Vec<Ident> {
+    (0..count)
+        .map(|index| local(&format!("argument{index}")))
+        .collect()
 }
 
 /// What a `State<T>` demands of the state: only these bounds mention it, so that an argument that is no extractor is an
@@ -267,7 +322,6 @@ fn unraw(name: &Ident) -> String {
 
 #[cfg(test)]
 mod tests {
-    use quote::ToTokens;
     use syn::parse_quote;
 
     use super::*;

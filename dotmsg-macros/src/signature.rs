@@ -77,7 +77,8 @@ fn misplaced_payloads(function: &ItemFn) -> Vec<Error> {
         .collect()
 }
 
-fn is_payload(argument: &Type) -> bool {
+/// Whether the type is written with the name of one of the framework's own kinds of payload.
+pub(crate) fn is_payload(argument: &Type) -> bool {
     let Type::Path(path) = argument else {
         return false;
     };

@@ -80,7 +80,9 @@ where
     else {
         return Err(wrong(entry, "a number", "16"));
     };
-    let value: N = number.base10_parse()?;
+    let value: N = number
+        .base10_parse()
+        .map_err(|error| Error::new(number.span(), format!("`{}`: {error}", entry.key)))?;
     if value == N::from(0) {
         let message = format!("`{}` is at least 1", entry.key);
         return Err(Error::new(number.span(), message));

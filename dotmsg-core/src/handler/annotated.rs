@@ -153,6 +153,7 @@ impl<M: Meta> AnnotatedHandler<M> {
     }
 }
 
+#[diagnostic::do_not_recommend]
 impl<M, S> Handler<ByAttribute, S> for AnnotatedHandler<M>
 where
     M: Invoke<S>,

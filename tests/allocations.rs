@@ -1,0 +1,92 @@
+//! Extraction, call and settlement of a handler allocate nothing, with the attribute and without it.
+
+use std::future::Future;
+use std::pin::pin;
+use std::sync::Arc;
+use std::task::{Context, Poll, Waker};
+
+use bytes::Bytes;
+use dotmsg::clock::Timestamp;
+use dotmsg::delivery::{Position, Role, Stream};
+use dotmsg::handler::{
+    Annotated, Attempt, Handler, HandlerResult, Json, Key, MessageId, Origin, OwnedPosition, State,
+};
+use dotmsg::message::Headers;
+use dotmsg::{Delivery, Message};
+
+#[derive(Clone, Copy, serde::Deserialize)]
+struct Numbers {
+    id: u64,
+    quantity: u32,
+}
+
+#[derive(serde::Deserialize)]
+struct Borrowed<'d> {
+    account: &'d str,
+}
+
+type Parts = (Attempt, Timestamp, Origin, OwnedPosition);
+
+async fn bytes(payload: Bytes) {
+    assert!(!payload.is_empty());
+}
+
+async fn json(State(limit): State<Arc<u64>>, Json(numbers): Json<Numbers>) {
+    assert!(numbers.id < *limit && numbers.quantity > 0);
+}
+
+#[allow(clippy::too_many_arguments)]
+async fn parts(
+    attempt: Attempt,
+    timestamp: Timestamp,
+    origin: Origin,
+    position: OwnedPosition,
+    _: MessageId,
+    _: Headers,
+    Key(_): Key<Option<Bytes>>,
+    Key(_): Key<u64>,
+) {
+    let all: Parts = (attempt, timestamp, origin, position);
+    assert_eq!(all.2.0, all.3);
+}
+
+#[dotmsg::handler(topic = "orders", group = "billing")]
+async fn borrowed(
+    key: Key<&str>,
+    position: Position<'_>,
+    headers: &Headers,
+    Json(payload): Json<Borrowed<'_>>,
+) {
+    assert_eq!(key.0, "7");
+    assert!(headers.len() == 1 && position.offset == 9);
+    assert_eq!(payload.account, "a");
+}
+
+fn ready(future: impl Future<Output = HandlerResult>) {
+    match pin!(future).poll(&mut Context::from_waker(Waker::noop())) {
+        Poll::Ready(result) => assert!(result.is_ok()),
+        Poll::Pending => panic!("the handler is pending"),
+    }
+}
+
+fn allocates_nothing<T, S>(handler: impl Handler<T, S>, state: S, payload: &'static str) {
+    let stream = Arc::new(Stream::new("orders".into(), 0, 1, Role::Source));
+    let message = Message::new(payload).with_key("7").with_id("42");
+    let delivery = Delivery::new(stream, 9, Timestamp(0), message);
+    let state = Arc::new(state);
+    let counted = allocation_counter::measure(|| {
+        for _ in 0..10 {
+            ready(handler.call(delivery.clone(), Arc::clone(&state)));
+        }
+    });
+    assert_eq!(counted.count_total, 0, "{payload}");
+}
+
+#[test]
+fn handlers_allocate_nothing() {
+    let numbers = r#"{"id":1000000,"quantity":37}"#;
+    allocates_nothing(bytes, (), "x");
+    allocates_nothing(json, Arc::new(2_000_000), numbers);
+    allocates_nothing(parts, (), "x");
+    allocates_nothing(borrowed.into_handler(), (), r#"{"account":"a"}"#);
+}
