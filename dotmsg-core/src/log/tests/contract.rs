@@ -121,7 +121,7 @@ fn a_recreated_topic_has_another_identity_and_other_shapes_are_refused() {
     };
     let error = wait(admin.create_topic(spec)).unwrap_err();
     assert_eq!(error.kind(), ErrorKind::AlreadyExists);
-    log.delete_topic("t").unwrap();
+    wait(log.delete_topic("t")).unwrap();
     assert!(wait(admin.topic("t")).unwrap().is_none());
     topic(&log, "t", 2);
     let after = wait(admin.topic("t")).unwrap().unwrap();

@@ -117,7 +117,7 @@ fn groups_and_positions_are_listed() {
     let admin = log.admin();
     let groups = wait(admin.groups()).unwrap();
     assert_eq!((groups.len(), &*groups[0].name), (1, "g"));
-    log.forget_position("g", "t", 0).unwrap();
+    wait(log.forget_position("g", "t", 0)).unwrap();
     let positions = wait(admin.positions("g", "t")).unwrap();
     assert_eq!(positions, [(1, Bytes::from("r"))]);
 }
