@@ -12,6 +12,7 @@ use tokio::sync::oneshot;
 
 use super::admin::LogAdmin;
 use super::directory::{Directory, salt};
+use super::disk::file_error;
 use super::group::{Groups, Inbox};
 use super::health::Health;
 use super::journal::{Change, Journal};
@@ -22,7 +23,6 @@ use super::options::LogOptions;
 use super::positions::{PositionKey, Positions};
 use super::publisher::LogPublisher;
 use super::reader::LogReader;
-use super::recovery::unreadable;
 use super::retention::Retention;
 use super::source::{LogControl, LogSource, Seat};
 use super::topic::{MAX_NAME_BYTES, Partition, Topic, check_name, no_such_topic};
@@ -108,7 +108,7 @@ impl LogBroker {
             disk: Arc::clone(&options.disk),
             directory: directory.clone(),
             journal,
-            lock,
+            _lock: lock,
             health: Arc::clone(&health),
             positions: Arc::clone(&positions),
             fsync: options.fsync,
@@ -200,7 +200,7 @@ impl LogBroker {
                 }
             });
             for file in files {
-                std::fs::remove_file(&file).map_err(|error| unreadable(&file, error))?;
+                std::fs::remove_file(&file).map_err(|error| file_error(&file, error))?;
             }
         }
         Ok(())

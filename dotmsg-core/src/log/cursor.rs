@@ -8,8 +8,8 @@ use std::io;
 use std::path::PathBuf;
 
 use super::codec::Names;
+use super::disk::file_error;
 use super::fetch::Fetched;
-use super::recovery::unreadable;
 use super::segment::{Place, Span};
 use super::topic::{Partition, Topic};
 use crate::backend::{BatchLimits, Record};
@@ -96,13 +96,13 @@ impl Cursor {
                 Ok(file) => Some((base, file)),
                 // Retention was faster: the partition begins later now, and the next look finds that.
                 Err(error) if is_gone(&error) && start_of(topic, partition) > base => None,
-                Err(error) => return Err(unreadable(&found.path, error)),
+                Err(error) => return Err(file_error(&found.path, error)),
             };
         }
         if let Some((_, file)) = &self.file {
             let path = found.path.clone();
             let fetched = Fetched::read(file, found.span, path, found.salt);
-            self.fetched = Some(fetched.map_err(|error| unreadable(&found.path, error))?);
+            self.fetched = Some(fetched.map_err(|error| file_error(&found.path, error))?);
         }
         Ok(())
     }

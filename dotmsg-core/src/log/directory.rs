@@ -19,11 +19,11 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use super::disk::Disk;
+use super::disk::{Disk, file_error};
 use super::frame::Header;
 use super::lock_file::LOCK_FILE;
 use super::options::LogOptions;
-use super::recovery::{Check, recover, refused, unreadable};
+use super::recovery::{Check, recover, refused};
 use super::segment::{Segment, Segments, parse_segment_name, segment_path};
 use super::topic::{Partition, Topic};
 use crate::error::{Error, ErrorKind, Result};
@@ -60,7 +60,7 @@ struct TopicFile {
 impl Directory {
     /// The directory at `root`, made when it does not exist.
     pub(super) fn make(root: &Path, disk: Arc<dyn Disk>) -> Result<Self> {
-        fs::create_dir_all(root).map_err(|error| unreadable(root, error))?;
+        fs::create_dir_all(root).map_err(|error| file_error(root, error))?;
         Ok(Self {
             root: root.to_path_buf(),
             disk,
@@ -90,14 +90,14 @@ impl Directory {
         self.write_json(&path, &log)?;
         for directory in ["topics", "deleted"] {
             let path = self.root.join(directory);
-            fs::create_dir_all(&path).map_err(|error| unreadable(&path, error))?;
+            fs::create_dir_all(&path).map_err(|error| file_error(&path, error))?;
         }
         let synced = self.disk.sync_directory(&self.root);
-        synced.map_err(|error| unreadable(&self.root, error))?;
+        synced.map_err(|error| file_error(&self.root, error))?;
         let deleted = self.root.join("deleted");
         fs::remove_dir_all(&deleted)
             .and_then(|()| fs::create_dir(&deleted))
-            .map_err(|error| unreadable(&deleted, error))?;
+            .map_err(|error| file_error(&deleted, error))?;
         Ok(log)
     }
 
@@ -150,7 +150,7 @@ impl Directory {
     ) -> Result<Vec<Partition>> {
         let directory = self.root.join("topics").join(name);
         let made = fs::create_dir_all(&directory);
-        made.map_err(|error| unreadable(&directory, error))?;
+        made.map_err(|error| file_error(&directory, error))?;
         let file = TopicFile {
             format: FORMAT,
             name: name.to_owned(),
@@ -161,7 +161,7 @@ impl Directory {
         self.write_json(&directory.join(TOPIC_FILE), &file)?;
         let topics = self.root.join("topics");
         let synced = self.disk.sync_directory(&topics);
-        synced.map_err(|error| unreadable(&topics, error))?;
+        synced.map_err(|error| file_error(&topics, error))?;
         let empty = (0..partitions).map(|_| VecDeque::new());
         Ok(partitions_of(&directory, identity, empty))
     }
@@ -179,7 +179,7 @@ impl Directory {
         serde_json::to_vec_pretty(value)
             .map_err(io::Error::from)
             .and_then(|contents| self.disk.replace(path, &contents))
-            .map_err(|error| unreadable(path, error))
+            .map_err(|error| file_error(path, error))
     }
 }
 
@@ -270,7 +270,7 @@ fn read_json<T: for<'de> Deserialize<'de>>(path: &Path) -> Result<Option<T>> {
     let contents = match fs::read(path) {
         Ok(contents) => contents,
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
-        Err(error) => return Err(unreadable(path, error)),
+        Err(error) => return Err(file_error(path, error)),
     };
     match serde_json::from_slice(&contents) {
         Ok(value) => Ok(Some(value)),
@@ -305,7 +305,7 @@ fn remove_half_made(directory: &Path) -> Result<()> {
             "it is missing, and the topic has records",
         ));
     }
-    fs::remove_dir_all(directory).map_err(|error| unreadable(directory, error))
+    fs::remove_dir_all(directory).map_err(|error| file_error(directory, error))
 }
 
 /// The names in a directory, in order.
@@ -318,5 +318,5 @@ fn names(directory: &Path) -> Result<Vec<String>> {
         names.sort_unstable();
         Ok(names)
     };
-    read().map_err(|error| unreadable(directory, error))
+    read().map_err(|error| file_error(directory, error))
 }

@@ -7,7 +7,7 @@ use std::fs::{self, File, OpenOptions};
 use std::io::{self, Write};
 use std::path::Path;
 
-use crate::error::ErrorKind;
+use crate::error::{Error, ErrorKind};
 
 /// A place to write files.
 pub(super) trait Disk: Debug + Send + Sync {
@@ -77,6 +77,17 @@ impl DiskFile for File {
     fn sync(&mut self) -> io::Result<()> {
         self.sync_data()
     }
+}
+
+/// The error of a file that cannot be read, made or changed.
+pub(super) fn file_error(path: &Path, error: io::Error) -> Error {
+    let kind = match write_error_kind(&error) {
+        ErrorKind::Full => ErrorKind::Full,
+        _ => ErrorKind::Unexpected,
+    };
+    Error::new(kind, "use log file", "the operating system refused")
+        .with("file", path.display())
+        .source_error(error)
 }
 
 /// The kind of a failed write: [`ErrorKind::Full`] when device, quota or file size limit is reached.

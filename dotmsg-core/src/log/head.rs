@@ -87,8 +87,8 @@ impl Head {
     }
 
     /// Ends the segment, durably, and begins the next: so that only the last segment can have a torn tail.
-    pub(super) fn roll(&mut self, disk: &dyn Disk, fsync: Fsync) -> io::Result<()> {
-        self.flush(fsync)?;
+    pub(super) fn roll(&mut self, disk: &dyn Disk) -> io::Result<()> {
+        self.flush(Fsync::Group)?;
         let next = Segment::new(self.segment.end);
         let path = self
             .topic

@@ -10,10 +10,10 @@ use std::sync::Arc;
 use bytes::Bytes;
 
 use super::codec::{Input, put_optional, put_varint};
-use super::disk::{Disk, DiskFile};
+use super::disk::{Disk, DiskFile, file_error};
 use super::frame::{Frame, HEADER};
 use super::positions::{PositionKey, Positions};
-use super::recovery::{Check, recover, refused, unreadable};
+use super::recovery::{Check, recover, refused};
 use crate::clock::Timestamp;
 use crate::error::Result;
 
@@ -55,7 +55,7 @@ impl Journal {
             })?;
         }
         let (file, next, bytes) =
-            rewrite(&*disk, &path, salt, &positions).map_err(|error| unreadable(&path, error))?;
+            rewrite(&*disk, &path, salt, &positions).map_err(|error| file_error(&path, error))?;
         let journal = Self {
             disk,
             path,

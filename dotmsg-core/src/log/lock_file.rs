@@ -5,7 +5,7 @@
 use std::fs::{File, OpenOptions, TryLockError};
 use std::path::Path;
 
-use super::recovery::unreadable;
+use super::disk::file_error;
 use crate::error::{Error, ErrorKind, Result, Retryability};
 
 /// The name of the file in the directory.
@@ -26,7 +26,7 @@ impl LockFile {
             .truncate(false)
             .write(true)
             .open(&path)
-            .map_err(|error| unreadable(&path, error))?;
+            .map_err(|error| file_error(&path, error))?;
         match file.try_lock() {
             Ok(()) => Ok(Self { _file: file }),
             Err(TryLockError::WouldBlock) => Err(Error::new(
@@ -37,7 +37,7 @@ impl LockFile {
             .with("path", directory.display())
             .retryable(Retryability::Transient)
             .remedy("Stop it, or wait until it has ended; a log is for one process at a time")),
-            Err(TryLockError::Error(error)) => Err(unreadable(&path, error)),
+            Err(TryLockError::Error(error)) => Err(file_error(&path, error)),
         }
     }
 }

@@ -2,15 +2,15 @@
 //!
 //! A crash leaves a *torn tail*: a last frame that is not whole. It was never confirmed, so it is cut off, and the cut is
 //! made durable. Damage *in the middle*, with a whole frame behind it, is something else: confirmed records are
-//! unreadable, and cutting there would silently lose what follows (as in the Jepsen report on NATS 2.12.1). It is
+//! file_error, and cutting there would silently lose what follows (as in the Jepsen report on NATS 2.12.1). It is
 //! refused, with file and byte. Earlier segments were complete when the next began, so damage there is always refused;
 //! they are checked by their headers, and their bodies when they are read.
 
 use std::fs::{File, OpenOptions};
-use std::io;
 use std::os::unix::fs::FileExt;
 use std::path::Path;
 
+use super::disk::file_error;
 use super::frame::{self, HEADER, Header, MAGIC, NoFrame};
 use crate::error::{Error, ErrorKind, Result};
 
@@ -76,7 +76,7 @@ fn cut(path: &Path, window: &mut Window, at: u64, salt: u32) -> Result<()> {
         file.set_len(at)?;
         file.sync_all()
     });
-    result.map_err(|error| unreadable(path, error))
+    result.map_err(|error| file_error(path, error))
 }
 
 /// A file seen through a buffer: small frames come many to a read, large ones are read whole.
@@ -90,10 +90,10 @@ struct Window {
 
 impl Window {
     fn open(path: &Path) -> Result<Self> {
-        let file = File::open(path).map_err(|error| unreadable(path, error))?;
+        let file = File::open(path).map_err(|error| file_error(path, error))?;
         let size = file
             .metadata()
-            .map_err(|error| unreadable(path, error))?
+            .map_err(|error| file_error(path, error))?
             .len();
         Ok(Self {
             file,
@@ -123,7 +123,7 @@ impl Window {
                 self.start = at;
                 self.file
                     .read_exact_at(&mut self.buffer, at)
-                    .map_err(|error| unreadable(path, error))?;
+                    .map_err(|error| file_error(path, error))?;
                 0
             }
         };
@@ -193,11 +193,4 @@ pub(super) fn newer(path: &Path, at: u64, version: u8) -> Error {
     .with("byte", at)
     .with("format", version)
     .remedy("Open it with the release that wrote it, or a later one")
-}
-
-/// The error of a file that cannot be read or cut.
-pub(super) fn unreadable(path: &Path, error: io::Error) -> Error {
-    Error::new(ErrorKind::Unexpected, "read log", "the file cannot be used")
-        .with("file", path.display())
-        .source_error(error)
 }

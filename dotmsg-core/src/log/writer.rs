@@ -93,7 +93,8 @@ pub(super) struct Desk {
     pub(super) disk: Arc<dyn Disk>,
     pub(super) directory: Directory,
     pub(super) journal: Journal,
-    pub(super) lock: LockFile,
+    /// Held until the thread ends.
+    pub(super) _lock: LockFile,
     pub(super) health: Arc<Health>,
     pub(super) positions: Arc<Mutex<Positions>>,
     pub(super) fsync: Fsync,
@@ -239,7 +240,7 @@ impl Work {
             firsts.push(Some(head.next()));
             for frame in &mut part.frames {
                 if head.is_full(frame.len() as u64, self.desk.segment_bytes) {
-                    head.roll(&*self.desk.disk, self.desk.fsync)?;
+                    head.roll(&*self.desk.disk)?;
                 }
                 head.write(frame, part.stamp)?;
             }
