@@ -77,14 +77,23 @@ impl Fetched {
         out: &mut Vec<Record>,
     ) -> Result<()> {
         let mut bytes = 0;
-        while let Some(mut open) = self.frame()? {
+        loop {
+            // What lies before damage is handed out first; the damage is met again at the next call.
+            let mut open = match self.frame() {
+                Ok(Some(open)) => open,
+                Err(error) if out.is_empty() => return Err(error),
+                Ok(None) | Err(_) => return Ok(()),
+            };
             let mut input = Input::new(&self.bytes, self.at, open.end);
             while open.left > 0 {
                 if out.len() >= limits.messages.max(1) {
                     return Ok(());
                 }
                 let Some(message) = codec::decode(&mut input, names) else {
-                    return Err(self.refused("a record in a whole frame is malformed"));
+                    if out.is_empty() {
+                        return Err(self.refused("a record in a whole frame is malformed"));
+                    }
+                    return Ok(());
                 };
                 let offset = open.next;
                 if offset >= *next {
@@ -108,7 +117,6 @@ impl Fetched {
             self.at = open.end;
             self.open = None;
         }
-        Ok(())
     }
 
     /// The frame at hand, or the next one, checked; `None` at the end of the span.

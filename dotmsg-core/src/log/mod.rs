@@ -8,7 +8,7 @@
 //! - `broker`, `options`, `factory`: the handle, its settings, the schemes `memory:` and `log:`.
 //! - `topic`, `memory`, `cursor`, `signal`: what a partition holds, and how a reader walks and waits.
 //! - `directory`, `segment`, `fetch`, `frame`, `codec`: what is on disk, and reading it.
-//! - `writer`, `head`, `journal`, `disk`: group commit, and the seam at which disks fail.
+//! - `writer`, `group_commit`, `head`, `journal`, `disk`: group commit, and the seam at which disks fail.
 //! - `recovery`, `lock_file`: what a crash leaves, and one process at a time.
 //! - `group`: who owns a partition; the only file that knows there is one member per process.
 //! - `publisher`, `source`, `reader`, `admin`, `positions`: the backend contract.
@@ -27,6 +27,7 @@ mod factory;
 mod fetch;
 mod frame;
 mod group;
+mod group_commit;
 mod head;
 mod health;
 mod journal;
@@ -40,12 +41,13 @@ mod reader;
 mod recovery;
 mod retention;
 mod segment;
+mod shared;
 mod signal;
 mod source;
 mod topic;
 mod writer;
 
-#[cfg(test)]
+#[cfg(all(test, not(loom)))]
 mod tests;
 
 pub use broker::LogBroker;

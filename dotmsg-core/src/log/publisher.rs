@@ -10,11 +10,11 @@ use std::time::Duration;
 
 use tokio::sync::oneshot;
 
-use super::broker::Shared;
 use super::codec;
 use super::frame::Frame;
+use super::shared::Shared;
 use super::topic::{Partition, Topic, no_such_topic};
-use super::writer::{Done, Order, Part, Writer};
+use super::writer::{Done, Firsts, Order, Part, Writer};
 use crate::backend::{BoxFuture, PublishOutcome, PublishRecord, Published, Publisher};
 use crate::clock::Timestamp;
 use crate::error::{Error, ErrorKind, Result};
@@ -177,7 +177,7 @@ impl LogPublisher {
     fn outcome(
         &self,
         place: Place,
-        done: &Done<Vec<Option<u64>>>,
+        done: &Done<Firsts>,
         parts: &[(u32, Arc<Topic>)],
         now: Timestamp,
     ) -> PublishOutcome {

@@ -10,11 +10,11 @@ use std::time::Duration;
 
 use bytes::Bytes;
 
-use super::broker::Shared;
 use super::cursor::Cursor;
 use super::group::{Command, Inbox};
 use super::lock;
 use super::positions::PositionKey;
+use super::shared::Shared;
 use super::topic::Topic;
 use crate::backend::{
     AssignmentEvent, Batch, BatchLimits, BoxFuture, CommitOutcome, Control, Progress, Source,
