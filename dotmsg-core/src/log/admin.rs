@@ -4,8 +4,8 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 
-use super::broker::Shared;
 use super::lock;
+use super::shared::Shared;
 use crate::backend::{
     Admin, BoxFuture, GroupDescription, OffsetRange, TopicDescription, TopicSpec,
 };

@@ -21,6 +21,8 @@ pub(super) struct Inbox {
     pub(super) batch_signal: Arc<Signal>,
     events: Mutex<VecDeque<AssignmentEvent>>,
     commands: Mutex<Vec<Command>>,
+    /// Whether there are commands: saves the lock on every poll without one.
+    commanded: AtomicBool,
     closed: AtomicBool,
 }
 
@@ -40,11 +42,15 @@ pub(super) enum Command {
 impl Inbox {
     pub(super) fn command(&self, command: Command) {
         lock(&self.commands).push(command);
+        self.commanded.store(true, Ordering::Release);
         self.batch_signal.raise();
     }
 
     /// Gives the waiting commands to `apply`, oldest first.
     pub(super) fn drain_commands(&self, mut apply: impl FnMut(Command)) {
+        if !self.commanded.swap(false, Ordering::AcqRel) {
+            return;
+        }
         for command in lock(&self.commands).drain(..) {
             apply(command);
         }

@@ -15,6 +15,7 @@ use crate::error::{Error, ErrorKind, Result, Retryability};
 #[derive(Debug, Default)]
 pub(super) struct Health {
     down: AtomicBool,
+    failed: AtomicBool,
     state: Mutex<State>,
 }
 
@@ -46,8 +47,24 @@ impl Health {
         }
     }
 
-    /// Takes the log down; the first reason stays.
+    /// Whether a write failed: what is still queued must not be tried.
+    pub(super) fn has_failed(&self) -> bool {
+        self.failed.load(Ordering::Acquire)
+    }
+
+    /// Takes the log down after a failed write.
     pub(super) fn fail(&self, kind: ErrorKind, reason: String) {
+        self.failed.store(true, Ordering::Release);
+        self.take_down(kind, reason);
+    }
+
+    /// Takes the log down because its user is done; what is queued is still carried out.
+    pub(super) fn close(&self) {
+        self.take_down(ErrorKind::Closed, "the log was closed".into());
+    }
+
+    /// The first reason stays.
+    fn take_down(&self, kind: ErrorKind, reason: String) {
         let watchers = {
             let mut state = lock(&self.state);
             state.reason.get_or_insert((kind, reason));

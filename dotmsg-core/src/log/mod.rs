@@ -7,6 +7,9 @@
 //!
 //! - `broker`, `options`, `factory`: the handle, its settings, the schemes `memory:` and `log:`.
 //! - `topic`, `memory`, `cursor`, `signal`: what a partition holds, and how a reader walks and waits.
+//! - `directory`, `segment`, `fetch`, `frame`, `codec`: what is on disk, and reading it.
+//! - `writer`, `group_commit`, `head`, `journal`, `disk`: group commit, and the seam at which disks fail.
+//! - `recovery`, `lock_file`: what a crash leaves, and one process at a time.
 //! - `group`: who owns a partition; the only file that knows there is one member per process.
 //! - `publisher`, `source`, `reader`, `admin`, `positions`: the backend contract.
 //! - `retention`, `partitioner`, `health`: rules that both storages share.
@@ -16,22 +19,35 @@
 
 mod admin;
 mod broker;
+mod codec;
 mod cursor;
+mod directory;
+mod disk;
 mod factory;
+mod fetch;
+mod frame;
 mod group;
+mod group_commit;
+mod head;
 mod health;
+mod journal;
+mod lock_file;
 mod memory;
 mod options;
 mod partitioner;
 mod positions;
 mod publisher;
 mod reader;
+mod recovery;
 mod retention;
+mod segment;
+mod shared;
 mod signal;
 mod source;
 mod topic;
+mod writer;
 
-#[cfg(test)]
+#[cfg(all(test, not(loom)))]
 mod tests;
 
 pub use broker::LogBroker;

@@ -6,6 +6,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
+use super::disk::{Disk, RealDisk};
 use crate::clock::{Clock, SystemClock};
 use crate::error::{Error, ErrorKind, Result};
 
@@ -42,6 +43,8 @@ pub struct LogOptions {
     pub max_record_bytes: usize,
     /// Seed of identities and grants. Default: none, they differ from run to run.
     pub seed: Option<u64>,
+    /// Where files are written.
+    pub(super) disk: Arc<dyn Disk>,
 }
 
 /// The largest record a batch's length field is allowed to promise.
@@ -72,6 +75,7 @@ impl LogOptions {
             fsync: Fsync::Group,
             max_record_bytes: 16 << 20,
             seed: None,
+            disk: Arc::new(RealDisk),
         }
     }
 
@@ -137,9 +141,10 @@ impl LogOptions {
         Ok(())
     }
 
-    pub(super) fn rng(&self) -> fastrand::Rng {
-        self.seed
-            .map_or_else(fastrand::Rng::new, fastrand::Rng::with_seed)
+    /// The source of identities; a log that is opened again goes on with others.
+    pub(super) fn rng(&self, opened: u64) -> fastrand::Rng {
+        let seed = self.seed.map(|seed| seed.wrapping_add(opened));
+        seed.map_or_else(fastrand::Rng::new, fastrand::Rng::with_seed)
     }
 }
 

@@ -35,6 +35,11 @@ impl Positions {
         };
     }
 
+    /// All records, by key.
+    pub(super) fn iter(&self) -> impl Iterator<Item = (&PositionKey, &Bytes)> {
+        self.0.iter()
+    }
+
     /// The records of a group in a topic, by partition.
     pub(super) fn of(&self, group: &str, topic: &str) -> Vec<(u32, Bytes)> {
         self.0

@@ -1,17 +1,27 @@
 //! Publishing.
 //!
 //! Records are handed over when `publish` is *called*; the future only waits for the answer. So overlapping calls keep
-//! their order, and dropping the future leaves the outcome unknown, never the record half written.
+//! their order, and dropping the future leaves the outcome unknown, never a record half written. On disk, encoding and
+//! checking is done on the caller's thread; the writer only numbers what is finished.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::broker::Shared;
+use tokio::sync::oneshot;
+
+use super::codec;
+use super::frame::Frame;
+use super::shared::Shared;
 use super::topic::{Partition, Topic, no_such_topic};
+use super::writer::{Done, Firsts, Order, Part, Writer};
 use crate::backend::{BoxFuture, PublishOutcome, PublishRecord, Published, Publisher};
 use crate::clock::Timestamp;
 use crate::error::{Error, ErrorKind, Result};
 use crate::message::Message;
+
+/// Bytes after which a batch ends: the unit that is checked and read as a whole.
+const BATCH_BYTES: usize = 64 << 10;
 
 /// Publishes to any topic of the log.
 #[derive(Debug)]
@@ -19,8 +29,32 @@ pub(super) struct LogPublisher {
     pub(super) shared: Arc<Shared>,
 }
 
+impl Publisher for LogPublisher {
+    fn publish(&self, records: Vec<PublishRecord>) -> BoxFuture<'_, Vec<PublishOutcome>> {
+        let now = self.shared.options.clock.now();
+        match self.shared.writer() {
+            None => Box::pin(std::future::ready(self.append(records, now))),
+            Some(writer) => self.send(writer, records, now),
+        }
+    }
+
+    fn flush(&self, deadline: Duration) -> BoxFuture<'_, Result<()>> {
+        Box::pin(async move {
+            let settled = tokio::time::timeout(deadline, self.shared.settle("flush"));
+            settled.await.unwrap_or_else(|_| {
+                Err(Error::new(
+                    ErrorKind::Timeout,
+                    "flush",
+                    "the disk did not answer in time",
+                )
+                .with("deadline", format!("{deadline:?}")))
+            })
+        })
+    }
+}
+
 impl LogPublisher {
-    /// The topic of a record, its partition, and the message stamped; or why it cannot be appended.
+    /// Where a record goes, and the message stamped; or why it cannot be appended.
     fn place(
         &self,
         topic: &Topic,
@@ -46,70 +80,193 @@ impl LogPublisher {
         Ok((partition, message))
     }
 
-    fn append(
+    /// Gives each run of records of one topic to `append`, and the outcomes of the others.
+    fn by_topic<T>(
         &self,
-        topic: &Topic,
-        records: impl Iterator<Item = PublishRecord>,
-        now: Timestamp,
-        outcomes: &mut Vec<PublishOutcome>,
+        records: Vec<PublishRecord>,
+        outcomes: &mut Vec<T>,
+        failed: impl Fn(Error) -> T,
+        mut append: impl FnMut(&Arc<Topic>, &mut dyn Iterator<Item = PublishRecord>, &mut Vec<T>),
     ) {
-        let retention = self.shared.retention(topic);
-        topic.grow(|partitions| {
-            for record in records {
-                let outcome = self.place(topic, record, now).map(|(number, message)| {
-                    let Partition::Memory(partition) = &mut partitions[number as usize];
-                    let (offset, rolled) = partition.append(message, now);
-                    if rolled {
-                        partition.apply(&retention);
-                    }
-                    Published {
-                        partition: number,
-                        offset,
-                        appended_at: now,
-                        duplicate: false,
-                    }
-                });
-                outcomes.push(match outcome {
-                    Ok(published) => PublishOutcome::Ok(published),
-                    Err(error) => PublishOutcome::Failed(error),
-                });
-            }
-        });
-    }
-
-    fn publish_memory(&self, records: Vec<PublishRecord>) -> Vec<PublishOutcome> {
-        let now = self.shared.options.clock.now();
-        let mut outcomes = Vec::with_capacity(records.len());
         let mut records = records.into_iter().peekable();
         while let Some(name) = records.peek().map(|first| Arc::clone(&first.topic)) {
-            let same = |record: &PublishRecord| record.topic == name;
-            let run = std::iter::from_fn(|| records.next_if(same));
+            let mut run = std::iter::from_fn(|| records.next_if(|record| record.topic == name));
             match self.shared.topic_or_create("publish", &name) {
-                Ok(topic) => self.append(&topic, run, now, &mut outcomes),
+                Ok(topic) => append(&topic, &mut run, outcomes),
                 Err(error) => {
                     // Errors are not cloned: the others of the run are answered by asking again.
                     let mut first = Some(error);
-                    outcomes.extend(run.map(|record| {
-                        let again = || self.shared.topic_or_create("publish", &record.topic).err();
+                    outcomes.extend(run.map(|_| {
+                        let again = || self.shared.topic_or_create("publish", &name).err();
                         let error = first.take().or_else(again);
-                        PublishOutcome::Failed(
-                            error.unwrap_or_else(|| no_such_topic("publish", &record.topic)),
-                        )
+                        failed(error.unwrap_or_else(|| no_such_topic("publish", &name)))
                     }));
                 }
             }
         }
+    }
+
+    /// Appends in memory.
+    fn append(&self, records: Vec<PublishRecord>, now: Timestamp) -> Vec<PublishOutcome> {
+        let mut outcomes = Vec::with_capacity(records.len());
+        self.by_topic(
+            records,
+            &mut outcomes,
+            PublishOutcome::Failed,
+            |topic, run, outcomes| {
+                let retention = self.shared.retention(topic);
+                topic.grow(|partitions| {
+                    for record in run {
+                        let placed = self.place(topic, record, now);
+                        outcomes.push(match placed {
+                            Err(error) => PublishOutcome::Failed(error),
+                            Ok((number, message)) => {
+                                let partition = &mut partitions[number as usize];
+                                let Partition::Memory(memory) = partition else {
+                                    continue;
+                                };
+                                let (offset, rolled) = memory.append(message, now);
+                                if rolled {
+                                    memory.apply(&retention);
+                                }
+                                published(number, offset, now)
+                            }
+                        });
+                    }
+                });
+            },
+        );
         outcomes
+    }
+
+    /// Encodes, and hands over to the writer.
+    fn send(
+        &self,
+        writer: &Writer,
+        records: Vec<PublishRecord>,
+        now: Timestamp,
+    ) -> BoxFuture<'_, Vec<PublishOutcome>> {
+        let mut parts = Parts::new(now);
+        let mut places = Vec::with_capacity(records.len());
+        self.by_topic(records, &mut places, Place::Failed, |topic, run, places| {
+            for record in run {
+                places.push(match self.place(topic, record, now) {
+                    Err(error) => Place::Failed(error),
+                    Ok((partition, message)) => parts.push(topic, partition, &message),
+                });
+            }
+        });
+        let parts = parts.finish();
+        let where_to: Vec<(u32, Arc<Topic>)> = parts
+            .iter()
+            .map(|part| (part.partition, Arc::clone(&part.topic)))
+            .collect();
+        let (waiter, answer) = oneshot::channel();
+        if parts.is_empty() {
+            let _ = waiter.send(Done::Ok(Vec::new()));
+        } else {
+            writer.send(Order::Append(parts, waiter));
+        }
+        Box::pin(async move {
+            let done = answer.await.unwrap_or(Done::Unknown);
+            let outcome = |place| self.outcome(place, &done, &where_to, now);
+            places.into_iter().map(outcome).collect()
+        })
+    }
+
+    fn outcome(
+        &self,
+        place: Place,
+        done: &Done<Firsts>,
+        parts: &[(u32, Arc<Topic>)],
+        now: Timestamp,
+    ) -> PublishOutcome {
+        let (part, index) = match place {
+            Place::Failed(error) => return PublishOutcome::Failed(error),
+            Place::At { part, index } => (part, index),
+        };
+        let (partition, topic) = &parts[part];
+        match done {
+            Done::Ok(firsts) => match firsts[part] {
+                Some(first) => published(*partition, first + index, now),
+                None => PublishOutcome::Failed(no_such_topic("publish", &topic.name)),
+            },
+            Done::Unknown => PublishOutcome::Unknown(self.shared.health.error("publish")),
+            Done::Failed => PublishOutcome::Failed(self.shared.health.error("publish")),
+        }
     }
 }
 
-impl Publisher for LogPublisher {
-    fn publish(&self, records: Vec<PublishRecord>) -> BoxFuture<'_, Vec<PublishOutcome>> {
-        let outcomes = self.publish_memory(records);
-        Box::pin(std::future::ready(outcomes))
+fn published(partition: u32, offset: u64, appended_at: Timestamp) -> PublishOutcome {
+    PublishOutcome::Ok(Published {
+        partition,
+        offset,
+        appended_at,
+        duplicate: false,
+    })
+}
+
+/// What one record of a call waits for.
+enum Place {
+    Failed(Error),
+    /// The record of this place in a part.
+    At {
+        part: usize,
+        index: u64,
+    },
+}
+
+/// The records of one call, gathered by partition into batches.
+struct Parts {
+    now: Timestamp,
+    parts: Vec<Part>,
+    counts: Vec<u64>,
+    known: BTreeMap<(u64, u32), usize>,
+}
+
+impl Parts {
+    fn new(now: Timestamp) -> Self {
+        Self {
+            now,
+            parts: Vec::new(),
+            counts: Vec::new(),
+            known: BTreeMap::new(),
+        }
     }
 
-    fn flush(&self, _deadline: Duration) -> BoxFuture<'_, Result<()>> {
-        Box::pin(std::future::ready(self.shared.health.check("flush")))
+    fn push(&mut self, topic: &Arc<Topic>, partition: u32, message: &Message) -> Place {
+        let part = *self
+            .known
+            .entry((topic.number, partition))
+            .or_insert_with(|| {
+                self.counts.push(0);
+                self.parts.push(Part {
+                    topic: Arc::clone(topic),
+                    partition,
+                    frames: Vec::new(),
+                    stamp: self.now,
+                });
+                self.parts.len() - 1
+            });
+        let frames = &mut self.parts[part].frames;
+        let room = frames
+            .last()
+            .is_some_and(|frame| frame.len() + message.size() <= BATCH_BYTES);
+        if !room {
+            frames.push(Frame::new());
+        }
+        if let Some(frame) = frames.last_mut() {
+            frame.push(|out| codec::encode(message, out));
+        }
+        let index = self.counts[part];
+        self.counts[part] += 1;
+        Place::At { part, index }
+    }
+
+    fn finish(mut self) -> Vec<Part> {
+        for frame in self.parts.iter_mut().flat_map(|part| &mut part.frames) {
+            frame.finish(self.now);
+        }
+        self.parts
     }
 }

@@ -4,8 +4,8 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 
-use super::broker::Shared;
 use super::cursor::Cursor;
+use super::shared::Shared;
 use super::signal::Signal;
 use super::topic::Topic;
 use crate::backend::{BatchLimits, ReadBatch, Reader};

@@ -4,24 +4,45 @@
 //! waker, waiting leaves the waker *before* it looks at the flag a second time; whichever comes first, the other sees
 //! it, so no wake is lost. While there is work the flag stays set and no lock is taken.
 
-use std::sync::Mutex;
-use std::sync::atomic::{AtomicBool, Ordering};
+#[cfg(loom)]
+use loom::sync::{
+    Mutex,
+    atomic::{AtomicBool, Ordering},
+};
+#[cfg(not(loom))]
+use std::sync::{
+    Mutex,
+    atomic::{AtomicBool, Ordering},
+};
+
+use std::sync::PoisonError;
 use std::task::{Context, Poll, Waker};
 
-use super::lock;
-
 /// A flag and the waker of whoever waits for it.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct Signal {
     raised: AtomicBool,
     waker: Mutex<Option<Waker>>,
+}
+
+impl Default for Signal {
+    fn default() -> Self {
+        Self {
+            raised: AtomicBool::new(false),
+            waker: Mutex::new(None),
+        }
+    }
 }
 
 impl Signal {
     /// There may be something: sets the flag and wakes the waiting task.
     pub(super) fn raise(&self) {
         self.raised.store(true, Ordering::Release);
-        let waker = lock(&self.waker).take();
+        let waker = self
+            .waker
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .take();
         if let Some(waker) = waker {
             waker.wake();
         }
@@ -37,7 +58,7 @@ impl Signal {
         if self.raised.swap(false, Ordering::AcqRel) {
             return Poll::Ready(());
         }
-        let mut waker = lock(&self.waker);
+        let mut waker = self.waker.lock().unwrap_or_else(PoisonError::into_inner);
         match &mut *waker {
             Some(waiting) => waiting.clone_from(cx.waker()),
             none => *none = Some(cx.waker().clone()),
@@ -48,5 +69,42 @@ impl Signal {
         } else {
             Poll::Pending
         }
+    }
+}
+
+#[cfg(all(test, loom))]
+mod loom_tests {
+    use super::*;
+    use loom::sync::Arc;
+    use loom::sync::atomic::AtomicU32;
+    use loom::thread;
+
+    /// Whoever looks after a wait that was ready, or is woken, sees what was there before the raise.
+    #[test]
+    fn no_raise_is_lost() {
+        loom::model(|| {
+            let signal = Arc::new(Signal::default());
+            let records = Arc::new(AtomicU32::new(0));
+            let publishers: Vec<_> = (0..2)
+                .map(|_| {
+                    let (signal, records) = (signal.clone(), records.clone());
+                    thread::spawn(move || {
+                        records.fetch_add(1, Ordering::Relaxed);
+                        signal.raise();
+                    })
+                })
+                .collect();
+            loom::future::block_on(std::future::poll_fn(|cx| {
+                while signal.wait(cx).is_ready() {
+                    if records.load(Ordering::Relaxed) == 2 {
+                        return Poll::Ready(());
+                    }
+                }
+                Poll::Pending
+            }));
+            for publisher in publishers {
+                publisher.join().unwrap();
+            }
+        });
     }
 }

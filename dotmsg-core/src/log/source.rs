@@ -10,11 +10,11 @@ use std::time::Duration;
 
 use bytes::Bytes;
 
-use super::broker::Shared;
 use super::cursor::Cursor;
 use super::group::{Command, Inbox};
 use super::lock;
 use super::positions::PositionKey;
+use super::shared::Shared;
 use super::topic::Topic;
 use crate::backend::{
     AssignmentEvent, Batch, BatchLimits, BoxFuture, CommitOutcome, Control, Progress, Source,
@@ -201,14 +201,14 @@ impl LogControl {
 impl Control for LogControl {
     fn position(&self, partition: u32, grant: u64) -> BoxFuture<'_, Result<Option<Bytes>>> {
         let seat = &self.seat;
-        let result = seat.shared.health.check("read position").and_then(|()| {
-            if self.owns(partition, grant) {
-                Ok(lock(&seat.shared.positions).get(&self.key(partition)))
-            } else {
-                Err(left("read position", &seat.subscription).with("partition", partition))
+        Box::pin(async move {
+            // A commit of the owner before may still be under way; it was accepted, so it is to be seen.
+            seat.shared.settle("read position").await?;
+            if !self.owns(partition, grant) {
+                return Err(left("read position", &seat.subscription).with("partition", partition));
             }
-        });
-        Box::pin(std::future::ready(result))
+            Ok(lock(&seat.shared.positions).get(&self.key(partition)))
+        })
     }
 
     fn commit(&self, progress: Vec<Progress>) -> BoxFuture<'_, Vec<CommitOutcome>> {

@@ -3,11 +3,12 @@
 //! One lock per topic: taken once per batch by a reader and once per run of records by a publisher. Nothing is awaited
 //! and no file is read under it.
 
-use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, Weak};
 use std::time::Duration;
 
 use super::memory::MemoryPartition;
+use super::segment::Segments;
 use super::signal::Signal;
 use super::{lock, partition_for_key};
 use crate::backend::{OffsetRange, TopicDescription};
@@ -17,6 +18,8 @@ use crate::message::Message;
 /// A topic.
 #[derive(Debug)]
 pub(super) struct Topic {
+    /// Tells it from every other topic of this process, also from one of the same name.
+    pub(super) number: u64,
     pub(super) name: Arc<str>,
     pub(super) identity: String,
     pub(super) partitions: u32,
@@ -39,12 +42,15 @@ struct State {
 pub(super) enum Partition {
     /// Chunks in memory.
     Memory(MemoryPartition),
+    /// Segment files.
+    Disk(Segments),
 }
 
 impl Partition {
     pub(super) fn range(&self) -> OffsetRange {
         match self {
             Self::Memory(partition) => partition.range(),
+            Self::Disk(segments) => segments.range(),
         }
     }
 }
@@ -57,7 +63,9 @@ impl Topic {
         retention: Option<Duration>,
         partitions: Vec<Partition>,
     ) -> Self {
+        static NUMBERS: AtomicU64 = AtomicU64::new(0);
         Self {
+            number: NUMBERS.fetch_add(1, Ordering::Relaxed),
             name,
             identity,
             partitions: u32::try_from(partitions.len()).unwrap_or(u32::MAX),

@@ -1,7 +1,10 @@
 //! The backend contract on both storages: one body of tests, run on each.
 
 mod contract;
+mod faults;
 mod membership;
+mod recovery;
+mod restart;
 
 use std::future::Future;
 use std::pin::pin;
@@ -36,6 +39,73 @@ impl Clock for HandClock {
     fn now(&self) -> Timestamp {
         Timestamp(self.0.load(std::sync::atomic::Ordering::SeqCst))
     }
+}
+
+/// A directory of its own, removed at the end.
+#[derive(Debug)]
+pub(super) struct TestDirectory(pub(super) std::path::PathBuf);
+
+impl TestDirectory {
+    pub(super) fn new() -> Self {
+        static NEXT: std::sync::atomic::AtomicU32 = std::sync::atomic::AtomicU32::new(0);
+        let number = NEXT.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
+        let name = format!("dotmsg-log-{}-{number}", std::process::id());
+        let path = std::env::temp_dir().join(name);
+        let _ = std::fs::remove_dir_all(&path);
+        Self(path)
+    }
+
+    pub(super) fn open(&self, options: LogOptions) -> crate::error::Result<LogBroker> {
+        LogBroker::open(&self.0, options)
+    }
+
+    /// The segment files of a topic, in order.
+    pub(super) fn segments(&self, topic: &str) -> Vec<std::path::PathBuf> {
+        let directory = self.0.join("topics").join(topic);
+        let mut files: Vec<_> = std::fs::read_dir(directory)
+            .unwrap()
+            .map(|entry| entry.unwrap().path())
+            .filter(|path| path.extension().is_some_and(|ending| ending == "segment"))
+            .collect();
+        files.sort();
+        files
+    }
+}
+
+impl Drop for TestDirectory {
+    fn drop(&mut self) {
+        let _ = std::fs::remove_dir_all(&self.0);
+    }
+}
+
+/// A log on each storage.
+pub(super) fn both(options: LogOptions) -> Vec<(Option<TestDirectory>, LogBroker)> {
+    let directory = TestDirectory::new();
+    let disk = directory.open(options.clone()).unwrap();
+    vec![(None, LogBroker::memory(options)), (Some(directory), disk)]
+}
+
+/// Payload and offset of everything in a partition.
+pub(super) fn read_all(
+    log: &LogBroker,
+    topic: &str,
+    partition: u32,
+) -> crate::error::Result<Vec<(u64, Vec<u8>)>> {
+    let mut reader = wait(log.reader()).unwrap();
+    reader.assign(&topic.into(), partition, 0)?;
+    let mut batch = crate::backend::ReadBatch::default();
+    let mut cx = Context::from_waker(Waker::noop());
+    let mut all = Vec::new();
+    while let Poll::Ready(result) = reader.poll_batch(&mut cx, ALL, &mut batch) {
+        result?;
+        all.extend(batch.records.iter().map(|record| {
+            (
+                record.offset,
+                record.message.payload.as_ref().unwrap().to_vec(),
+            )
+        }));
+    }
+    Ok(all)
 }
 
 pub(super) fn options() -> LogOptions {

@@ -1,0 +1,322 @@
+//! The layout of a log directory, and opening it.
+//!
+//! ```text
+//! lock                      held while the log is open
+//! log.json                  format, identity, how often it was opened
+//! positions.journal         position records
+//! topics/NAME/topic.json    name, identity, partitions, retention
+//! topics/NAME/PPPPP-OFFSET.segment
+//! deleted/                  topics on their way out
+//! ```
+//! A topic exists once its `topic.json` does: what a crash left half made or half deleted is removed at open.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::fs;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+
+use super::disk::{Disk, file_error};
+use super::frame::Header;
+use super::lock_file::LOCK_FILE;
+use super::options::LogOptions;
+use super::recovery::{Check, recover, refused};
+use super::segment::{Segment, Segments, parse_segment_name, segment_path};
+use super::topic::{Partition, Topic};
+use crate::error::{Error, ErrorKind, Result};
+
+const FORMAT: u32 = 1;
+const LOG_FILE: &str = "log.json";
+const TOPIC_FILE: &str = "topic.json";
+
+/// A log directory.
+#[derive(Clone, Debug)]
+pub(super) struct Directory {
+    root: PathBuf,
+    disk: Arc<dyn Disk>,
+}
+
+/// What `log.json` says.
+#[derive(Debug, Serialize, Deserialize)]
+pub(super) struct LogFile {
+    format: u32,
+    pub(super) identity: String,
+    /// How often it was opened, this time included: no two owners share a number that counts from here.
+    pub(super) opened: u64,
+}
+
+#[derive(Debug, Serialize, Deserialize)]
+struct TopicFile {
+    format: u32,
+    name: String,
+    identity: String,
+    partitions: u32,
+    retention_ms: Option<u64>,
+}
+
+impl Directory {
+    /// The directory at `root`, made when it does not exist.
+    pub(super) fn make(root: &Path, disk: Arc<dyn Disk>) -> Result<Self> {
+        fs::create_dir_all(root).map_err(|error| file_error(root, error))?;
+        Ok(Self {
+            root: root.to_path_buf(),
+            disk,
+        })
+    }
+
+    pub(super) fn positions(&self) -> PathBuf {
+        self.root.join("positions.journal")
+    }
+
+    /// Reads `log.json` and counts this opening; `identity` is used when the log is new.
+    pub(super) fn begin(&self, identity: impl FnOnce() -> String) -> Result<LogFile> {
+        let path = self.root.join(LOG_FILE);
+        let mut log = match read_json::<LogFile>(&path)? {
+            Some(log) => log,
+            None => {
+                self.refuse_foreign()?;
+                LogFile {
+                    format: FORMAT,
+                    identity: identity(),
+                    opened: 0,
+                }
+            }
+        };
+        known_format(&path, log.format)?;
+        log.opened += 1;
+        self.write_json(&path, &log)?;
+        for directory in ["topics", "deleted"] {
+            let path = self.root.join(directory);
+            fs::create_dir_all(&path).map_err(|error| file_error(&path, error))?;
+        }
+        let synced = self.disk.sync_directory(&self.root);
+        synced.map_err(|error| file_error(&self.root, error))?;
+        let deleted = self.root.join("deleted");
+        fs::remove_dir_all(&deleted)
+            .and_then(|()| fs::create_dir(&deleted))
+            .map_err(|error| file_error(&deleted, error))?;
+        Ok(log)
+    }
+
+    /// Refuses a directory that holds something else: a log is never begun among foreign files.
+    fn refuse_foreign(&self) -> Result<()> {
+        for name in names(&self.root)? {
+            let ours = [LOCK_FILE, "log.tmp", "topics", "deleted"].contains(&name.as_str());
+            if !ours {
+                return Err(Error::new(
+                    ErrorKind::Invalid,
+                    "open log",
+                    "the directory is not empty and holds no log",
+                )
+                .with("path", self.root.display())
+                .with("found", name)
+                .remedy("Name another directory, or restore its log.json"));
+            }
+        }
+        Ok(())
+    }
+
+    /// All topics, recovered.
+    pub(super) fn topics(&self, options: &LogOptions) -> Result<BTreeMap<Arc<str>, Arc<Topic>>> {
+        let root = self.root.join("topics");
+        let mut topics = BTreeMap::new();
+        for name in names(&root)? {
+            let directory = root.join(&name);
+            let path = directory.join(TOPIC_FILE);
+            let Some(file) = read_json::<TopicFile>(&path)? else {
+                remove_half_made(&directory)?;
+                continue;
+            };
+            known_format(&path, file.format)?;
+            if file.name != name || file.partitions == 0 {
+                return Err(refused(&path, 0, "it does not describe the topic it is in"));
+            }
+            let topic = Arc::new(open_topic(&directory, &file, options)?);
+            topics.insert(Arc::clone(&topic.name), topic);
+        }
+        Ok(topics)
+    }
+
+    /// Makes a topic durably.
+    pub(super) fn create_topic(
+        &self,
+        name: &str,
+        identity: &str,
+        partitions: u32,
+        retention: Option<Duration>,
+    ) -> Result<Vec<Partition>> {
+        let directory = self.root.join("topics").join(name);
+        let made = fs::create_dir_all(&directory);
+        made.map_err(|error| file_error(&directory, error))?;
+        let file = TopicFile {
+            format: FORMAT,
+            name: name.to_owned(),
+            identity: identity.to_owned(),
+            partitions,
+            retention_ms: retention.map(|age| u64::try_from(age.as_millis()).unwrap_or(u64::MAX)),
+        };
+        self.write_json(&directory.join(TOPIC_FILE), &file)?;
+        let topics = self.root.join("topics");
+        let synced = self.disk.sync_directory(&topics);
+        synced.map_err(|error| file_error(&topics, error))?;
+        let empty = (0..partitions).map(|_| VecDeque::new());
+        Ok(partitions_of(&directory, identity, empty))
+    }
+
+    /// Takes a topic's files out of sight durably, then removes them.
+    pub(super) fn delete_topic(&self, topic: &Topic) -> io::Result<()> {
+        let topics = self.root.join("topics");
+        let deleted = self.root.join("deleted").join(&topic.identity);
+        fs::rename(topics.join(&*topic.name), &deleted)?;
+        self.disk.sync_directory(&topics)?;
+        fs::remove_dir_all(&deleted)
+    }
+
+    fn write_json(&self, path: &Path, value: &impl Serialize) -> Result<()> {
+        serde_json::to_vec_pretty(value)
+            .map_err(io::Error::from)
+            .and_then(|contents| self.disk.replace(path, &contents))
+            .map_err(|error| file_error(path, error))
+    }
+}
+
+fn open_topic(directory: &Path, file: &TopicFile, options: &LogOptions) -> Result<Topic> {
+    let mut bases: BTreeMap<u32, Vec<u64>> = BTreeMap::new();
+    for name in names(directory)? {
+        if let Some((partition, base)) = parse_segment_name(&name) {
+            if partition >= file.partitions {
+                let path = directory.join(&name);
+                return Err(refused(&path, 0, "its partition is none of the topic's"));
+            }
+            bases.entry(partition).or_default().push(base);
+        }
+    }
+    let mut partitions = Vec::new();
+    for partition in 0..file.partitions {
+        let mut bases = bases.remove(&partition).unwrap_or_default();
+        bases.sort_unstable();
+        let salt = salt(&file.identity, partition);
+        partitions.push(open_partition(directory, partition, salt, &bases)?);
+    }
+    let partitions = partitions_of(directory, &file.identity, partitions.into_iter());
+    let own = file.retention_ms.map(Duration::from_millis);
+    Ok(Topic::new(
+        file.name.as_str().into(),
+        file.identity.clone(),
+        own.or(options.retention),
+        partitions,
+    ))
+}
+
+fn open_partition(
+    directory: &Path,
+    partition: u32,
+    salt: u32,
+    bases: &[u64],
+) -> Result<VecDeque<Segment>> {
+    let mut segments: VecDeque<Segment> = VecDeque::new();
+    for (index, &base) in bases.iter().enumerate() {
+        let path = segment_path(directory, partition, base);
+        if segments.back().is_some_and(|before| before.end != base) {
+            return Err(refused(
+                &path,
+                0,
+                "it does not begin where the segment before ends",
+            ));
+        }
+        let check = if index + 1 == bases.len() {
+            Check::Tail
+        } else {
+            Check::Complete
+        };
+        let mut segment = Segment::new(base);
+        recover(&path, salt, base, check, |header: &Header, _, _| {
+            segment.push(u64::from(header.length), header.next(), header.stamp);
+            Ok(())
+        })?;
+        segments.push_back(segment);
+    }
+    Ok(segments)
+}
+
+fn partitions_of(
+    directory: &Path,
+    identity: &str,
+    segments: impl Iterator<Item = VecDeque<Segment>>,
+) -> Vec<Partition> {
+    let directory: Arc<Path> = directory.into();
+    (0..)
+        .zip(segments)
+        .map(|(partition, segments)| {
+            let salt = salt(identity, partition);
+            let directory = Arc::clone(&directory);
+            Partition::Disk(Segments::new(directory, partition, salt, segments))
+        })
+        .collect()
+}
+
+/// What the checks of a file's frames start from, so that a file in another's place is noticed.
+pub(super) fn salt(identity: &str, partition: u32) -> u32 {
+    crc32c::crc32c_append(
+        crc32c::crc32c(identity.as_bytes()),
+        &partition.to_le_bytes(),
+    )
+}
+
+fn read_json<T: for<'de> Deserialize<'de>>(path: &Path) -> Result<Option<T>> {
+    let contents = match fs::read(path) {
+        Ok(contents) => contents,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+        Err(error) => return Err(file_error(path, error)),
+    };
+    match serde_json::from_slice(&contents) {
+        Ok(value) => Ok(Some(value)),
+        Err(error) => Err(
+            Error::new(ErrorKind::Corrupt, "open log", "the file is malformed")
+                .with("file", path.display())
+                .source_error(error)
+                .remedy("Restore the file from a copy"),
+        ),
+    }
+}
+
+fn known_format(path: &Path, format: u32) -> Result<()> {
+    if format == FORMAT {
+        return Ok(());
+    }
+    Err(
+        Error::new(ErrorKind::Unsupported, "open log", "an unknown format")
+            .with("file", path.display())
+            .with("format", format)
+            .remedy("Open it with the release that wrote it, or a later one"),
+    )
+}
+
+/// A creation that a crash interrupted left a directory without `topic.json`; one with records in it is damage.
+fn remove_half_made(directory: &Path) -> Result<()> {
+    let records = |name: &String| parse_segment_name(name).is_some();
+    if names(directory)?.iter().any(records) {
+        return Err(refused(
+            &directory.join(TOPIC_FILE),
+            0,
+            "it is missing, and the topic has records",
+        ));
+    }
+    fs::remove_dir_all(directory).map_err(|error| file_error(directory, error))
+}
+
+/// The names in a directory, in order.
+fn names(directory: &Path) -> Result<Vec<String>> {
+    let read = || -> io::Result<Vec<String>> {
+        let mut names = Vec::new();
+        for entry in fs::read_dir(directory)? {
+            names.push(entry?.file_name().to_string_lossy().into_owned());
+        }
+        names.sort_unstable();
+        Ok(names)
+    };
+    read().map_err(|error| file_error(directory, error))
+}

@@ -1,0 +1,101 @@
+//! Everything the log writes goes through here: the seam at which tests (and later simulation) make disks fail.
+//!
+//! Reading uses plain files: what can fail there is damage, which tests make in the files themselves.
+
+use std::fmt::Debug;
+use std::fs::{self, File, OpenOptions};
+use std::io::{self, Write};
+use std::path::Path;
+
+use crate::error::{Error, ErrorKind};
+
+/// A place to write files.
+pub(super) trait Disk: Debug + Send + Sync {
+    /// A new file, its name durable.
+    fn create(&self, path: &Path) -> io::Result<Box<dyn DiskFile>>;
+
+    /// An existing file, to write behind its end.
+    fn append(&self, path: &Path) -> io::Result<Box<dyn DiskFile>>;
+
+    /// Replaces a file's contents as one step, durably: temporary file, fsync, rename, fsync of the directory.
+    fn replace(&self, path: &Path, contents: &[u8]) -> io::Result<()>;
+
+    /// Makes the names in a directory durable.
+    fn sync_directory(&self, path: &Path) -> io::Result<()>;
+}
+
+/// A file that is written behind its end.
+pub(super) trait DiskFile: Debug + Send {
+    /// Writes all of it, or fails.
+    fn write(&mut self, bytes: &[u8]) -> io::Result<()>;
+
+    /// Makes what was written durable.
+    fn sync(&mut self) -> io::Result<()>;
+}
+
+/// The machine's file system.
+#[derive(Debug)]
+pub(super) struct RealDisk;
+
+impl Disk for RealDisk {
+    fn create(&self, path: &Path) -> io::Result<Box<dyn DiskFile>> {
+        let file = OpenOptions::new()
+            .append(true)
+            .create_new(true)
+            .open(path)?;
+        file.sync_all()?;
+        if let Some(directory) = path.parent() {
+            self.sync_directory(directory)?;
+        }
+        Ok(Box::new(file))
+    }
+
+    fn append(&self, path: &Path) -> io::Result<Box<dyn DiskFile>> {
+        Ok(Box::new(OpenOptions::new().append(true).open(path)?))
+    }
+
+    fn replace(&self, path: &Path, contents: &[u8]) -> io::Result<()> {
+        let temporary = path.with_extension("tmp");
+        let mut file = File::create(&temporary)?;
+        file.write_all(contents)?;
+        file.sync_all()?;
+        fs::rename(&temporary, path)?;
+        path.parent()
+            .map_or(Ok(()), |directory| self.sync_directory(directory))
+    }
+
+    fn sync_directory(&self, path: &Path) -> io::Result<()> {
+        File::open(path)?.sync_all()
+    }
+}
+
+impl DiskFile for File {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<()> {
+        self.write_all(bytes)
+    }
+
+    fn sync(&mut self) -> io::Result<()> {
+        self.sync_data()
+    }
+}
+
+/// The error of a file that cannot be read, made or changed.
+pub(super) fn file_error(path: &Path, error: io::Error) -> Error {
+    let kind = match write_error_kind(&error) {
+        ErrorKind::Full => ErrorKind::Full,
+        _ => ErrorKind::Unexpected,
+    };
+    Error::new(kind, "use log file", "the operating system refused")
+        .with("file", path.display())
+        .source_error(error)
+}
+
+/// The kind of a failed write: [`ErrorKind::Full`] when device, quota or file size limit is reached.
+pub(super) fn write_error_kind(error: &io::Error) -> ErrorKind {
+    match error.kind() {
+        io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded | io::ErrorKind::FileTooLarge => {
+            ErrorKind::Full
+        }
+        _ => ErrorKind::Closed,
+    }
+}

@@ -1,0 +1,174 @@
+//! One group: what the writer thread does with everything that waited.
+//!
+//! Order is what matters: write all, sync all, positions after the records they may speak of, then show, then answer.
+
+use std::collections::BTreeMap;
+use std::collections::btree_map::Entry;
+use std::io;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use tokio::sync::oneshot;
+
+use super::disk::write_error_kind;
+use super::head::Head;
+use super::journal::Change;
+use super::lock;
+use super::options::Fsync;
+use super::retention::Retention;
+use super::topic::{Partition, Topic};
+use super::writer::{Desk, Done, Firsts, Order, Part, Waiter, refuse};
+use crate::clock::Timestamp;
+
+/// The thread's state.
+pub(super) struct Work {
+    desk: Desk,
+    heads: BTreeMap<(u64, u32), Head>,
+}
+
+/// Everything of a group that waits for its end.
+#[derive(Default)]
+struct Group {
+    appends: Vec<(Waiter<Firsts>, Firsts)>,
+    changes: Vec<Change>,
+    stamp: Timestamp,
+    units: Vec<Waiter<()>>,
+    deletes: Vec<(Arc<Topic>, oneshot::Sender<io::Result<()>>)>,
+    stop: Option<oneshot::Sender<()>>,
+}
+
+impl Work {
+    pub(super) fn new(desk: Desk) -> Self {
+        Self {
+            desk,
+            heads: BTreeMap::new(),
+        }
+    }
+
+    /// Carries a group of orders out; gives whom to tell of the stop, when one was among them.
+    pub(super) fn group(&mut self, orders: Vec<Order>) -> Option<oneshot::Sender<()>> {
+        let mut group = Group::default();
+        let mut result = Ok(());
+        let failed = self.desk.health.has_failed();
+        for order in orders {
+            match order {
+                Order::Stop(waiter) => group.stop = Some(waiter),
+                order if failed => refuse(order),
+                Order::Append(parts, waiter) => {
+                    let mut firsts = Vec::with_capacity(parts.len());
+                    if result.is_ok() {
+                        result = self.stage(parts, &mut firsts);
+                    }
+                    group.appends.push((waiter, firsts));
+                }
+                Order::Positions(mut changes, stamp, waiter) => {
+                    group.changes.append(&mut changes);
+                    group.stamp = stamp;
+                    group.units.push(waiter);
+                }
+                Order::Barrier(waiter) => group.units.push(waiter),
+                Order::Delete(topic, waiter) => group.deletes.push((topic, waiter)),
+            }
+        }
+        let result = result.and_then(|()| self.commit(&group));
+        self.answer(group, result)
+    }
+
+    /// Writes the parts of one call, or keeps them for one larger write.
+    fn stage(&mut self, parts: Vec<Part>, firsts: &mut Firsts) -> io::Result<()> {
+        for mut part in parts {
+            if part.topic.check("publish").is_err() {
+                firsts.push(None);
+                continue;
+            }
+            let key = (part.topic.number, part.partition);
+            let head = match self.heads.entry(key) {
+                Entry::Occupied(head) => head.into_mut(),
+                Entry::Vacant(none) => none.insert(Head::open(
+                    &*self.desk.disk,
+                    Arc::clone(&part.topic),
+                    part.partition,
+                )?),
+            };
+            firsts.push(Some(head.next()));
+            for frame in &mut part.frames {
+                if head.is_full(frame.len() as u64, self.desk.segment_bytes) {
+                    head.roll(&*self.desk.disk)?;
+                }
+                head.write(frame, part.stamp)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Makes everything durable, then visible: records first, positions after them.
+    fn commit(&mut self, group: &Group) -> io::Result<()> {
+        for head in self.heads.values_mut().filter(|head| head.is_dirty()) {
+            head.flush(self.desk.fsync)?;
+        }
+        if !group.changes.is_empty() {
+            self.desk.journal.write(&group.changes, group.stamp)?;
+            if self.desk.fsync == Fsync::Group {
+                self.desk.journal.sync()?;
+            }
+        }
+        for head in self.heads.values_mut().filter(|head| head.is_dirty()) {
+            for file in confirm(head, self.desk.retention_bytes) {
+                if let Err(error) = std::fs::remove_file(&file) {
+                    tracing::warn!(file = %file.display(), %error, "an expired segment stays");
+                }
+            }
+        }
+        if !group.changes.is_empty() {
+            let mut positions = lock(&self.desk.positions);
+            for (key, record) in &group.changes {
+                positions.put(key.clone(), record.clone());
+            }
+            self.desk.journal.shrink(&positions)?;
+        }
+        Ok(())
+    }
+
+    fn answer(&mut self, group: Group, result: io::Result<()>) -> Option<oneshot::Sender<()>> {
+        if let Err(error) = &result {
+            let reason = format!("a write to the log failed and closed it: {error}");
+            self.desk.health.fail(write_error_kind(error), reason);
+        }
+        let ok = result.is_ok();
+        for (waiter, firsts) in group.appends {
+            let _ = waiter.send(if ok { Done::Ok(firsts) } else { Done::Unknown });
+        }
+        for waiter in group.units {
+            let _ = waiter.send(if ok { Done::Ok(()) } else { Done::Unknown });
+        }
+        for (topic, waiter) in group.deletes {
+            self.heads.retain(|(number, _), _| *number != topic.number);
+            let _ = waiter.send(self.desk.directory.delete_topic(&topic));
+        }
+        group.stop
+    }
+}
+
+/// Shows a head's records to readers; gives the files that retention removed from sight when a segment began.
+fn confirm(head: &mut Head, retention_bytes: Option<u64>) -> Vec<PathBuf> {
+    let topic = Arc::clone(head.topic());
+    let index = head.partition() as usize;
+    let written = head.take_written();
+    let rolled = written.len() > 1;
+    let retention = Retention {
+        age: topic.retention,
+        bytes: retention_bytes,
+        now: head.newest(),
+    };
+    topic.grow(|partitions| match &mut partitions[index] {
+        Partition::Disk(segments) => {
+            segments.confirm(written.into_iter());
+            if rolled {
+                segments.apply(&retention)
+            } else {
+                Vec::new()
+            }
+        }
+        Partition::Memory(_) => Vec::new(),
+    })
+}

@@ -1,0 +1,144 @@
+//! Where a partition is written: its active segment's file, and what of it is not yet confirmed.
+//!
+//! Owned by the writer thread. Small frames are gathered into one write; large ones are written as they are.
+
+use std::io;
+use std::sync::Arc;
+
+use super::disk::{Disk, DiskFile};
+use super::frame::Frame;
+use super::options::Fsync;
+use super::segment::Segment;
+use super::topic::{Partition, Topic};
+use crate::clock::Timestamp;
+
+/// Bytes gathered into one write.
+const GATHER_BYTES: usize = 256 << 10;
+
+/// Where a partition is written.
+#[derive(Debug)]
+pub(super) struct Head {
+    topic: Arc<Topic>,
+    partition: u32,
+    salt: u32,
+    file: Box<dyn DiskFile>,
+    /// The active segment, unconfirmed frames included.
+    segment: Segment,
+    /// Segments that ended since the last confirmation.
+    ended: Vec<Segment>,
+    gathered: Vec<u8>,
+    dirty: bool,
+}
+
+impl Head {
+    /// Opens the active segment of a partition; makes the first one when there is none.
+    pub(super) fn open(disk: &dyn Disk, topic: Arc<Topic>, partition: u32) -> io::Result<Self> {
+        let (salt, active, path) =
+            topic.with(|partitions| match &partitions[partition as usize] {
+                Partition::Disk(segments) => {
+                    let active = segments.active().map(Segment::head);
+                    let base = active.as_ref().map_or(0, |segment| segment.base);
+                    Ok((segments.salt(), active, segments.path(base)))
+                }
+                Partition::Memory(_) => Err(io::Error::from(io::ErrorKind::Unsupported)),
+            })?;
+        let file = match active {
+            Some(_) => disk.append(&path)?,
+            None => disk.create(&path)?,
+        };
+        Ok(Self {
+            topic,
+            partition,
+            salt,
+            file,
+            segment: active.unwrap_or_else(|| Segment::new(0)),
+            ended: Vec::new(),
+            gathered: Vec::new(),
+            dirty: false,
+        })
+    }
+
+    pub(super) fn topic(&self) -> &Arc<Topic> {
+        &self.topic
+    }
+
+    pub(super) fn partition(&self) -> u32 {
+        self.partition
+    }
+
+    /// The offset the next record gets.
+    pub(super) fn next(&self) -> u64 {
+        self.segment.end
+    }
+
+    /// When its newest record was appended.
+    pub(super) fn newest(&self) -> Timestamp {
+        self.segment.newest
+    }
+
+    /// Whether there is something unconfirmed.
+    pub(super) fn is_dirty(&self) -> bool {
+        self.dirty
+    }
+
+    /// Whether `more` bytes belong into another segment. A segment holds one frame at least.
+    pub(super) fn is_full(&self, more: u64, segment_bytes: u64) -> bool {
+        self.segment.bytes > 0 && self.segment.bytes + more > segment_bytes
+    }
+
+    /// Ends the segment, durably, and begins the next: so that only the last segment can have a torn tail.
+    pub(super) fn roll(&mut self, disk: &dyn Disk) -> io::Result<()> {
+        self.flush(Fsync::Group)?;
+        let next = Segment::new(self.segment.end);
+        let path = self
+            .topic
+            .with(|partitions| match &partitions[self.partition as usize] {
+                Partition::Disk(segments) => Ok(segments.path(next.base)),
+                Partition::Memory(_) => Err(io::Error::from(io::ErrorKind::Unsupported)),
+            })?;
+        self.file = disk.create(&path)?;
+        self.ended.push(std::mem::replace(&mut self.segment, next));
+        self.dirty = true;
+        Ok(())
+    }
+
+    /// Numbers a frame and writes it, or keeps it for one larger write.
+    pub(super) fn write(&mut self, frame: &mut Frame, stamp: Timestamp) -> io::Result<()> {
+        self.dirty = true;
+        let count = u64::from(frame.count());
+        let bytes = frame.seal(self.salt, self.segment.end);
+        if self.gathered.len() + bytes.len() > GATHER_BYTES {
+            self.file.write(&self.gathered)?;
+            self.gathered.clear();
+        }
+        if bytes.len() > GATHER_BYTES {
+            self.file.write(bytes)?;
+        } else {
+            self.gathered.extend_from_slice(bytes);
+        }
+        let length = bytes.len() as u64;
+        self.segment.push(length, self.segment.end + count, stamp);
+        Ok(())
+    }
+
+    /// Writes what was gathered, and makes all of it durable.
+    pub(super) fn flush(&mut self, fsync: Fsync) -> io::Result<()> {
+        if !self.gathered.is_empty() {
+            self.file.write(&self.gathered)?;
+            self.gathered.clear();
+        }
+        match fsync {
+            Fsync::Group => self.file.sync(),
+            Fsync::Never => Ok(()),
+        }
+    }
+
+    /// The segments that were written to since the last time, ascending.
+    pub(super) fn take_written(&mut self) -> Vec<Segment> {
+        self.dirty = false;
+        let mut written = std::mem::take(&mut self.ended);
+        written.push(self.segment.clone());
+        self.segment = self.segment.head();
+        written
+    }
+}

@@ -1,0 +1,196 @@
+//! What is in a file after a crash.
+//!
+//! A crash leaves a *torn tail*: a last frame that is not whole. It was never confirmed, so it is cut off, and the cut is
+//! made durable. Damage *in the middle*, with a whole frame behind it, is something else: confirmed records are
+//! file_error, and cutting there would silently lose what follows (as in the Jepsen report on NATS 2.12.1). It is
+//! refused, with file and byte. Earlier segments were complete when the next began, so damage there is always refused;
+//! they are checked by their headers, and their bodies when they are read.
+
+use std::fs::{File, OpenOptions};
+use std::os::unix::fs::FileExt;
+use std::path::Path;
+
+use super::disk::file_error;
+use super::frame::{self, HEADER, Header, MAGIC, NoFrame};
+use crate::error::{Error, ErrorKind, Result};
+
+/// Bytes fetched at a time.
+const WINDOW: usize = 64 << 10;
+
+/// How much of a file is checked, and what damage in it may be.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Check {
+    /// Headers only; all damage is refused. For segments that were complete when the next one began.
+    Complete,
+    /// Every byte; a torn tail is cut. For the file that was being written.
+    Tail,
+}
+
+/// Walks the frames of a file whose first is to be number `first`; `visit` gets each with its place and bytes (the
+/// header only under [`Check::Complete`]).
+pub(super) fn recover(
+    path: &Path,
+    salt: u32,
+    first: u64,
+    check: Check,
+    mut visit: impl FnMut(&Header, u64, &[u8]) -> Result<()>,
+) -> Result<()> {
+    let mut window = Window::open(path)?;
+    let mut next = first;
+    let mut at = 0;
+    while at < window.size {
+        let wanted = match window.frame(path, at, salt, check)? {
+            Ok(header) if header.first == next => header,
+            Ok(_) => return Err(refused(path, at, "it holds a frame of another place")),
+            Err(NoFrame::Version(version)) => return Err(newer(path, at, version)),
+            Err(NoFrame::Damaged) if check == Check::Tail => {
+                return cut(path, &mut window, at, salt);
+            }
+            Err(NoFrame::Damaged) => {
+                return Err(refused(
+                    path,
+                    at,
+                    "a frame fails its check, and records follow it",
+                ));
+            }
+        };
+        visit(&wanted, at, window.current())?;
+        next = wanted.next();
+        at += u64::from(wanted.length);
+    }
+    Ok(())
+}
+
+/// Cuts the tail off, unless a whole frame lies in it.
+fn cut(path: &Path, window: &mut Window, at: u64, salt: u32) -> Result<()> {
+    if let Some(whole) = window.find_frame(path, at, salt)? {
+        return Err(refused(
+            path,
+            at,
+            "a frame fails its check, and a whole one follows it",
+        )
+        .with("whole frame at byte", whole));
+    }
+    tracing::warn!(file = %path.display(), at, bytes = window.size - at, "cut a torn tail off");
+    let result = OpenOptions::new().write(true).open(path).and_then(|file| {
+        file.set_len(at)?;
+        file.sync_all()
+    });
+    result.map_err(|error| file_error(path, error))
+}
+
+/// A file seen through a buffer: small frames come many to a read, large ones are read whole.
+struct Window {
+    file: File,
+    size: u64,
+    buffer: Vec<u8>,
+    start: u64,
+    current: std::ops::Range<usize>,
+}
+
+impl Window {
+    fn open(path: &Path) -> Result<Self> {
+        let file = File::open(path).map_err(|error| file_error(path, error))?;
+        let size = file
+            .metadata()
+            .map_err(|error| file_error(path, error))?
+            .len();
+        Ok(Self {
+            file,
+            size,
+            buffer: Vec::new(),
+            start: 0,
+            current: 0..0,
+        })
+    }
+
+    /// The bytes of the last [`Window::get`].
+    fn current(&self) -> &[u8] {
+        &self.buffer[self.current.clone()]
+    }
+
+    /// Bytes `at..at + len`, fewer at the end of the file. Never allocates more than the file holds.
+    fn get(&mut self, path: &Path, at: u64, len: usize) -> Result<&[u8]> {
+        let left = usize::try_from(self.size - at.min(self.size)).unwrap_or(usize::MAX);
+        let len = len.min(left);
+        let inside = at
+            .checked_sub(self.start)
+            .and_then(|skip| usize::try_from(skip).ok());
+        let from = match inside {
+            Some(skip) if skip + len <= self.buffer.len() => skip,
+            _ => {
+                self.buffer.resize(len.max(WINDOW).min(left), 0);
+                self.start = at;
+                self.file
+                    .read_exact_at(&mut self.buffer, at)
+                    .map_err(|error| file_error(path, error))?;
+                0
+            }
+        };
+        self.current = from..from + len;
+        Ok(self.current())
+    }
+
+    fn frame(
+        &mut self,
+        path: &Path,
+        at: u64,
+        salt: u32,
+        check: Check,
+    ) -> Result<std::result::Result<Header, NoFrame>> {
+        let header = match frame::header(self.get(path, at, HEADER)?, salt) {
+            Ok(header) => header,
+            Err(none) => return Ok(Err(none)),
+        };
+        if at + u64::from(header.length) > self.size {
+            return Ok(Err(NoFrame::Damaged));
+        }
+        if check == Check::Tail && !header.matches(self.get(path, at, header.length as usize)?) {
+            return Ok(Err(NoFrame::Damaged));
+        }
+        Ok(Ok(header))
+    }
+
+    /// The place of a whole frame at or after `from`.
+    fn find_frame(&mut self, path: &Path, from: u64, salt: u32) -> Result<Option<u64>> {
+        let mut at = from;
+        while at + (HEADER as u64) <= self.size {
+            let bytes = self.get(path, at, WINDOW)?;
+            let Some(skip) = bytes.windows(MAGIC.len()).position(|four| four == MAGIC) else {
+                // The magic may lie across the edge of the window.
+                at += (bytes.len() + 1 - MAGIC.len()) as u64;
+                continue;
+            };
+            at += skip as u64;
+            match self.frame(path, at, salt, Check::Tail)? {
+                Ok(_) | Err(NoFrame::Version(_)) => return Ok(Some(at)),
+                Err(NoFrame::Damaged) => at += 1,
+            }
+        }
+        Ok(None)
+    }
+}
+
+/// The error of damage that is not cut.
+pub(super) fn refused(path: &Path, at: u64, what: &'static str) -> Error {
+    Error::new(ErrorKind::Corrupt, "read log", what)
+        .with("file", path.display())
+        .with("byte", at)
+        .remedy(
+            "Restore the file from a copy. To give the records from there on up, cut the file at that byte and move \
+             the partition's later segments away",
+        )
+}
+
+/// The error of a file that another format is in.
+pub(super) fn newer(path: &Path, at: u64, version: u8) -> Error {
+    Error::new(
+        ErrorKind::Unsupported,
+        "read log",
+        "a frame of an unknown format",
+    )
+    .with("file", path.display())
+    .with("byte", at)
+    .with("format", version)
+    .remedy("Open it with the release that wrote it, or a later one")
+}
