@@ -192,9 +192,7 @@ where
     /// Everything wrong with the configuration at once; an unreachable backend; what a backend cannot keep; a route that
     /// failed for good (the others are drained then).
     pub async fn run(self) -> Result<AppReport> {
-        let running = self.start().await?;
-        let signals = signals::drive(running.handle().clone());
-        running.wait_with(signals).await
+        self.start().await?.run().await
     }
 
     /// Runs until `stop` resolves, then drains.

@@ -7,6 +7,7 @@ use std::sync::Arc;
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 
+use super::signals;
 use super::{Adapters, App, AppHandle, RouteHandle, TopicPublisher};
 use crate::backend::Backend;
 use crate::config::{BackendConfig, RouteDefaults};
@@ -42,6 +43,15 @@ impl Running {
     /// The first failure.
     pub async fn wait(self) -> Result<AppReport> {
         self.wait_with(std::future::pending()).await
+    }
+
+    /// Waits until SIGTERM or SIGINT, then drains; a second signal gives up what still runs.
+    ///
+    /// # Errors
+    /// As [`Running::wait`].
+    pub async fn run(self) -> Result<AppReport> {
+        let signals = signals::drive(self.handle.clone());
+        self.wait_with(signals).await
     }
 
     pub(super) async fn wait_with(mut self, drive: impl Future<Output = ()>) -> Result<AppReport> {

@@ -1,0 +1,96 @@
+//! 27,004 real flights through an annotated handler, with key order, retries, dead letters and committed progress.
+//!
+//! Begin with `handlers.rs`: that is what one writes with dotmsg. The rest of this folder is what makes the example a proof.
+//! `publish.rs` feeds it (resumable), `ledger.rs` folds what the handlers noted into a table that is exact however often the
+//! process was killed, `trial.rs` injects failures and audits every call,
+//! `settle.rs` knows when all is done.
+//!
+//! Run it with `cargo run --release --example flights`; `-- --help` lists its options.
+
+mod handlers;
+mod input;
+mod journal;
+mod ledger;
+mod options;
+mod progress;
+mod publish;
+mod run;
+mod settle;
+mod table;
+mod trial;
+
+use std::io::Write;
+use std::process::ExitCode;
+
+use dotmsg::{App, FromRef};
+
+use crate::ledger::Ledger;
+use crate::options::{Options, Role, USAGE};
+use crate::run::Run;
+use crate::trial::Trial;
+
+/// Whatever ends the example early.
+type Failure = Box<dyn std::error::Error + Send + Sync>;
+
+/// What the handlers share.
+struct Shared {
+    trial: Trial,
+    ledger: Ledger,
+}
+
+impl FromRef<Shared> for Trial {
+    fn from_ref(shared: &Shared) -> Self {
+        shared.trial.clone()
+    }
+}
+
+impl FromRef<Shared> for Ledger {
+    fn from_ref(shared: &Shared) -> Self {
+        shared.ledger.clone()
+    }
+}
+
+#[tokio::main]
+async fn main() -> ExitCode {
+    match flights().await {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(failure) => {
+            eprintln!("flights: {failure}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+async fn flights() -> Result<(), Failure> {
+    let Some(options) = Options::parse(std::env::args_os().skip(1))? else {
+        return print(USAGE);
+    };
+    let config = options.config()?;
+    let backends = config.backends()?;
+    let main = backends.iter().find(|backend| backend.name == "main");
+    let main = main.ok_or("no backend is named main")?;
+    let run = Run::new(&options, options.state(&main.url), &main.topic_prefix)?;
+    let app = App::with_config(config);
+    let done = if options.role == Role::Publish {
+        run.publish(app.start().await?).await?
+    } else {
+        let shared = Shared {
+            trial: Trial::new(options.disturbances, options.audit.as_deref())?,
+            ledger: Ledger::open(&run.state)?,
+        };
+        let trial = shared.trial.clone();
+        let running = app
+            .state(shared)
+            .handler(handlers::flight)
+            .handler(handlers::total)
+            .handler(handlers::dead)
+            .start()
+            .await?;
+        run.handle(running, &trial).await?
+    };
+    print(&run.table(done)?)
+}
+
+fn print(text: &str) -> Result<(), Failure> {
+    Ok(std::io::stdout().write_all(text.as_bytes())?)
+}

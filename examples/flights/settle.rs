@@ -1,0 +1,79 @@
+//! Waiting for the end: every published row is settled, and what became of it is noted.
+//!
+//! The order matters. Once publishing is over, a settled `departures` adds nothing more to `miles` and to the dead letters;
+//! so when these are settled after it, all is.
+
+use std::path::Path;
+use std::time::Duration;
+
+use dotmsg::app::{AppHandle, RouteHandle};
+use dotmsg::backend::TopicDescription;
+use tokio::time::Instant;
+
+use crate::Failure;
+use crate::progress::Progress;
+use crate::publish::Published;
+
+/// How often the positions are looked at.
+const LOOK: Duration = Duration::from_millis(20);
+/// A publisher that left no note that it is complete, and published nothing for this long, is taken to be gone.
+const QUIET: Duration = Duration::from_secs(10);
+
+/// Waits until every published row is settled.
+pub(crate) async fn settled(
+    app: &AppHandle,
+    topic: &TopicDescription,
+    state: &Path,
+    progress: &Progress,
+) -> Result<(), Failure> {
+    let departures = route(app, "flight")?;
+    let mut growth = Growth::default();
+    loop {
+        // Read before the positions: what is published after this is in the next note.
+        let note = Published::read(state, topic)?;
+        let over = note.complete || growth.over(departures, topic).await?;
+        progress.published(note.rows);
+        if over && departures.is_settled().await? {
+            break;
+        }
+        tokio::time::sleep(LOOK).await;
+    }
+    for name in ["total", "dead"] {
+        while !route(app, name)?.is_settled().await? {
+            tokio::time::sleep(LOOK).await;
+        }
+    }
+    Ok(())
+}
+
+fn route<'a>(app: &'a AppHandle, handler: &str) -> Result<&'a RouteHandle, Failure> {
+    let route = app.route(handler);
+    route.ok_or_else(|| format!("no route of the handler {handler}").into())
+}
+
+/// Whether `departures` still grows, for when no note says that it is complete.
+#[derive(Default)]
+struct Growth {
+    end: u64,
+    since: Option<Instant>,
+}
+
+impl Growth {
+    /// It held something and did not grow for a while. An empty topic is one whose publisher has yet to start.
+    async fn over(
+        &mut self,
+        route: &RouteHandle,
+        topic: &TopicDescription,
+    ) -> Result<bool, Failure> {
+        let admin = route.backend.admin();
+        let mut end = 0;
+        for partition in 0..topic.partitions {
+            end += admin.offsets(&topic.name, partition).await?.end;
+        }
+        if end != self.end {
+            self.end = end;
+            self.since = Some(Instant::now());
+        }
+        Ok(self.since.is_some_and(|since| since.elapsed() >= QUIET))
+    }
+}
