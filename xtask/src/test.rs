@@ -84,7 +84,12 @@ fn loom(workspace: &Workspace) -> Result<Done, String> {
         &target,
         "loom",
     ];
-    cargo::run(&workspace.root, &args, &[("RUSTFLAGS", "--cfg dotmsg_loom")]).map(|()| Done::Passed)
+    cargo::run(
+        &workspace.root,
+        &args,
+        &[("RUSTFLAGS", "--cfg dotmsg_loom")],
+    )
+    .map(|()| Done::Passed)
 }
 
 fn is_for_loom(text: &str) -> bool {

@@ -47,7 +47,7 @@ mod source;
 mod topic;
 mod writer;
 
-#[cfg(all(test, not(loom)))]
+#[cfg(all(test, not(dotmsg_loom)))]
 mod tests;
 
 pub use broker::LogBroker;

@@ -4,12 +4,12 @@
 //! waker, waiting leaves the waker *before* it looks at the flag a second time; whichever comes first, the other sees
 //! it, so no wake is lost. While there is work the flag stays set and no lock is taken.
 
-#[cfg(loom)]
+#[cfg(dotmsg_loom)]
 use loom::sync::{
     Mutex,
     atomic::{AtomicBool, Ordering},
 };
-#[cfg(not(loom))]
+#[cfg(not(dotmsg_loom))]
 use std::sync::{
     Mutex,
     atomic::{AtomicBool, Ordering},
@@ -72,7 +72,7 @@ impl Signal {
     }
 }
 
-#[cfg(all(test, loom))]
+#[cfg(all(test, dotmsg_loom))]
 mod loom_tests {
     use super::*;
     use loom::sync::Arc;
