@@ -37,7 +37,9 @@ impl Default for Signal {
 impl Signal {
     /// There may be something: sets the flag and wakes the waiting task.
     pub(super) fn raise(&self) {
-        self.raised.store(true, Ordering::Release);
+        // A swap and not a store: a store would break the release sequence of another raise before it, and whoever
+        // takes the flag down would not see what that other one published (found by loom).
+        self.raised.swap(true, Ordering::AcqRel);
         let waker = self
             .waker
             .lock()
@@ -82,7 +84,9 @@ mod loom_tests {
     /// Whoever looks after a wait that was ready, or is woken, sees what was there before the raise.
     #[test]
     fn no_raise_is_lost() {
-        loom::model(|| {
+        let mut model = loom::model::Builder::new();
+        model.preemption_bound = Some(2);
+        model.check(|| {
             let signal = Arc::new(Signal::default());
             let records = Arc::new(AtomicU32::new(0));
             let publishers: Vec<_> = (0..2)
