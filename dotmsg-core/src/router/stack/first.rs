@@ -190,9 +190,11 @@ where
             Projection::First { call, kept } => {
                 let result = ready!(call.poll(cx));
                 if let Ok(returned) = &result
-                    && returned.outgoing.is_empty()
+                    && returned.outgoing.capacity() == 0
                     && returned.settlement == Settlement::Ack
                 {
+                    // Nothing in it owns memory, which its destructor would have to find out again.
+                    std::mem::forget(result);
                     return Poll::Ready(Ok(Outcome::Settled(Ended::Handled)));
                 }
                 let (delivery, rest) = kept.take().expect("polled after it had ended");
