@@ -6,8 +6,8 @@
 
 mod calibration;
 mod disk;
-#[cfg(feature = "peer")]
 mod latch;
+mod own;
 #[cfg(feature = "peer")]
 mod peer;
 
@@ -57,6 +57,7 @@ pub(crate) struct Workload {
 pub(crate) fn all() -> Vec<Workload> {
     let mut all = vec![calibration::WORKLOAD];
     all.extend(disk::WORKLOADS);
+    all.extend(own::WORKLOADS);
     #[cfg(feature = "peer")]
     all.extend(peer::WORKLOADS);
     all

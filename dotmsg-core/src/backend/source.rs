@@ -32,6 +32,17 @@ pub struct Record {
     pub message: Message,
 }
 
+impl Record {
+    /// Takes the record out, leaving one without a message in its place.
+    #[must_use]
+    pub fn take(&mut self) -> Self {
+        Self {
+            message: std::mem::take(&mut self.message),
+            ..*self
+        }
+    }
+}
+
 /// Records of one partition, ascending as delivered. Reused from poll to poll, so that a batch costs no allocation.
 #[derive(Debug, Default)]
 pub struct Batch {

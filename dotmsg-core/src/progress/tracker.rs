@@ -70,6 +70,31 @@ impl Tracker {
         self.push(offset)
     }
 
+    /// The number that [`begin`](Self::begin) would give this offset, if that is an ordinary case: the offset ascends.
+    ///
+    /// For a delivery that is likely to end at once: it is then told by [`pass`](Self::pass), else by `begin`, before
+    /// anything else is begun.
+    #[inline]
+    #[must_use]
+    pub fn peek(&self, offset: u64) -> Option<Seq> {
+        check(offset);
+        let ordinary = offset >= self.end && self.ring.len() < LONG_RING;
+        ordinary.then(|| Seq(self.next_seq()))
+    }
+
+    /// Begins and completes the delivery of an offset that [`peek`](Self::peek) gave a number.
+    #[inline]
+    pub fn pass(&mut self, offset: u64) {
+        debug_assert!(offset >= self.end, "only an ordinary offset is passed");
+        if self.ring.is_empty() {
+            self.base += 1;
+        } else {
+            self.ring.push_back(DONE | offset);
+            self.done += 1;
+        }
+        self.end = offset + 1;
+    }
+
     /// Settles a begun delivery. Returns false, and changes nothing, when it was not outstanding.
     #[inline]
     pub fn complete(&mut self, seq: Seq) -> bool {

@@ -48,6 +48,15 @@ impl Track {
         Some(self.tracker.begin(offset))
     }
 
+    /// See [`Tracker::peek`]; `None` also for an offset that an earlier owner knew.
+    #[inline]
+    fn peek(&self, offset: u64) -> Option<Seq> {
+        if offset < self.earlier_end {
+            return None;
+        }
+        self.tracker.peek(offset)
+    }
+
     fn map(&self) -> ResumeMap {
         self.tracker.resume_map().followed_by(self.earlier.map())
     }
@@ -170,9 +179,40 @@ impl Partition {
     pub(crate) fn source_item(&mut self, record: &Record) -> Option<Ticket> {
         let seq = self.source.begin(record.offset)?;
         let ticket = self.ticket(record, Settles::Source(seq));
+        self.hold(&ticket);
+        Some(ticket)
+    }
+
+    /// The ticket that [`source_item`](Self::source_item) would give, without noting anything: for a record that is
+    /// offered to a handler first. What follows is [`source_handled`](Self::source_handled) or
+    /// [`source_held`](Self::source_held). `None`: it has to be noted first.
+    #[inline]
+    pub(crate) fn source_ticket(&self, record: &Record) -> Option<Ticket> {
+        let seq = self.source.peek(record.offset)?;
+        Some(self.ticket(record, Settles::Source(seq)))
+    }
+
+    /// The record of such a ticket was handled at once.
+    #[inline]
+    pub(crate) fn source_handled(&mut self, ticket: &Ticket) {
+        self.source.tracker.pass(ticket.offset);
+    }
+
+    /// The record of such a ticket was not: it is in hand now.
+    #[inline]
+    pub(crate) fn source_held(&mut self, ticket: &Ticket) {
+        let seq = self.source.tracker.begin(ticket.offset);
+        debug_assert_eq!(
+            ticket.settles,
+            Settles::Source(seq),
+            "nothing was begun in between"
+        );
+        self.hold(ticket);
+    }
+
+    fn hold(&mut self, ticket: &Ticket) {
         self.held += 1;
         self.held_bytes += ticket.size as usize;
-        Some(ticket)
     }
 
     /// A replay record as an item to dispatch; `None`: settled by an earlier owner.
@@ -217,6 +257,7 @@ impl Partition {
         }
     }
 
+    #[inline]
     fn ticket(&self, record: &Record, settles: Settles) -> Ticket {
         Ticket {
             partition: self.number,

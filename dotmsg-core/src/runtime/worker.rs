@@ -7,6 +7,7 @@
 
 use std::collections::VecDeque;
 use std::convert::Infallible;
+use std::future::Future;
 use std::hash::BuildHasher;
 use std::pin::Pin;
 use std::sync::Arc;
@@ -45,6 +46,30 @@ struct Slot<F> {
     lane: Option<LaneId>,
 }
 
+impl<F: Future<Output = Result<Outcome, Infallible>>> Slot<F> {
+    /// Polls a call for the first time.
+    #[inline]
+    fn start(&mut self, call: F) -> Poll<Outcome> {
+        self.future.as_mut().set(Some(call));
+        self.poll()
+    }
+
+    #[inline]
+    fn poll(&mut self) -> Poll<Outcome> {
+        let Some(future) = self.future.as_mut().as_pin_mut() else {
+            return Poll::Pending;
+        };
+        match future.poll(&mut Context::from_waker(&self.waker)) {
+            Poll::Pending => Poll::Pending,
+            Poll::Ready(Ok(outcome)) => {
+                self.future.as_mut().set(None);
+                Poll::Ready(outcome)
+            }
+            Poll::Ready(Err(never)) => match never {},
+        }
+    }
+}
+
 /// A stopped partition whose running handlers are being awaited.
 struct Stopping {
     partition: u32,
@@ -72,6 +97,9 @@ pub(crate) struct Worker<S: Service<Delivery>> {
     ready_set: Arc<ReadySet>,
     slots: Vec<Slot<S::Future>>,
     free: Vec<usize>,
+    /// A permit is held for the next offered message; the last free slot may still hold the record of the one before.
+    /// Both end with [`Worker::poll`], so that they last no longer than a batch.
+    spare: bool,
     lanes: Lanes<Item>,
     ready: VecDeque<LaneId>,
     stopping: Vec<Stopping>,
@@ -97,6 +125,7 @@ where
             ready_set: Arc::new(ReadySet::new(concurrency)),
             slots: Vec::new(),
             free: Vec::new(),
+            spare: false,
             lanes: Lanes::new(),
             ready: VecDeque::new(),
             stopping: Vec::new(),
@@ -110,14 +139,14 @@ where
         &mut self,
         cx: &mut Context<'_>,
         stream: &Arc<Stream>,
-        record: Record,
-        ticket: Ticket,
+        record: &mut Record,
+        ticket: &Ticket,
         condemned: Option<&'static str>,
         reports: &mut Vec<Report>,
     ) -> Option<Outcome> {
         let mut hash = None;
-        if let Some(key) = lane_key(self.policy.ordering, &record)
-            && !self.lanes.no_keys()
+        if !self.lanes.no_keys()
+            && let Some(key) = lane_key(self.policy.ordering, record)
         {
             let computed = self.hash(ticket.partition, key);
             hash = Some(computed);
@@ -126,10 +155,10 @@ where
                 return None;
             }
         }
-        if self.ready.is_empty() && self.admit(cx) {
+        if self.ready.is_empty() && self.admit_spare(cx) {
             return self.start_new(stream, record, ticket, condemned, hash);
         }
-        let (hash, key) = self.owned_key(&record, ticket.partition, hash);
+        let (hash, key) = self.owned_key(record, ticket.partition, hash);
         let lane = self
             .lanes
             .open(hash, ticket.partition, key, LaneState::Ready);
@@ -154,11 +183,13 @@ where
                 self.lanes.find(hash, item.ticket.partition, key)
             });
         let Some(lane) = lane else {
+            let mut item = item;
+            let record = &mut item.record;
             return self.offer(
                 cx,
                 &item.stream,
-                item.record,
-                item.ticket,
+                record,
+                &item.ticket,
                 item.condemned,
                 reports,
             );
@@ -223,6 +254,7 @@ where
 
     /// Drops what still runs of a partition.
     pub(crate) fn abandon_partition(&mut self, partition: u32) {
+        self.cool_down();
         for index in 0..self.slots.len() {
             let slot = &mut self.slots[index];
             if slot.future.is_some() && slot.ticket.partition == partition {
@@ -242,6 +274,7 @@ where
 
     /// Polls what was woken and starts what waits for a permit.
     pub(crate) fn poll(&mut self, cx: &mut Context<'_>, reports: &mut Vec<Report>) {
+        self.cool_down();
         self.ready_set.register(cx.waker());
         let mut budget = DISPATCHES_PER_POLL;
         while budget > 0 && tokio::task::coop::has_budget_remaining() {
@@ -409,77 +442,102 @@ where
         true
     }
 
+    /// The same for a message that is offered: the permit is kept as the spare one, to be used or kept again.
+    #[inline]
+    fn admit_spare(&mut self, cx: &mut Context<'_>) -> bool {
+        if !self.spare {
+            self.spare = self.permits.acquire(cx.waker());
+        }
+        self.spare && self.service.poll_ready(cx).is_ready()
+    }
+
+    /// Gives back what the last offered message left warm: its slot's record and the spare permit.
+    fn cool_down(&mut self) {
+        if std::mem::take(&mut self.spare) {
+            if let Some(slot) = self.free.last() {
+                self.slots[*slot].delivery.clear();
+            }
+            self.permits.release();
+        }
+    }
+
+    /// Calls the handler with the spare permit, in a free slot; both stay where they are when it is ready at once.
+    #[inline]
     fn start_new(
         &mut self,
         stream: &Arc<Stream>,
-        record: Record,
-        ticket: Ticket,
+        record: &mut Record,
+        ticket: &Ticket,
         condemned: Option<&'static str>,
         hash: Option<u64>,
     ) -> Option<Outcome> {
-        let slot = self.free_slot();
-        self.fill(slot, stream, record, ticket, condemned);
-        match self.call(slot) {
-            Poll::Ready(outcome) => {
-                if !matches!(outcome, Outcome::Settled(_)) {
-                    self.block_key(slot, ticket, outcome);
-                }
-                self.vacate(slot);
-                Some(outcome)
+        let index = match self.free.last() {
+            Some(index) => *index,
+            None => self.add_slot(),
+        };
+        let slot = &mut self.slots[index];
+        slot.delivery.refill(
+            stream,
+            record.offset,
+            record.appended_at,
+            std::mem::take(&mut record.message),
+        );
+        if let Some(kind) = condemned {
+            slot.delivery.condemn(kind);
+        }
+        let future = self.service.call(slot.delivery.clone());
+        match slot.start(future) {
+            Poll::Ready(Outcome::Away(away)) => {
+                let key = slot.delivery.key().cloned();
+                self.restore_away(ticket.partition, key, name_of(away));
+                Some(Outcome::Away(away))
             }
+            Poll::Ready(outcome) => Some(outcome),
             Poll::Pending => {
-                let key = match self.policy.ordering {
-                    Ordering::Key => self.slots[slot].delivery.key().cloned(),
-                    Ordering::Partition => Some(Bytes::new()),
-                    Ordering::None => None,
-                };
-                let lane = key.map(|key| {
-                    let hash = hash.unwrap_or_else(|| self.hash(ticket.partition, &key));
-                    self.lanes
-                        .open(hash, ticket.partition, Some(key), LaneState::Running)
-                });
-                self.slots[slot].lane = lane;
+                self.spare = false;
+                self.free.pop();
+                self.keep_running(index, *ticket, hash);
                 None
             }
         }
     }
 
-    /// After a first poll that did not settle the message: nothing of its key may start before it.
-    #[cold]
-    fn block_key(&mut self, slot: usize, ticket: Ticket, outcome: Outcome) {
-        let key = self.slots[slot].delivery.key().cloned();
-        match outcome {
-            Outcome::Settled(_) => {}
-            Outcome::Away(away) => self.restore_away(ticket.partition, key, name_of(away)),
-            Outcome::Interrupted => {
-                let key = match self.policy.ordering {
-                    Ordering::Key => key,
-                    Ordering::Partition => Some(Bytes::new()),
-                    Ordering::None => None,
-                };
-                if let Some(key) = key {
-                    let hash = self.hash(ticket.partition, &key);
-                    let lane = self
-                        .lanes
-                        .open(hash, ticket.partition, Some(key), LaneState::Ready);
-                    self.lanes.get(lane).stopped = true;
-                }
-            }
-        }
+    /// A call is pending: its key is busy from now on.
+    fn keep_running(&mut self, index: usize, ticket: Ticket, hash: Option<u64>) {
+        let key = match self.policy.ordering {
+            Ordering::Key => self.slots[index].delivery.key().cloned(),
+            Ordering::Partition => Some(Bytes::new()),
+            Ordering::None => None,
+        };
+        let lane = key.map(|key| {
+            let hash = hash.unwrap_or_else(|| self.hash(ticket.partition, &key));
+            self.lanes
+                .open(hash, ticket.partition, Some(key), LaneState::Running)
+        });
+        self.slots[index].ticket = ticket;
+        self.slots[index].lane = lane;
     }
 
     fn free_slot(&mut self) -> usize {
-        self.free.pop().unwrap_or_else(|| {
-            let index = self.slots.len();
-            self.slots.push(Slot {
-                future: Box::pin(None),
-                waker: self.ready_set.waker(index),
-                delivery: Delivery::vacant(),
-                ticket: Ticket::vacant(),
-                lane: None,
-            });
-            index
-        })
+        if self.free.is_empty() {
+            self.add_slot();
+        }
+        self.free.pop().expect("one was just added")
+    }
+
+    /// Adds a slot, free.
+    #[cold]
+    fn add_slot(&mut self) -> usize {
+        let index = self.slots.len();
+        self.slots.push(Slot {
+            future: Box::pin(None),
+            waker: self.ready_set.waker(index),
+            delivery: Delivery::vacant(),
+            ticket: Ticket::vacant(),
+            lane: None,
+        });
+        self.free.push(index);
+        index
     }
 
     fn fill(
@@ -501,25 +559,13 @@ where
 
     /// Calls the service, which was found ready with this message in hand.
     fn call(&mut self, slot: usize) -> Poll<Outcome> {
-        let delivery = self.slots[slot].delivery.clone();
-        let future = self.service.call(delivery);
-        self.slots[slot].future.as_mut().set(Some(future));
-        self.poll_future(slot)
+        let slot = &mut self.slots[slot];
+        let future = self.service.call(slot.delivery.clone());
+        slot.start(future)
     }
 
     fn poll_future(&mut self, slot: usize) -> Poll<Outcome> {
-        let slot = &mut self.slots[slot];
-        let Some(future) = slot.future.as_mut().as_pin_mut() else {
-            return Poll::Pending;
-        };
-        match future.poll(&mut Context::from_waker(&slot.waker)) {
-            Poll::Pending => Poll::Pending,
-            Poll::Ready(Ok(outcome)) => {
-                slot.future.as_mut().set(None);
-                Poll::Ready(outcome)
-            }
-            Poll::Ready(Err(never)) => match never {},
-        }
+        self.slots[slot].poll()
     }
 
     fn vacate(&mut self, slot: usize) {
@@ -533,8 +579,8 @@ where
         &mut self,
         lane: LaneId,
         stream: &Arc<Stream>,
-        mut record: Record,
-        ticket: Ticket,
+        record: &mut Record,
+        ticket: &Ticket,
         condemned: Option<&'static str>,
         reports: &mut Vec<Report>,
     ) {
@@ -542,12 +588,12 @@ where
         if let LaneState::Away(_) = self.lanes.get(lane).state {
             // It may wait for hours: a slice would keep the whole chunk it was read with.
             record.message.detach();
-            push_parked(reports, &ticket, 1, size, 1);
+            push_parked(reports, ticket, 1, size, 1);
         }
         let item = Item {
             stream: Arc::clone(stream),
-            record,
-            ticket,
+            record: record.take(),
+            ticket: *ticket,
             condemned,
         };
         self.lanes.push_back(lane, item, size);

@@ -108,19 +108,19 @@ where
         &mut self,
         cx: &mut Context<'_>,
         stream: &Arc<Stream>,
-        record: Record,
-        ticket: Ticket,
+        record: &mut Record,
+        ticket: &Ticket,
         condemned: Option<&'static str>,
         reports: &mut Vec<Report>,
     ) -> Option<Outcome> {
         match self {
             Self::Inline(worker) => worker.offer(cx, stream, record, ticket, condemned, reports),
             Self::Spawned(spawned) => {
-                let to = spawned.worker_of(ticket.partition, &record);
+                let to = spawned.worker_of(ticket.partition, record);
                 spawned.remotes[to].outbox.push(Command::Offer(Item {
                     stream: Arc::clone(stream),
-                    record,
-                    ticket,
+                    record: record.take(),
+                    ticket: *ticket,
                     condemned,
                 }));
                 None
@@ -330,13 +330,13 @@ fn obey<S>(
     S: Service<Delivery, Response = Outcome, Error = Infallible>,
 {
     match command {
-        Command::Offer(item) => {
+        Command::Offer(mut item) => {
             let ticket = item.ticket;
             let outcome = worker.offer(
                 cx,
                 &item.stream,
-                item.record,
-                ticket,
+                &mut item.record,
+                &ticket,
                 item.condemned,
                 reports,
             );

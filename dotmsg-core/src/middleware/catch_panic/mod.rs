@@ -31,6 +31,11 @@ impl<S> CatchPanic<S> {
     pub const fn new(inner: S) -> Self {
         Self { inner }
     }
+
+    /// What it is around.
+    pub const fn get_ref(&self) -> &S {
+        &self.inner
+    }
 }
 
 impl<S> Service<Delivery> for CatchPanic<S>

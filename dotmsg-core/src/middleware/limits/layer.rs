@@ -20,6 +20,11 @@ impl CheckLimitsLayer {
             parts: Arc::new(parts),
         }
     }
+
+    /// With parts that somebody else asks, too.
+    pub(crate) const fn shared(parts: Arc<LimitParts>) -> Self {
+        Self { parts }
+    }
 }
 
 impl<S> Layer<S> for CheckLimitsLayer {

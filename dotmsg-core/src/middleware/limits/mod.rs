@@ -123,8 +123,9 @@ impl fmt::Display for Refused {
 impl std::error::Error for Refused {}
 
 impl LimitParts {
+    /// Whether nothing has to be looked at more closely.
     #[inline]
-    fn refuse(&self, delivery: &Delivery) -> Option<HandlerError> {
+    pub(crate) fn admits(&self, delivery: &Delivery) -> bool {
         let message = delivery.message();
         let limits = &self.limits;
         let size = |bytes: &Option<Bytes>| bytes.as_ref().map_or(0, Bytes::len);
@@ -132,7 +133,12 @@ impl LimitParts {
             && size(&message.key) <= limits.key_bytes
             && (message.headers.is_empty() || message.headers.size() <= limits.header_bytes);
         let source = delivery.stream().role == Role::Source;
-        if fits && source && delivery.condemned().is_none() {
+        fits && source && delivery.condemned().is_none()
+    }
+
+    #[inline]
+    fn refuse(&self, delivery: &Delivery) -> Option<HandlerError> {
+        if self.admits(delivery) {
             return None;
         }
         self.refuse_slow(delivery)

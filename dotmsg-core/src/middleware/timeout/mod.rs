@@ -31,6 +31,11 @@ impl<S> Timeout<S> {
     pub const fn new(inner: S, limit: Option<Duration>) -> Self {
         Self { inner, limit }
     }
+
+    /// What it is around.
+    pub const fn get_ref(&self) -> &S {
+        &self.inner
+    }
 }
 
 impl<S> Service<Delivery> for Timeout<S>

@@ -11,12 +11,15 @@ use super::{Pump, Shutdown, add, running};
 use crate::backend::{BatchLimits, Record};
 use crate::delivery::Delivery;
 use crate::error::Result;
-use crate::middleware::Outcome;
+use crate::middleware::{Ended, Outcome};
 use crate::router::DeliverySemantics as Semantics;
 use crate::runtime::lanes::AwayName;
 use crate::runtime::partition::{Partition, Phase, Staged};
 use crate::runtime::ticket::Report;
 use crate::runtime::worker::Item;
+use crate::runtime::workers::Workers;
+
+const HANDLED: Outcome = Outcome::Settled(Ended::Handled);
 
 impl<S> Pump<S>
 where
@@ -122,17 +125,13 @@ where
             self.commit_within(Duration::ZERO);
             return;
         }
-        let stream = Arc::clone(&partition.stream);
-        for record in batch.records.drain(..) {
-            let Some(ticket) = partition.source_item(&record) else {
-                continue;
-            };
-            if let Some(outcome) = workers.offer(cx, &stream, record, ticket, None, reports) {
-                reports.push(Report::Finished(ticket, outcome));
-            }
-        }
+        let handled = offer_all(cx, partition, workers, &mut batch.records, reports);
         *held += partition.held - before.0;
         *held_bytes += partition.held_bytes - before.1;
+        add(&stats.handled, handled);
+        if handled > 0 && !std::mem::replace(&mut partition.dirty, true) {
+            self.commit_within(self.route.commit_interval);
+        }
     }
 
     /// Dispatches a retry or a replay, or stages it while the partition runs one message at a time.
@@ -160,14 +159,17 @@ where
         let ticket = item.ticket;
         let outcome = match name {
             Some(name) => self.workers.offer_head(cx, item, name, &mut self.reports),
-            None => self.workers.offer(
-                cx,
-                &item.stream,
-                item.record,
-                ticket,
-                item.condemned,
-                &mut self.reports,
-            ),
+            None => {
+                let mut item = item;
+                self.workers.offer(
+                    cx,
+                    &item.stream,
+                    &mut item.record,
+                    &ticket,
+                    item.condemned,
+                    &mut self.reports,
+                )
+            }
         };
         self.reports
             .extend(outcome.map(|outcome| Report::Finished(ticket, outcome)));
@@ -226,4 +228,41 @@ fn stage_source(partition: &mut Partition, semantics: Semantics, record: Record)
         condemned: None,
     };
     partition.staged.push_back(Staged { item, name: None });
+}
+
+/// Offers records to the workers; how many were handled at once. These are settled here and need no report: nothing but
+/// the tracker has to know of them.
+fn offer_all<S>(
+    cx: &mut Context<'_>,
+    partition: &mut Partition,
+    workers: &mut Workers<S>,
+    records: &mut Vec<Record>,
+    reports: &mut Vec<Report>,
+) -> u64
+where
+    S: Service<Delivery, Response = Outcome, Error = Infallible> + Clone + Send + 'static,
+    S::Future: Send,
+{
+    let stream = Arc::clone(&partition.stream);
+    let mut handled = 0;
+    for record in records.iter_mut() {
+        let ordinary = partition.source_ticket(record);
+        let Some(ticket) = ordinary.or_else(|| partition.source_item(record)) else {
+            continue;
+        };
+        let outcome = workers.offer(cx, &stream, record, &ticket, None, reports);
+        if ordinary.is_some() {
+            if outcome == Some(HANDLED) {
+                partition.source_handled(&ticket);
+                handled += 1;
+                continue;
+            }
+            partition.source_held(&ticket);
+        }
+        if let Some(outcome) = outcome {
+            reports.push(Report::Finished(ticket, outcome));
+        }
+    }
+    records.clear();
+    handled
 }

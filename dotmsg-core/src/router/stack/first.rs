@@ -1,0 +1,275 @@
+//! The first call of a handler, and what takes over when it is not a plain success.
+//!
+//! What must stay true: a first call is made only for what [`LimitParts::admits`] and with nobody tracing, since the layers
+//! that refuse and trace stand outside; its result, whatever it is, reaches the full stack as the answer to the first
+//! call that the full stack makes, so that attempts, pauses and failures count as if it had made it itself.
+
+use std::convert::Infallible;
+use std::fmt;
+use std::future::{Future, Ready, poll_fn, ready};
+use std::pin::Pin;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::task::{Context, Poll, ready};
+
+use pin_project_lite::pin_project;
+use tower_service::Service;
+
+use super::{Bounded, Layers, StackParts, bounded, limit_parts};
+use crate::backend::BoxFuture;
+use crate::delivery::{Delivery, Settlement};
+use crate::handler::{HandlerError, HandlerResult, Returned};
+use crate::middleware::limits::LimitParts;
+use crate::middleware::{Ended, Outcome};
+
+/// A route's stack: the bounded handler, and all other layers for whenever they are needed.
+pub(super) struct FirstCall<H> {
+    bounded: Bounded<H>,
+    // Why the handler was not ready; the failure of the next delivery.
+    not_ready: Option<HandlerError>,
+    limits: Arc<LimitParts>,
+    rest: Arc<Rest<H>>,
+}
+
+/// What the full stack is made of. The handler is behind a lock so that a future may hold this without asking the
+/// handler to be shareable; it is taken only after a failure.
+pub(super) struct Rest<H> {
+    bounded: Mutex<Bounded<H>>,
+    layers: Layers,
+    parts: StackParts,
+}
+
+impl<H: Clone> FirstCall<H> {
+    pub(super) fn new(handler: H, parts: StackParts) -> Self {
+        let limits = Arc::new(limit_parts(&parts));
+        let bounded = bounded(handler, &parts);
+        Self {
+            bounded: bounded.clone(),
+            not_ready: None,
+            rest: Arc::new(Rest {
+                bounded: Mutex::new(bounded),
+                layers: Layers::new(&parts, &limits),
+                parts,
+            }),
+            limits,
+        }
+    }
+}
+
+impl<H: Clone> Clone for FirstCall<H> {
+    fn clone(&self) -> Self {
+        Self::new(
+            self.bounded.get_ref().get_ref().clone(),
+            self.rest.parts.clone(),
+        )
+    }
+}
+
+impl<H> fmt::Debug for FirstCall<H> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Stack")
+            .field("route", &self.rest.parts.route)
+            .finish_non_exhaustive()
+    }
+}
+
+impl<H> Service<Delivery> for FirstCall<H>
+where
+    H: Service<Delivery, Response = Returned, Error = HandlerError> + Clone + Send + 'static,
+    H::Future: Send + 'static,
+{
+    type Response = Outcome;
+    type Error = Infallible;
+    type Future = ResponseFuture<<Bounded<H> as Service<Delivery>>::Future, H>;
+
+    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
+        self.bounded.poll_ready(cx).map(|ready| {
+            self.not_ready = ready.err();
+            Ok(())
+        })
+    }
+
+    #[inline]
+    fn call(&mut self, delivery: Delivery) -> Self::Future {
+        if self.not_ready.is_none()
+            && self.limits.admits(&delivery)
+            && !tracing::enabled!(tracing::Level::DEBUG)
+        {
+            let kept = Some((delivery.clone(), Arc::clone(&self.rest)));
+            return ResponseFuture::First {
+                call: self.bounded.call(delivery),
+                kept,
+            };
+        }
+        ResponseFuture::Rest {
+            rest: self.call_all(delivery),
+        }
+    }
+}
+
+impl<H> FirstCall<H>
+where
+    H: Service<Delivery, Response = Returned, Error = HandlerError> + Clone + Send + 'static,
+    H::Future: Send + 'static,
+{
+    /// The full stack from its beginning.
+    #[cold]
+    fn call_all(&mut self, delivery: Delivery) -> BoxFuture<'static, Result<Outcome, Infallible>> {
+        let next = self.bounded.clone();
+        // The one that was found ready is the one that is called.
+        let bounded = std::mem::replace(&mut self.bounded, next);
+        let not_ready = self.not_ready.take();
+        self.rest.take_over(
+            delivery,
+            Answered {
+                bounded,
+                not_ready,
+                result: None,
+            },
+        )
+    }
+}
+
+impl<H> Rest<H>
+where
+    H: Service<Delivery, Response = Returned, Error = HandlerError> + Clone + Send + 'static,
+    H::Future: Send + 'static,
+{
+    fn take_over(
+        &self,
+        delivery: Delivery,
+        answered: Answered<Bounded<H>>,
+    ) -> BoxFuture<'static, Result<Outcome, Infallible>> {
+        let mut service = self.layers.around(answered);
+        Box::pin(async move {
+            poll_fn(|cx| service.poll_ready(cx)).await?;
+            service.call(delivery).await
+        })
+    }
+
+    #[cold]
+    fn after(
+        &self,
+        delivery: Delivery,
+        result: HandlerResult,
+    ) -> BoxFuture<'static, Result<Outcome, Infallible>> {
+        let bounded = self
+            .bounded
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .clone();
+        let answered = Answered {
+            bounded,
+            not_ready: None,
+            result: Some(result),
+        };
+        self.take_over(delivery, answered)
+    }
+}
+
+pin_project! {
+    /// Ends with the first call, or with what the full stack makes of its result. Boxed only in the second case.
+    #[project = Projection]
+    pub(super) enum ResponseFuture<F, H> {
+        First { #[pin] call: F, kept: Option<(Delivery, Arc<Rest<H>>)> },
+        Rest { rest: BoxFuture<'static, Result<Outcome, Infallible>> },
+    }
+}
+
+impl<F, H> Future for ResponseFuture<F, H>
+where
+    F: Future<Output = HandlerResult>,
+    H: Service<Delivery, Response = Returned, Error = HandlerError> + Clone + Send + 'static,
+    H::Future: Send + 'static,
+{
+    type Output = Result<Outcome, Infallible>;
+
+    #[inline]
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        let mut rest = match self.as_mut().project() {
+            Projection::Rest { rest } => return rest.as_mut().poll(cx),
+            Projection::First { call, kept } => {
+                let result = ready!(call.poll(cx));
+                if let Ok(returned) = &result
+                    && returned.outgoing.capacity() == 0
+                    && returned.settlement == Settlement::Ack
+                {
+                    // Nothing in it owns memory, which its destructor would have to find out again.
+                    std::mem::forget(result);
+                    return Poll::Ready(Ok(Outcome::Settled(Ended::Handled)));
+                }
+                let (delivery, rest) = kept.take().expect("polled after it had ended");
+                rest.after(delivery, result)
+            }
+        };
+        let poll = rest.as_mut().poll(cx);
+        self.set(ResponseFuture::Rest { rest });
+        poll
+    }
+}
+
+/// A bounded handler whose first answer may be there already.
+struct Answered<B> {
+    bounded: B,
+    not_ready: Option<HandlerError>,
+    result: Option<HandlerResult>,
+}
+
+impl<B: Clone> Clone for Answered<B> {
+    fn clone(&self) -> Self {
+        // The answer belongs to the one that is called first; a clone is for the repeats.
+        Self {
+            bounded: self.bounded.clone(),
+            not_ready: None,
+            result: None,
+        }
+    }
+}
+
+impl<B> Service<Delivery> for Answered<B>
+where
+    B: Service<Delivery, Response = Returned, Error = HandlerError>,
+{
+    type Response = Returned;
+    type Error = HandlerError;
+    type Future = Answer<B::Future>;
+
+    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), HandlerError>> {
+        if let Some(error) = self.not_ready.take() {
+            return Poll::Ready(Err(error));
+        }
+        if self.result.is_some() {
+            return Poll::Ready(Ok(()));
+        }
+        self.bounded.poll_ready(cx)
+    }
+
+    fn call(&mut self, delivery: Delivery) -> Answer<B::Future> {
+        match self.result.take() {
+            Some(result) => Answer::There {
+                result: ready(result),
+            },
+            None => Answer::Call {
+                call: self.bounded.call(delivery),
+            },
+        }
+    }
+}
+
+pin_project! {
+    #[project = AnswerProjection]
+    enum Answer<F> {
+        There { result: Ready<HandlerResult> },
+        Call { #[pin] call: F },
+    }
+}
+
+impl<F: Future<Output = HandlerResult>> Future for Answer<F> {
+    type Output = HandlerResult;
+
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<HandlerResult> {
+        match self.project() {
+            AnswerProjection::There { result } => Pin::new(result).poll(cx),
+            AnswerProjection::Call { call } => call.poll(cx),
+        }
+    }
+}
