@@ -47,10 +47,7 @@ mod tests {
         let cursor = ReplayCursor::start().with(3, 41);
         let text = serde_json::to_string(&cursor).unwrap();
         assert_eq!(text, r#"{"3":41}"#);
-        assert_eq!(
-            serde_json::from_str::<ReplayCursor>(&text).unwrap(),
-            cursor
-        );
+        assert_eq!(serde_json::from_str::<ReplayCursor>(&text).unwrap(), cursor);
         assert_eq!((cursor.next(3), cursor.next(4)), (41, 0));
     }
 }

@@ -19,6 +19,9 @@ use crate::replay::{DeadLetter, DeadLetters, Replay, ReplayReport};
 /// Turns of the scheduler that aborted tasks get to be dropped: each needs a few at most.
 const TURNS_MAX: u32 = 10_000;
 
+/// Virtual time after which an app that is still busy is taken for one that never will be idle: nobody waits a year.
+const IDLE_WITHIN: Duration = Duration::from_secs(365 * 24 * 60 * 60);
+
 /// An app that runs on memory brokers in virtual time. See the [module](super).
 #[derive(Debug)]
 pub struct TestApp {
@@ -75,15 +78,18 @@ impl TestApp {
     /// committed. A handler that sleeps is waited for, which moves the time.
     ///
     /// # Panics
-    /// When the app has failed; [`TestApp::failure`] expects it to.
+    /// When the app has failed ([`TestApp::failure`] expects it to), or when a handler never ends.
     pub async fn run_until_idle(&mut self) {
-        self.handle.idle().await;
+        self.idle().await;
         if !self.has_ended() {
             return;
         }
         match (&mut self.task).await {
             Ok(Ok(_)) => panic!("the app under test has ended"),
-            Ok(Err(error)) => panic!("the app under test failed: {error}\n{}", self.happened(None)),
+            Ok(Err(error)) => panic!(
+                "the app under test failed: {error}\n{}",
+                self.happened(None)
+            ),
             Err(error) => panic!("the app under test panicked: {error}"),
         }
     }
@@ -290,7 +296,7 @@ impl TestApp {
     /// # Panics
     /// When it is idle and well, or ended without an error.
     pub async fn failure(self) -> Error {
-        self.handle.idle().await;
+        self.idle().await;
         let ended = self.has_ended();
         assert!(
             ended,
@@ -302,6 +308,15 @@ impl TestApp {
             Ok(Err(error)) => error,
             Err(error) => panic!("the app under test panicked: {error}"),
         }
+    }
+
+    async fn idle(&self) {
+        let idle = tokio::time::timeout(IDLE_WITHIN, self.handle.idle());
+        assert!(
+            idle.await.is_ok(),
+            "the app under test is never idle: does a handler wait for something that does not come?\n{}",
+            self.happened(None)
+        );
     }
 
     /// A route that ends by itself ends the app.

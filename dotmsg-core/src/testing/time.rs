@@ -45,7 +45,10 @@ pub(super) fn pause() {
 /// The value of a future that a memory broker answers at once.
 pub(super) fn now<F: Future>(future: F) -> F::Output {
     let mut future = std::pin::pin!(future);
-    match future.as_mut().poll(&mut Context::from_waker(Waker::noop())) {
+    match future
+        .as_mut()
+        .poll(&mut Context::from_waker(Waker::noop()))
+    {
         Poll::Ready(value) => value,
         Poll::Pending => unreachable!("a memory broker answers at once"),
     }
