@@ -28,7 +28,8 @@ pub struct TestApp {
     brokers: TestBrokers,
     handle: AppHandle,
     journal: Arc<Journal>,
-    task: JoinHandle<Result<AppReport>>,
+    /// `None` once its end was seen.
+    task: Option<JoinHandle<Result<AppReport>>>,
 }
 
 impl TestApp {
@@ -49,7 +50,7 @@ impl TestApp {
             brokers,
             handle: running.handle().clone(),
             journal,
-            task: tokio::spawn(running.wait()),
+            task: Some(tokio::spawn(running.wait())),
         }
     }
 
@@ -84,13 +85,12 @@ impl TestApp {
         if !self.has_ended() {
             return;
         }
-        match (&mut self.task).await {
-            Ok(Ok(_)) => panic!("the app under test has ended"),
-            Ok(Err(error)) => panic!(
+        match self.ended().await {
+            Ok(_) => panic!("the app under test has ended"),
+            Err(error) => panic!(
                 "the app under test failed: {error}\n{}",
                 self.happened(None)
             ),
-            Err(error) => panic!("the app under test panicked: {error}"),
         }
     }
 
@@ -259,27 +259,32 @@ impl TestApp {
 
     // ---- ending it ------------------------------------------------------------------------------------------------
 
-    /// Drains as on SIGTERM and gives the report.
+    /// Drains as on SIGTERM and gives the report. What happened can be looked at afterwards.
     ///
     /// # Panics
     /// When the app failed.
-    pub async fn shutdown(self) -> AppReport {
+    pub async fn shutdown(&mut self) -> AppReport {
         self.handle.drain();
-        match self.task.await {
-            Ok(Ok(report)) => report,
-            Ok(Err(error)) => panic!("the app under test failed: {error}"),
-            Err(error) => panic!("the app under test panicked: {error}"),
+        match self.ended().await {
+            Ok(report) => report,
+            Err(error) => panic!(
+                "the app under test failed: {error}\n{}",
+                self.happened(None)
+            ),
         }
     }
 
-    /// Ends as a killed process does: nothing is drained, nothing is committed. The brokers stay.
+    /// Ends as a killed process does: nothing is drained, nothing is committed. The brokers stay, and what happened can
+    /// be looked at afterwards.
     ///
     /// # Panics
     /// When something outside of the app holds a route's counters, so that its end cannot be seen.
-    pub async fn crash(self) {
-        self.task.abort();
-        // Whether it was still running or had failed already makes no difference to a crash.
-        let _ = self.task.await;
+    pub async fn crash(&mut self) {
+        if let Some(task) = self.task.take() {
+            task.abort();
+            // Whether it was still running or had failed already makes no difference to a crash.
+            let _ = task.await;
+        }
         let routes = self.handle.routes();
         let gone = |route: &RouteHandle| Arc::strong_count(&route.stats) == 1;
         for _ in 0..TURNS_MAX {
@@ -295,17 +300,32 @@ impl TestApp {
     ///
     /// # Panics
     /// When it is idle and well, or ended without an error.
-    pub async fn failure(self) -> Error {
+    pub async fn failure(&mut self) -> Error {
         self.idle().await;
-        let ended = self.has_ended();
         assert!(
-            ended,
+            self.has_ended(),
             "the app under test was expected to fail, and is idle\n{}",
             self.happened(None)
         );
-        match self.task.await {
-            Ok(Ok(report)) => panic!("the app under test ended without an error: {report:?}"),
-            Ok(Err(error)) => error,
+        match self.ended().await {
+            Ok(report) => panic!("the app under test ended without an error: {report:?}"),
+            Err(error) => error,
+        }
+    }
+
+    /// A route that ends by itself ends the app.
+    fn has_ended(&self) -> bool {
+        let mut routes = self.handle.routes().iter();
+        self.task.as_ref().is_none_or(JoinHandle::is_finished)
+            || routes.any(|route| route.stats.has_ended())
+    }
+
+    async fn ended(&mut self) -> Result<AppReport> {
+        let Some(task) = self.task.take() else {
+            panic!("the app under test has ended before");
+        };
+        match task.await {
+            Ok(result) => result,
             Err(error) => panic!("the app under test panicked: {error}"),
         }
     }
@@ -317,12 +337,6 @@ impl TestApp {
             "the app under test is never idle: does a handler wait for something that does not come?\n{}",
             self.happened(None)
         );
-    }
-
-    /// A route that ends by itself ends the app.
-    fn has_ended(&self) -> bool {
-        let mut routes = self.handle.routes().iter();
-        self.task.is_finished() || routes.any(|route| route.stats.has_ended())
     }
 
     /// The journal as text, for the messages of failed assertions.

@@ -218,7 +218,7 @@ fn a_foreign_record_on_a_replay_topic_is_a_dead_letter() {
 fn an_unknown_topic_is_an_error_that_names_it_and_the_remedy() {
     run(async {
         let brokers = TestBrokers::new().auto_create(false);
-        let test = brokers.start(app(bill(), takes_anything)).await;
+        let mut test = brokers.start(app(bill(), takes_anything)).await;
         let error = test.failure().await;
         assert_eq!(error.kind(), ErrorKind::NotFound);
         let text = error.to_string();

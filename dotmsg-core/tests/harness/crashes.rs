@@ -72,7 +72,7 @@ fn what_was_in_flight_at_a_crash_comes_again_and_what_was_committed_does_not() {
             }
             Ok(()) as Handled
         };
-        let test = brokers.start(app(bill(), stuck)).await;
+        let mut test = brokers.start(app(bill(), stuck)).await;
         test.publish("orders", "ok").key("a").id("a1").await;
         test.publish("orders", "poison").key("a").id("a2").await;
         test.publish("orders", "ok").key("a").id("a3").await;
@@ -96,7 +96,7 @@ fn at_most_once_never_repeats_what_a_crash_interrupted() {
         let brokers = TestBrokers::new().partitions(1);
         let route = || bill().with("delivery", "at_most_once");
         let stuck = |_: Delivery| std::future::pending::<Handled>();
-        let test = brokers.start(app(route(), stuck)).await;
+        let mut test = brokers.start(app(route(), stuck)).await;
         test.publish("orders", "ok").key("a").id("lost").await;
         sleep(Duration::from_secs(1)).await;
         test.assert_calls("bill", 1);
@@ -174,7 +174,7 @@ fn a_message_that_kills_the_process_becomes_a_dead_letter() {
         };
         let mut deaths = 0;
         loop {
-            let test = brokers.start(app(route(), handler)).await;
+            let mut test = brokers.start(app(route(), handler)).await;
             if deaths == 0 {
                 test.publish("orders", "ok").key("a").id("a1").await;
                 test.publish("orders", "poison").key("b").id("b1").await;
@@ -183,7 +183,6 @@ fn a_message_that_kills_the_process_becomes_a_dead_letter() {
             }
             sleep(Duration::from_secs(2)).await;
             if !test.dead_letters("bill").is_empty() {
-                let mut test = test;
                 test.run_until_idle().await;
                 let letters = test.assert_dead_letters("bill", &["crash_loop"]);
                 assert_eq!(*letters[0].id(), *b"b1");

@@ -17,7 +17,7 @@ async fn takes_five_seconds(_: Delivery) -> Handled {
 fn shutdown_lets_running_handlers_end_and_starts_nothing_more() {
     run(async {
         let brokers = TestBrokers::new().partitions(1);
-        let test = brokers.start(app(bill(), takes_five_seconds)).await;
+        let mut test = brokers.start(app(bill(), takes_five_seconds)).await;
         test.publish("orders", "x").key("a").id("a1").await;
         test.publish("orders", "x").key("a").id("a2").await;
         test.publish("orders", "x").key("b").id("b1").await;
@@ -37,7 +37,7 @@ fn what_does_not_end_by_the_deadline_is_reported_and_comes_again() {
     run(async {
         let brokers = TestBrokers::new().partitions(1);
         let route = bill().with("drain_timeout", "1s");
-        let test = brokers.start(app(route, takes_five_seconds)).await;
+        let mut test = brokers.start(app(route, takes_five_seconds)).await;
         test.publish("orders", "x").key("a").id("a1").await;
         sleep(Duration::from_secs(1)).await;
         let before = test.now();

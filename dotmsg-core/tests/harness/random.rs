@@ -217,12 +217,12 @@ async fn one(seed: u64) {
         tokio::time::sleep(Duration::from_millis(random.u64(..3_000))).await;
         if deaths > 0 && random.bool() {
             deaths -= 1;
-            histories.push(test.history("bill"));
             if random.bool() {
                 test.crash().await;
             } else {
                 test.shutdown().await;
             }
+            histories.push(test.history("bill"));
             test = brokers.start(app(case.route(), case.handler())).await;
         }
         if left.is_empty() {
