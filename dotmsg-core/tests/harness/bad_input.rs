@@ -237,7 +237,7 @@ fn a_topic_that_gained_partitions_is_an_error_under_key_order() {
         test.publish("orders", &1).key("k").await;
         test.run_until_idle().await;
         test.shutdown().await;
-        brokers.broker("main").delete_topic("orders").unwrap();
+        brokers.broker("main").delete_topic("orders").await.unwrap();
         brokers.create_topic("main", "orders", 4).unwrap();
         let error = brokers
             .start(app(bill(), takes_anything))
@@ -260,7 +260,7 @@ fn a_topic_that_was_recreated_is_an_error_and_not_a_silent_restart() {
         test.publish("orders", &1).key("k").await;
         test.run_until_idle().await;
         test.shutdown().await;
-        brokers.broker("main").delete_topic("orders").unwrap();
+        brokers.broker("main").delete_topic("orders").await.unwrap();
         brokers.create_topic("main", "orders", 3).unwrap();
         let error = brokers
             .start(app(bill(), takes_anything))

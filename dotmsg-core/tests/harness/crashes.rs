@@ -195,12 +195,50 @@ fn a_message_that_kills_the_process_becomes_a_dead_letter() {
             test.crash().await;
         }
         assert!(deaths >= 3, "given up after {deaths} deaths only");
-        // Normal again: what is published now runs beside each other.
-        let route = bill();
-        let slow = |_: Delivery| async {
-            sleep(Duration::from_secs(1)).await;
+    });
+}
+
+#[test]
+fn one_message_at_a_time_still_lets_keys_wait_behind_away_heads() {
+    run(async {
+        let brokers = TestBrokers::new().partitions(1);
+        let handler = |delivery: Delivery| async move {
+            if is_poison(&delivery) {
+                std::future::pending::<()>().await;
+            }
+            let fails = delivery
+                .payload()
+                .is_some_and(|text| text[..] == *b"\"fail\"");
+            if fails && delivery.attempt() == 1 {
+                return Err(transient("later"));
+            }
             Ok(()) as Handled
         };
-        let _ = (route, slow);
+        let route = || {
+            bill()
+                .with("retry.tiers", ["5s"])
+                .with("crash_loop.takeovers", 2)
+                .with("crash_loop.confirmations", 2)
+        };
+        for death in 0..12 {
+            let mut test = brokers.start(app(route(), handler)).await;
+            if death == 0 {
+                test.publish("orders", "fail").key("a").id("a1").await;
+                test.publish("orders", "ok").key("a").id("a2").await;
+                test.publish("orders", "poison").key("b").id("b1").await;
+                test.publish("orders", "ok").key("c").id("c1").await;
+            }
+            // Dies before the away head is due, so that it never gets past the first two.
+            sleep(Duration::from_secs(1)).await;
+            if !test.dead_letters("bill").is_empty() {
+                test.advance(Duration::from_secs(10)).await;
+                test.assert_dead_letters("bill", &["crash_loop"]);
+                test.assert_became("bill", "a2", &[Became::Handled]);
+                test.assert_settled("bill");
+                return;
+            }
+            test.crash().await;
+        }
+        panic!("the poison still kills");
     });
 }

@@ -177,3 +177,45 @@ fn at_the_cap_of_parked_messages_nothing_is_dropped_or_reordered() {
         test.assert_settled("bill");
     });
 }
+
+#[test]
+fn replays_parked_behind_an_away_head_do_not_keep_it_from_coming_back() {
+    run(async {
+        // More than the retries a partition may have in hand.
+        const LETTERS: usize = 300;
+        let fixed = Arc::new(AtomicBool::new(false));
+        let switch = Arc::clone(&fixed);
+        let handler = move |delivery: Delivery| {
+            let fixed = switch.load(Ordering::Relaxed);
+            async move {
+                let fails = delivery
+                    .payload()
+                    .is_some_and(|text| text[..] == *b"\"fail\"");
+                match (fixed, fails) {
+                    (true, _) => Ok(()),
+                    (false, true) => Err(transient("later")),
+                    (false, false) => Err(super::permanent("never")),
+                }
+            }
+        };
+        let brokers = TestBrokers::new().partitions(1);
+        let route = bill().with("retry.tiers", ["5s"]);
+        let mut test = brokers.start(app(route, handler)).await;
+        for _ in 0..LETTERS {
+            test.publish("orders", "ok").key("a").await;
+        }
+        test.publish("orders", "fail").key("a").id("head").await;
+        test.run_until_idle().await;
+        fixed.store(true, Ordering::Relaxed);
+        test.replay("bill").await;
+        assert_eq!(
+            handled(&test),
+            Vec::<String>::new(),
+            "all wait behind the head"
+        );
+        test.advance(Duration::from_secs(5)).await;
+        let handled = handled(&test);
+        assert_eq!(handled.first().map(String::as_str), Some("head"));
+        assert_eq!(handled.len(), LETTERS + 1);
+    });
+}
