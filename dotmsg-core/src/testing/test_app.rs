@@ -22,6 +22,9 @@ const TURNS_MAX: u32 = 10_000;
 /// Virtual time after which an app that is still busy is taken for one that never will be idle: nobody waits a year.
 const IDLE_WITHIN: Duration = Duration::from_secs(365 * 24 * 60 * 60);
 
+/// Entries of the journal that the message of a failed assertion shows: the last ones.
+const SHOWN_ENTRIES: usize = 60;
+
 /// An app that runs on memory brokers in virtual time. See the [module](super).
 #[derive(Debug)]
 pub struct TestApp {
@@ -343,10 +346,17 @@ impl TestApp {
     pub(super) fn happened(&self, handler: Option<&str>) -> String {
         let mut entries = self.journal.entries();
         entries.retain(|entry| handler.is_none_or(|handler| entry.handler == handler));
-        let lines: Vec<String> = entries.iter().map(|entry| format!("  {entry}")).collect();
-        if lines.is_empty() {
-            return "nothing happened".to_owned();
-        }
-        format!("what happened:\n{}", lines.join("\n"))
+        let Some(left_out) = entries.len().checked_sub(SHOWN_ENTRIES) else {
+            return match entries.is_empty() {
+                true => "nothing happened".to_owned(),
+                false => format!("what happened:{}", lines(&entries)),
+            };
+        };
+        let last = lines(&entries[left_out..]);
+        format!("what happened:\n  … {left_out} before{last}")
     }
+}
+
+fn lines(entries: &[Entry]) -> String {
+    entries.iter().map(|entry| format!("\n  {entry}")).collect()
 }
