@@ -14,5 +14,8 @@ pub mod log;
 pub mod message;
 pub mod middleware;
 pub mod progress;
+pub mod replay;
 pub mod router;
 pub mod runtime;
+#[cfg(feature = "testing")]
+pub mod testing;

@@ -109,9 +109,14 @@ const RULES: &[Rule] = &[
         ],
     },
     Rule {
+        module: "replay",
+        may: &["router", "backend", "delivery", "message", "clock", "error"],
+    },
+    Rule {
         module: "testing",
         may: &[
             "app",
+            "replay",
             "log",
             "registry",
             "config",

@@ -25,6 +25,8 @@ use crate::error::Result;
 use crate::handler::{
     Annotated, AnnotatedHandler, ErrorClass, ErrorClasses, Handler, HandlerService, Invoke, Meta,
 };
+#[cfg(feature = "testing")]
+use crate::middleware::{Observer, Watch};
 use crate::router::{StackParts, stack};
 use crate::runtime::{RouteContext, RouteReport, run};
 
@@ -48,6 +50,10 @@ type StartRoute<S> = Box<
     dyn FnOnce(RouteContext, StackParts, Arc<S>) -> BoxFuture<'static, Result<RouteReport>> + Send,
 >;
 
+/// Filled before the start by whoever watches: the test harness.
+#[cfg(feature = "testing")]
+type ObserverSlot = Arc<std::sync::OnceLock<Arc<dyn Observer>>>;
+
 struct Route<S> {
     defaults: RouteDefaults,
     start: StartRoute<S>,
@@ -64,6 +70,8 @@ pub struct App<S = (), R = NoAdapters> {
     clock: Arc<dyn Clock>,
     given: BTreeMap<String, Arc<dyn Backend>>,
     seed: Option<u64>,
+    #[cfg(feature = "testing")]
+    observer: ObserverSlot,
     adapters: PhantomData<fn() -> R>,
 }
 
@@ -79,6 +87,8 @@ impl<R: Adapters> App<(), R> {
             clock: Arc::new(SystemClock),
             given: BTreeMap::new(),
             seed: None,
+            #[cfg(feature = "testing")]
+            observer: ObserverSlot::default(),
             adapters: PhantomData,
         }
     }
@@ -104,6 +114,8 @@ impl<R: Adapters> App<(), R> {
             clock: self.clock,
             given: self.given,
             seed: self.seed,
+            #[cfg(feature = "testing")]
+            observer: self.observer,
             adapters: PhantomData,
         }
     }
@@ -129,9 +141,18 @@ where
     /// (`RouteDefaults::new("bill").with("topic", "orders").with("group", "billing")`).
     #[must_use]
     pub fn route<T: 'static, H: Handler<T, S>>(mut self, route: RouteDefaults, handler: H) -> Self {
+        #[cfg(feature = "testing")]
+        let observer = Arc::clone(&self.observer);
         let start: StartRoute<S> = Box::new(move |context, parts, state| {
             let call = move |delivery| handler.call(delivery, Arc::clone(&state));
-            Box::pin(run(context, stack(HandlerService::new(call), parts)))
+            #[cfg(not(feature = "testing"))]
+            return Box::pin(run(context, stack(HandlerService::new(call), parts)));
+            #[cfg(feature = "testing")]
+            return {
+                let watch = Watch::new(observer.get().cloned(), &parts.route.handler);
+                let service = watch.calls(HandlerService::new(call));
+                Box::pin(run(context, watch.outcomes(stack(service, parts))))
+            };
         });
         self.routes.push(Route {
             defaults: route,
@@ -183,6 +204,25 @@ where
     #[must_use]
     pub fn configure(mut self, change: impl FnOnce(Config) -> Config) -> Self {
         self.config = change(self.config);
+        self
+    }
+
+    /// The names of the backends that the configuration names, `main` among them.
+    #[cfg(feature = "testing")]
+    pub(crate) fn backend_names(&self) -> Vec<String> {
+        let configured = self.config.backends().unwrap_or_default();
+        let mut names: Vec<String> = configured.into_iter().map(|one| one.name).collect();
+        if names.iter().all(|name| name != "main") {
+            names.push("main".to_owned());
+        }
+        names
+    }
+
+    /// Tells what the routes do, from their start on.
+    #[cfg(feature = "testing")]
+    pub(crate) fn observed(self, observer: Arc<dyn Observer>) -> Self {
+        let first = self.observer.set(observer).is_ok();
+        debug_assert!(first, "an app is started once");
         self
     }
 

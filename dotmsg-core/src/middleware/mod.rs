@@ -32,6 +32,7 @@
 pub mod catch_panic;
 pub mod dead_letter;
 pub mod limits;
+pub mod observe;
 pub mod publish_returned;
 pub mod retry_in_place;
 pub mod tiers;
@@ -47,6 +48,7 @@ pub(crate) mod testing;
 mod text;
 
 pub use failed::{Conclude, Failed};
+pub use observe::{Observer, Watch};
 pub use provenance::Provenance;
 
 use crate::clock::Timestamp;

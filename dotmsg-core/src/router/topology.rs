@@ -91,6 +91,12 @@ impl Topology {
         }
     }
 
+    /// The consumer group.
+    #[must_use]
+    pub fn group(&self) -> &str {
+        &self.group
+    }
+
     /// The delay a retry topic stands for, when `topic` is one of this route's.
     #[must_use]
     pub fn tier_delay(&self, topic: &str) -> Option<Duration> {

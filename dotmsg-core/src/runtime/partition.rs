@@ -118,8 +118,11 @@ pub(crate) struct Partition {
     /// Delivered from the source and not finished, and their bytes.
     pub(crate) held: usize,
     pub(crate) held_bytes: usize,
-    /// The same of tier and replay records.
+    /// Tier records dispatched and not finished.
     pub(crate) retried: usize,
+    /// Replay records delivered and not finished. Apart from `retried`: they may wait behind an away head, and must not
+    /// keep it from being dispatched.
+    pub(crate) replayed: usize,
     /// Waiting behind away heads, and their bytes.
     pub(crate) parked: i64,
     pub(crate) parked_bytes: i64,
@@ -166,6 +169,7 @@ impl Partition {
             held: 0,
             held_bytes: 0,
             retried: 0,
+            replayed: 0,
             parked: 0,
             parked_bytes: 0,
             paused: false,
@@ -219,7 +223,7 @@ impl Partition {
     pub(crate) fn replay_item(&mut self, record: Record) -> Option<Item> {
         let seq = self.replay.begin(record.offset)?;
         let ticket = self.ticket(&record, Settles::Replay(seq));
-        self.retried += 1;
+        self.replayed += 1;
         Some(Item {
             stream: Arc::clone(&self.replay_stream),
             record,
@@ -292,7 +296,8 @@ impl Partition {
                 self.held -= 1;
                 self.held_bytes -= ticket.size as usize;
             }
-            Settles::Replay(_) | Settles::Tier { .. } => self.retried -= 1,
+            Settles::Tier { .. } => self.retried -= 1,
+            Settles::Replay(_) => self.replayed -= 1,
         }
         if outcome == Outcome::Interrupted {
             return None;
@@ -359,22 +364,19 @@ impl Partition {
         )
     }
 
-    /// Source messages among the staged ones.
-    pub(crate) fn staged_source(&self) -> usize {
-        self.staged.len() - self.staged_retries()
+    /// Messages in hand, wherever they are from.
+    pub(crate) fn in_hand(&self) -> usize {
+        self.held + self.retried + self.replayed
     }
 
-    /// Tier and replay messages among the staged ones.
-    pub(crate) fn staged_retries(&self) -> usize {
-        self.staged
-            .iter()
-            .filter(|staged| {
-                matches!(
-                    staged.item.ticket.settles,
-                    Settles::Tier { .. } | Settles::Replay(_)
-                )
-            })
-            .count()
+    /// Whether all that is in hand waits for an away head.
+    pub(crate) fn only_parked(&self) -> bool {
+        self.in_hand() as i64 == self.parked
+    }
+
+    /// Whether nothing runs or is ready to: all that is in hand waits for a commit or for an away head.
+    pub(crate) fn nothing_runs(&self) -> bool {
+        (self.in_hand() - self.staged.len()) as i64 == self.parked
     }
 
     /// The origin of a message in hand, as the crash note names it.

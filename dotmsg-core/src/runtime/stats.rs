@@ -94,6 +94,12 @@ impl RouteStats {
         self.answer.notify_waiters();
     }
 
+    /// Whether the route ended.
+    #[must_use]
+    pub fn has_ended(&self) -> bool {
+        self.answered.load(Ordering::SeqCst) == u64::MAX
+    }
+
     /// The route ended: everybody who asks is answered.
     pub(crate) fn answer_for_ever(&self) {
         self.answered.store(u64::MAX, Ordering::SeqCst);

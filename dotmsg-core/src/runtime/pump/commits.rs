@@ -51,8 +51,7 @@ where
             if partition.phase == Phase::Left || !partition.dirty {
                 continue;
             }
-            let nothing_runs = partition.held == partition.staged_source()
-                && partition.retried == partition.staged_retries();
+            let nothing_runs = partition.nothing_runs();
             let staged = !partition.staged.is_empty();
             if staged && partition.single() && nothing_runs && !clean {
                 let origin = partition

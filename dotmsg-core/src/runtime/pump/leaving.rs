@@ -30,7 +30,7 @@ where
             match partition.phase {
                 Phase::Draining(deadline) if deadline <= now => {
                     let (number, ownership) = (partition.number, partition.ownership);
-                    let running = (partition.held + partition.retried) as u64;
+                    let running = partition.in_hand() as u64;
                     self.workers.abandon_partition(number);
                     self.abandoned += running;
                     tracing::warn!(topic = %self.topology.source, partition = number, messages = running, "drain deadline: given up unsettled");

@@ -32,6 +32,11 @@ where
                     if let Some(partition) = current(&mut self.partitions, partition, ownership) {
                         partition.parked += messages;
                         partition.parked_bytes += bytes;
+                        // One message at a time: the one that was dispatched waits for an away head, so the next may go.
+                        if !partition.staged.is_empty() {
+                            partition.dirty = true;
+                            self.commit_within(Duration::ZERO);
+                        }
                     }
                 }
                 Report::Drained {

@@ -86,7 +86,7 @@ where
                 Reading::Stop => self.reader.unassign(&tier.topic, number),
             }
         }
-        let want = partition.retried < RETRY_RESERVE && partition.staged.is_empty();
+        let want = partition.replayed < RETRY_RESERVE && partition.staged.is_empty();
         if want != partition.replay_reading {
             partition.replay_reading = want;
             if want {

@@ -52,10 +52,7 @@ where
 
     pub(super) fn is_idle(&self) -> bool {
         let partitions_idle = self.partitions.iter().flatten().all(|partition| {
-            partition.phase == Phase::Running
-                && partition.held as i64 == partition.parked
-                && partition.retried == 0
-                && !partition.dirty
+            partition.phase == Phase::Running && partition.only_parked() && !partition.dirty
         });
         let fetched = self.source_pending || self.room().is_none();
         partitions_idle

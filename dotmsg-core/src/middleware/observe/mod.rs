@@ -1,0 +1,126 @@
+//! Tells an [`Observer`] what happens: each call of the handler, and what each delivery came to.
+//!
+//! It is for those who must see every single one, such as the test harness; counters are cheaper
+//! ([`RouteStats`](crate::runtime::RouteStats)). A [`Watch`] makes two services, because the facts show in two places:
+//! calls inside of the in-place retry, outcomes outside of everything. Without an observer both only pass on.
+
+mod future;
+
+pub use future::ResponseFuture;
+
+use std::convert::Infallible;
+use std::fmt;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+
+use tower_service::Service;
+
+use super::Outcome;
+use crate::delivery::Delivery;
+
+/// Hears what a route does. Called inline: it must be quick and must not block.
+pub trait Observer: fmt::Debug + Send + Sync + 'static {
+    /// The handler is about to be called for this delivery.
+    fn called(&self, handler: &str, delivery: &Delivery);
+
+    /// The delivery has come to this, as far as the layers are concerned: the progress is not committed yet.
+    fn ended(&self, handler: &str, delivery: &Delivery, outcome: Outcome);
+}
+
+/// One route's observer, if it has one.
+#[derive(Clone, Debug, Default)]
+pub struct Watch(Option<Arc<Watched>>);
+
+#[derive(Debug)]
+struct Watched {
+    observer: Arc<dyn Observer>,
+    handler: Box<str>,
+}
+
+impl Watch {
+    /// Of the route of this handler.
+    #[must_use]
+    pub fn new(observer: Option<Arc<dyn Observer>>, handler: &str) -> Self {
+        Self(observer.map(|observer| {
+            Arc::new(Watched {
+                observer,
+                handler: handler.into(),
+            })
+        }))
+    }
+
+    /// Tells of each call of `inner`, a handler.
+    pub fn calls<S>(&self, inner: S) -> ObserveCalls<S> {
+        ObserveCalls {
+            inner,
+            watch: self.clone(),
+        }
+    }
+
+    /// Tells what each delivery came to in `inner`, a whole stack.
+    pub fn outcomes<S>(&self, inner: S) -> ObserveOutcomes<S> {
+        ObserveOutcomes {
+            inner,
+            watch: self.clone(),
+        }
+    }
+
+    fn ended(&self, delivery: &Delivery, outcome: Outcome) {
+        if let Some(watched) = &self.0 {
+            watched.observer.ended(&watched.handler, delivery, outcome);
+        }
+    }
+}
+
+/// Tells of each call of its inner service.
+#[derive(Clone, Debug)]
+pub struct ObserveCalls<S> {
+    inner: S,
+    watch: Watch,
+}
+
+impl<S: Service<Delivery>> Service<Delivery> for ObserveCalls<S> {
+    type Response = S::Response;
+    type Error = S::Error;
+    type Future = S::Future;
+
+    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), S::Error>> {
+        self.inner.poll_ready(cx)
+    }
+
+    fn call(&mut self, delivery: Delivery) -> S::Future {
+        if let Some(watched) = &self.watch.0 {
+            watched.observer.called(&watched.handler, &delivery);
+        }
+        self.inner.call(delivery)
+    }
+}
+
+/// Tells what each delivery came to.
+#[derive(Clone, Debug)]
+pub struct ObserveOutcomes<S> {
+    inner: S,
+    watch: Watch,
+}
+
+impl<S> Service<Delivery> for ObserveOutcomes<S>
+where
+    S: Service<Delivery, Response = Outcome, Error = Infallible>,
+{
+    type Response = Outcome;
+    type Error = Infallible;
+    type Future = ResponseFuture<S::Future>;
+
+    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
+        self.inner.poll_ready(cx)
+    }
+
+    fn call(&mut self, delivery: Delivery) -> Self::Future {
+        let kept = self
+            .watch
+            .0
+            .is_some()
+            .then(|| (self.watch.clone(), delivery.clone()));
+        ResponseFuture::new(self.inner.call(delivery), kept)
+    }
+}

@@ -1,0 +1,37 @@
+//! The message of a dead letter that was too large to carry it: read where it was first published.
+
+use std::future::poll_fn;
+use std::sync::Arc;
+
+use super::letter::producers;
+use crate::backend::{Backend, BatchLimits, ReadBatch};
+use crate::delivery::Lineage;
+use crate::error::{ErrorKind, Result};
+use crate::message::Message;
+
+const ONE: BatchLimits = BatchLimits {
+    messages: 1,
+    bytes: 1,
+};
+
+/// The message at the origin, without control headers; `None` when the origin does not hold it any more.
+pub(super) async fn message_at(backend: &dyn Backend, at: &Lineage) -> Result<Option<Message>> {
+    let range = match backend.admin().offsets(&at.topic, at.partition).await {
+        Ok(range) => range,
+        Err(error) if error.kind() == ErrorKind::NotFound => return Ok(None),
+        Err(error) => return Err(error),
+    };
+    if !(range.start..range.end).contains(&at.offset) {
+        return Ok(None);
+    }
+    let mut reader = backend.reader().await?;
+    reader.assign(&Arc::clone(&at.topic), at.partition, at.offset)?;
+    let mut batch = ReadBatch::default();
+    poll_fn(|cx| reader.poll_batch(cx, ONE, &mut batch)).await?;
+    let found = batch
+        .records
+        .into_iter()
+        .next()
+        .filter(|record| record.offset == at.offset);
+    Ok(found.map(|record| producers(record.message)))
+}
