@@ -1,4 +1,119 @@
 //! One handler, any broker, the same guarantees.
+//!
+//! A service author writes an annotated async function; a config file says which broker its messages come from. The
+//! runtime keeps the order of each key, runs different keys at once, retries without blocking other keys, writes dead
+//! letters, and commits progress. A backend that cannot keep what the configuration asks for refuses at start-up and says
+//! why. Two backends exist: `memory:` and `log:./path`, both embedded. Kafka, RabbitMQ, NATS and Postgres are planned;
+//! their URLs are refused by name.
+//!
+//! ```
+//! use dotmsg::{App, Config, HandlerError, Json, Key, Message};
+//!
+//! #[derive(serde::Deserialize)]
+//! struct Order {
+//!     item: String,
+//!     count: u32,
+//! }
+//!
+//! #[dotmsg::handler(topic = "orders", group = "billing", retry(tiers = ["5s", "1m"]))]
+//! async fn bill(Key(customer): Key<u64>, Json(order): Json<Order>) -> Result<(), HandlerError> {
+//!     if order.count == 0 {
+//!         return Err(HandlerError::permanent("nothing ordered").kind("empty"));
+//!     }
+//!     println!("customer {customer}: {} x {}", order.count, order.item);
+//!     Ok(())
+//! }
+//!
+//! # fn main() -> dotmsg::Result<()> {
+//! # tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap().block_on(async {
+//! let config = Config::from_toml("dotmsg.toml", "[backend.main]\nurl = 'memory:'\nauto_create = true")?;
+//! let running = App::with_config(config).handler(bill).start().await?;
+//! let app = running.handle();
+//! app.idle().await; // its topics exist
+//!
+//! let publisher = app.publisher("main").expect("the configuration names it");
+//! for (item, count) in [("chair", 2), ("table", 0)] {
+//!     let payload = format!(r#"{{"item":"{item}","count":{count}}}"#);
+//!     publisher.publish("orders", Message::new(payload).with_key("7")).await?;
+//! }
+//! app.idle().await; // nothing is left to do
+//!
+//! let stats = &app.route("bill").expect("it was added").stats;
+//! assert_eq!((stats.handled(), stats.dead_lettered()), (1, 1));
+//! app.drain();
+//! running.wait().await?;
+//! # Ok(())
+//! # })
+//! # }
+//! ```
+//!
+//! A service that runs until SIGTERM or SIGINT is
+//! `App::from_config("dotmsg.toml")?.state(state).handler(bill).run().await`.
+//!
+//! # Arguments
+//!
+//! Up to twelve: parts in any order, at most one payload, last. Under the attribute they may borrow from the delivery.
+//!
+//! | Argument | Gives | When it cannot be had |
+//! |---|---|---|
+//! | [`Json<T>`](Json) | the payload, decoded | dead letter of kind `decode` or `null_payload` |
+//! | `Bytes`, `&[u8]` | the payload as it is | `null_payload` |
+//! | `Option` of one of these | `None` for a null payload (a tombstone) | `decode` |
+//! | [`Key<T>`](Key) | the key as text, bytes or a number; `Key<Option<T>>` when it may be null | `key`, `null_key` |
+//! | [`&Headers`](message::Headers) | all headers | |
+//! | [`Position<'_>`](delivery::Position) | where the record in hand lies | |
+//! | [`Origin`] | where the message was first read | |
+//! | [`Attempt`] | which call this is for this message, from 1 | |
+//! | [`MessageId`] | header `dotmsg-id`, else `topic/partition/offset` of the origin | |
+//! | [`Timestamp`](clock::Timestamp) | when the producer made it | |
+//! | [`State<T>`](State) | the app's state or a part of it ([`FromRef`]) | compile error |
+//! | [`&Delivery`](Delivery) | everything | |
+//!
+//! Types of your own implement [`FromDelivery`](handler::FromDelivery) (a part) or [`FromPayload`](handler::FromPayload).
+//! A message that cannot be extracted goes to the dead-letter topic at once: it is neither dropped nor tried again.
+//!
+//! # Return values
+//!
+//! | Value | What happens |
+//! |---|---|
+//! | `()` | settled |
+//! | [`Outgoing`], `Option`, `Vec`, array or pair of it | published and confirmed, then settled; ids derive from the parent's |
+//! | [`Settlement`] | `Ack`, `Retry`, `DeadLetter` or `Discard`, as it says |
+//! | `(Vec<Outgoing>, Settlement)` | published and confirmed, then as it says |
+//! | `Result<_, E>` | one of these, or an error: see below |
+//!
+//! # Errors
+//!
+//! | Error | What happens |
+//! |---|---|
+//! | [`HandlerError::transient`] | tried again: in place, then in the tiers, then the dead letter |
+//! | [`HandlerError::permanent`] | dead letter at once |
+//! | any other error, by `?` | transient, unless [`App::permanent`](app::App::permanent) names its type |
+//! | a panic | transient, kind `panic` |
+//! | longer than `timeout` | transient, kind `timeout`; the future is dropped |
+//!
+//! A failing message delays its own key only: its followers wait until it is settled (`order = "keep"`) or go on
+//! (`order = "relax"`).
+//!
+//! # Configuration
+//!
+//! TOML, then the environment (`DOTMSG__BACKEND__MAIN__URL`); anything that the attribute says may be overridden in
+//! `[routes.<handler>]`. `docs/reference.toml` has every key with its default. All mistakes are reported at once, each
+//! with key, place and the nearest valid name; nothing starts then. See [`config`].
+//!
+//! # Testing
+//!
+//! A handler is a plain async function: a unit test calls it with its arguments. A test of the whole route runs the app on
+//! `memory:` as above; [`AppHandle::idle`](app::AppHandle::idle) returns when nothing is left to do but wait.
+//!
+//! # Features
+//!
+//! None is needed: default features build without C code.
+//!
+//! # Where to read on
+//!
+//! `docs/quick-start.md`, `docs/concepts.md`, `docs/retry-and-order.md` and `docs/configuration.md` in the repository; how
+//! it is built: `ARCHITECTURE.md`.
 
 use dotmsg_core::backend::Registry;
 use dotmsg_core::log::{MemoryLogs, log_factory, memory_factory};
@@ -86,3 +201,18 @@ impl app::Adapters for FeatureAdapters {
 
 /// An app with the adapters of the features that are on; see [`app::App`].
 pub type App<S = ()> = app::App<S, FeatureAdapters>;
+
+/// The Markdown of the repository, compiled: a snippet that does not work is a failing test.
+#[cfg(doctest)]
+mod docs {
+    #[doc = include_str!("../README.md")]
+    mod readme {}
+    #[doc = include_str!("../docs/quick-start.md")]
+    mod quick_start {}
+    #[doc = include_str!("../docs/concepts.md")]
+    mod concepts {}
+    #[doc = include_str!("../docs/retry-and-order.md")]
+    mod retry_and_order {}
+    #[doc = include_str!("../docs/configuration.md")]
+    mod configuration {}
+}
