@@ -39,7 +39,12 @@ pub(crate) struct Miles {
 }
 
 /// Publishes the miles of each departure that flew. The trial around it only watches and, when asked to, disturbs.
-#[dotmsg::handler(topic = "departures", group = "miles", retry(tiers = ["10ms", "30ms"]))]
+#[dotmsg::handler(
+    topic = "departures",
+    group = "miles",
+    concurrency = 1024,
+    retry(tiers = ["10ms", "30ms"])
+)]
 pub(crate) async fn flight(
     State(trial): State<Trial>,
     delivery: &Delivery,

@@ -23,7 +23,7 @@ use crate::progress::Progress;
 /// Partitions of the topics: shared evenly by 1, 2, 3, 4, 6 or 12 processes.
 pub(crate) const PARTITIONS: u32 = 12;
 /// Messages per batch: enough to share one fsync, few enough that a kill repeats little.
-const BATCH: usize = 1_000;
+const BATCH: usize = 2_000;
 /// How often a batch is tried before the publisher gives up.
 const TRIES: u32 = 10;
 /// How long it waits between two tries, and for another publisher to end.
