@@ -52,7 +52,8 @@ impl Signal {
 
     /// There may be more: sets the flag only, by the task that would be woken.
     pub(super) fn keep(&self) {
-        self.raised.store(true, Ordering::Release);
+        // As in `raise`: a store would cut off what a raise before it published.
+        self.raised.swap(true, Ordering::AcqRel);
     }
 
     /// Ready (and the flag is down) when it was raised since; else the task is woken when it is.
@@ -98,9 +99,15 @@ mod loom_tests {
                     })
                 })
                 .collect();
+            let mut taken = 0;
             loom::future::block_on(std::future::poll_fn(|cx| {
                 while signal.wait(cx).is_ready() {
-                    if records.load(Ordering::Relaxed) == 2 {
+                    let found = records.load(Ordering::Relaxed);
+                    if found > taken {
+                        taken = found;
+                        signal.keep();
+                    }
+                    if taken == 2 {
                         return Poll::Ready(());
                     }
                 }
