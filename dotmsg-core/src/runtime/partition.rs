@@ -20,7 +20,7 @@ use crate::progress::{
     CrashCount, CrashLoopPolicy, Cursor, LogIdentity, Mode, Origin, PositionRecord, ResumeMap, Seq,
     Tracker,
 };
-use crate::router::Topology;
+use crate::router::{Ordering, Topology};
 
 /// Progress through one log: the source partition, or the replay partition of its number.
 #[derive(Debug)]
@@ -377,6 +377,33 @@ impl Partition {
     /// Whether nothing runs or is ready to: all that is in hand waits for a commit or for an away head.
     pub(crate) fn nothing_runs(&self) -> bool {
         (self.in_hand() - self.staged.len()) as i64 == self.parked
+    }
+
+    /// Puts the message that earlier owners noted to the front of those staged: noting another one first, which may only
+    /// wait for an away head, would forget how often it was found. It stays behind messages of its key.
+    pub(crate) fn suspect_first(&mut self, ordering: Ordering) {
+        let Some(noted) = self.crash.noted else {
+            return;
+        };
+        let found = self
+            .staged
+            .iter()
+            .position(|staged| self.origin_of(&staged.item.ticket) == noted.origin);
+        let Some(index) = found else {
+            return;
+        };
+        let key = |staged: &Staged| staged.item.record.message.key.clone();
+        let suspect = key(&self.staged[index]);
+        let waits = match ordering {
+            Ordering::Key => {
+                suspect.is_some() && self.staged.range(..index).any(|one| key(one) == suspect)
+            }
+            Ordering::Partition => true,
+            Ordering::None => false,
+        };
+        if !waits && let Some(staged) = self.staged.remove(index) {
+            self.staged.push_front(staged);
+        }
     }
 
     /// The origin of a message in hand, as the crash note names it.

@@ -346,17 +346,17 @@ impl TestApp {
     pub(super) fn happened(&self, handler: Option<&str>) -> String {
         let mut entries = self.journal.entries();
         entries.retain(|entry| handler.is_none_or(|handler| entry.handler == handler));
-        let Some(left_out) = entries.len().checked_sub(SHOWN_ENTRIES) else {
-            return match entries.is_empty() {
-                true => "nothing happened".to_owned(),
-                false => format!("what happened:{}", lines(&entries)),
-            };
+        if entries.is_empty() {
+            return "nothing happened".to_owned();
+        }
+        let left_out = entries.len().saturating_sub(SHOWN_ENTRIES);
+        let lines = entries[left_out..]
+            .iter()
+            .map(|entry| format!("\n  {entry}"));
+        let before = match left_out {
+            0 => String::new(),
+            more => format!("\n  … {more} entries before"),
         };
-        let last = lines(&entries[left_out..]);
-        format!("what happened:\n  … {left_out} before{last}")
+        format!("what happened:{before}{}", lines.collect::<String>())
     }
-}
-
-fn lines(entries: &[Entry]) -> String {
-    entries.iter().map(|entry| format!("\n  {entry}")).collect()
 }

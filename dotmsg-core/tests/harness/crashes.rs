@@ -242,3 +242,47 @@ fn one_message_at_a_time_still_lets_keys_wait_behind_away_heads() {
         panic!("the poison still kills");
     });
 }
+
+#[test]
+fn a_message_that_only_waited_while_the_process_was_killed_is_not_blamed() {
+    run(async {
+        let brokers = TestBrokers::new().partitions(1);
+        let handler = |delivery: Delivery| async move {
+            let fails = delivery
+                .payload()
+                .is_some_and(|text| text[..] == *b"\"fail\"");
+            if fails && delivery.attempt() == 1 {
+                return Err(transient("later"));
+            }
+            Ok(()) as Handled
+        };
+        let route = || {
+            bill()
+                .with("retry.tiers", ["1m"])
+                .with("crash_loop.takeovers", 2)
+                .with("crash_loop.confirmations", 2)
+        };
+        for death in 0..8 {
+            let mut test = brokers.start(app(route(), handler)).await;
+            if death == 0 {
+                test.publish("orders", "fail").key("a").id("a1").await;
+                test.publish("orders", "ok").key("a").id("a2").await;
+                test.publish("orders", "ok").key("a").id("a3").await;
+            }
+            // Somebody kills it, whatever it does.
+            sleep(Duration::from_secs(1)).await;
+            test.crash().await;
+        }
+        let mut test = brokers.start(app(route(), handler)).await;
+        test.advance(Duration::from_secs(60)).await;
+        test.assert_dead_letters("bill", &[]);
+        test.assert_became("bill", "a1", &[Became::Handled]);
+        let order: Vec<String> = test
+            .history("bill")
+            .into_iter()
+            .map(|entry| entry.id)
+            .collect();
+        assert_eq!(order, ["a1", "a1", "a2", "a2", "a3", "a3"]);
+        test.assert_settled("bill");
+    });
+}

@@ -54,6 +54,7 @@ where
             let nothing_runs = partition.nothing_runs();
             let staged = !partition.staged.is_empty();
             if staged && partition.single() && nothing_runs && !clean {
+                partition.suspect_first(self.route.ordering);
                 let origin = partition
                     .staged
                     .front()

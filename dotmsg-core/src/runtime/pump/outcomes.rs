@@ -32,8 +32,10 @@ where
                     if let Some(partition) = current(&mut self.partitions, partition, ownership) {
                         partition.parked += messages;
                         partition.parked_bytes += bytes;
-                        // One message at a time: the one that was dispatched waits for an away head, so the next may go.
-                        if !partition.staged.is_empty() {
+                        // One message at a time: the one that was dispatched waits for an away head. It does not run, so
+                        // that it is not to blame for what comes, and the next may go.
+                        if messages > 0 && partition.single() {
+                            partition.crash.noted = None;
                             partition.dirty = true;
                             self.commit_within(Duration::ZERO);
                         }
