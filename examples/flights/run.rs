@@ -49,9 +49,11 @@ impl<'a> Run<'a> {
     pub(crate) async fn publish(&self, running: Running) -> Result<u64, Failure> {
         let app = running.handle().clone();
         let topic = self.declare(&app).await?;
-        let published = self.publish_to(&app, &topic).await;
+        let published = self.publish_to(&app, &topic).await?;
         running.wait().await?;
-        published
+        self.progress.clear();
+        eprintln!("flights: {published} rows published; --role handle handles them");
+        Ok(published)
     }
 
     /// Handles until every published row is settled, or until a signal ends it. Returns how many rows it settled.

@@ -7,6 +7,7 @@ use std::collections::btree_map::Entry;
 use std::io;
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::thread;
 
 use tokio::sync::oneshot;
 
@@ -19,6 +20,10 @@ use super::retention::Retention;
 use super::topic::{Partition, Topic};
 use super::writer::{Desk, Done, Firsts, Order, Part, Waiter, refuse};
 use crate::clock::Timestamp;
+
+/// Files that are synced at the same time: twice as many are no faster (measured on ext4 on a virtual disk: 24 files take 29 ms one
+/// by one, 6 ms by 4, 4.4 ms by 8, 4.7 ms by 24).
+const SYNCS_AT_ONCE: usize = 8;
 
 /// The thread's state.
 pub(super) struct Work {
@@ -103,9 +108,8 @@ impl Work {
 
     /// Makes everything durable, then visible: records first, positions after them.
     fn commit(&mut self, group: &Group) -> io::Result<()> {
-        for head in self.heads.values_mut().filter(|head| head.is_dirty()) {
-            head.flush(self.desk.fsync)?;
-        }
+        let dirty = self.heads.values_mut().filter(|head| head.is_dirty());
+        flush(&mut dirty.collect::<Vec<_>>(), self.desk.fsync)?;
         if !group.changes.is_empty() {
             self.desk.journal.write(&group.changes, group.stamp)?;
             if self.desk.fsync == Fsync::Group {
@@ -147,6 +151,29 @@ impl Work {
         }
         group.stop
     }
+}
+
+/// Writes and syncs heads, several at a time: a device and a journaling file system carry out syncs that come together
+/// in a fraction of the time they take one after the other, and a group often touches every partition of a topic.
+fn flush(heads: &mut [&mut Head], fsync: Fsync) -> io::Result<()> {
+    let share = match fsync {
+        Fsync::Group => heads.len().div_ceil(SYNCS_AT_ONCE).max(1),
+        Fsync::Never => heads.len().max(1),
+    };
+    let flush_share =
+        move |share: &mut [&mut Head]| share.iter_mut().try_for_each(|head| head.flush(fsync));
+    thread::scope(|scope| {
+        let mut shares = heads.chunks_mut(share);
+        let own = shares.next();
+        let others: Vec<_> = shares
+            .map(|share| scope.spawn(move || flush_share(share)))
+            .collect();
+        let own = own.map_or(Ok(()), flush_share);
+        others.into_iter().fold(own, |result, other| {
+            let panicked = |_| Err(io::Error::other("a thread that syncs a file panicked"));
+            result.and(other.join().unwrap_or_else(panicked))
+        })
+    })
 }
 
 /// Shows a head's records to readers; gives the files that retention removed from sight when a segment began.
