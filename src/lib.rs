@@ -126,7 +126,9 @@ pub use dotmsg_core::error::{Error, ErrorKind, Result};
 pub use dotmsg_core::handler::extract::{Attempt, FromRef, Json, Key, MessageId, Origin, State};
 pub use dotmsg_core::handler::{self, HandlerError, Outgoing};
 pub use dotmsg_core::message::{self, Message};
-pub use dotmsg_core::{app, log, middleware, progress, router, runtime};
+#[cfg(feature = "testing")]
+pub use dotmsg_core::testing;
+pub use dotmsg_core::{app, log, middleware, progress, replay, router, runtime};
 
 /// Makes a message handler of an async function.
 ///

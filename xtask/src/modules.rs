@@ -35,7 +35,7 @@ const RULES: &[Rule] = &[
     },
     Rule {
         module: "config",
-        may: &["message", "clock", "error"],
+        may: &["router", "backend", "message", "clock", "error"],
     },
     Rule {
         module: "progress",

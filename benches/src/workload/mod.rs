@@ -95,6 +95,7 @@ pub(crate) fn run_and_print(name: &str, messages: u64, warm_up: u64) -> Result<E
 }
 
 /// Runs `work` as the measured region and reports its time.
+#[expect(clippy::disallowed_methods, reason = "a benchmark measures real time")]
 fn timed(messages: u64, work: impl FnOnce()) -> Outcome {
     let started = Instant::now();
     bench_counted_region(work);
