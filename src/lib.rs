@@ -103,12 +103,12 @@
 //!
 //! # Testing
 //!
-//! A handler is a plain async function: a unit test calls it with its arguments. A test of the whole route runs the app on
-//! `memory:` as above; [`AppHandle::idle`](app::AppHandle::idle) returns when nothing is left to do but wait.
+//! A handler is a plain async function: a unit test calls it with its arguments. A test of the whole app uses
+//! `dotmsg::testing` (feature `testing`): memory brokers and virtual time, so that a ladder of minutes takes milliseconds.
 //!
 //! # Features
 //!
-//! None is needed: default features build without C code.
+//! None is on by default, and without them there is no C code. `testing`: the harness, for dev-dependencies.
 //!
 //! # Where to read on
 //!
@@ -126,7 +126,9 @@ pub use dotmsg_core::error::{Error, ErrorKind, Result};
 pub use dotmsg_core::handler::extract::{Attempt, FromRef, Json, Key, MessageId, Origin, State};
 pub use dotmsg_core::handler::{self, HandlerError, Outgoing};
 pub use dotmsg_core::message::{self, Message};
-pub use dotmsg_core::{app, log, middleware, progress, router, runtime};
+#[cfg(feature = "testing")]
+pub use dotmsg_core::testing;
+pub use dotmsg_core::{app, log, middleware, progress, replay, router, runtime};
 
 /// Makes a message handler of an async function.
 ///
@@ -207,6 +209,7 @@ pub type App<S = ()> = app::App<S, FeatureAdapters>;
 mod docs {
     #[doc = include_str!("../README.md")]
     mod readme {}
+    #[cfg(feature = "testing")]
     #[doc = include_str!("../docs/quick-start.md")]
     mod quick_start {}
     #[doc = include_str!("../docs/concepts.md")]
