@@ -103,12 +103,12 @@
 //!
 //! # Testing
 //!
-//! A handler is a plain async function: a unit test calls it with its arguments. A test of the whole route runs the app on
-//! `memory:` as above; [`AppHandle::idle`](app::AppHandle::idle) returns when nothing is left to do but wait.
+//! A handler is a plain async function: a unit test calls it with its arguments. A test of the whole app uses
+//! `dotmsg::testing` (feature `testing`): memory brokers and virtual time, so that a ladder of minutes takes milliseconds.
 //!
 //! # Features
 //!
-//! None is needed: default features build without C code.
+//! None is on by default, and without them there is no C code. `testing`: the harness, for dev-dependencies.
 //!
 //! # Where to read on
 //!
@@ -209,6 +209,7 @@ pub type App<S = ()> = app::App<S, FeatureAdapters>;
 mod docs {
     #[doc = include_str!("../README.md")]
     mod readme {}
+    #[cfg(feature = "testing")]
     #[doc = include_str!("../docs/quick-start.md")]
     mod quick_start {}
     #[doc = include_str!("../docs/concepts.md")]
