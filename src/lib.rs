@@ -118,6 +118,7 @@
 use dotmsg_core::backend::Registry;
 use dotmsg_core::log::{MemoryLogs, log_factory, memory_factory};
 
+pub use dotmsg_core::Bytes;
 pub use dotmsg_core::backend;
 pub use dotmsg_core::clock;
 pub use dotmsg_core::config::{self, Config};
@@ -189,13 +190,8 @@ impl app::Adapters for FeatureAdapters {
         let mut registry = Registry::new();
         registry.register("memory", memory_factory(MemoryLogs::new()));
         registry.register("log", log_factory());
-        for (scheme, feature) in [
-            ("kafka", "kafka"),
-            ("amqp", "amqp"),
-            ("nats", "nats"),
-            ("postgres", "postgres"),
-        ] {
-            registry.needs_feature(scheme, feature);
+        for scheme in ["kafka", "amqp", "nats", "postgres"] {
+            registry.planned(scheme);
         }
         registry
     }

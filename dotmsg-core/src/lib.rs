@@ -3,6 +3,9 @@
 //! Applications use the facade crate `dotmsg`; adapters depend on this one. Data flows one way: source → lanes → handler
 //! → settlement → progress. State machines decide and hold no clock, no randomness and no IO.
 
+/// Shared byte slices: keys, payloads, header values.
+pub use bytes::Bytes;
+
 pub mod app;
 pub mod backend;
 pub mod clock;

@@ -7,14 +7,16 @@ use std::sync::Arc;
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 
+use super::handle::OpenBackend;
 use super::signals;
-use super::{Adapters, App, AppHandle, RouteHandle, TopicPublisher};
+use super::{Adapters, App, AppHandle, Route, RouteHandle, TopicPublisher};
 use crate::backend::Backend;
-use crate::config::{BackendConfig, RouteDefaults};
+use crate::clock::Clock;
+use crate::config::{BackendConfig, Resolved, RouteDefaults};
 use crate::error::{Error, ErrorKind, Result};
 use crate::router::StackParts;
 use crate::router::{RouteSpec, Topology};
-use crate::runtime::{RouteContext, RouteReport, RouteStats, Shutdown};
+use crate::runtime::{RouteContext, RouteReport, RouteStats, Shutdown, prepare};
 
 /// What became of each route.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -100,6 +102,13 @@ struct Open {
     backend: Arc<dyn Backend>,
 }
 
+/// A route that is ready to run.
+struct Planned<S> {
+    route: Route<S>,
+    context: RouteContext,
+    parts: StackParts,
+}
+
 pub(super) async fn start<S, R>(app: App<S, R>) -> Result<Running>
 where
     S: Send + Sync + 'static,
@@ -111,30 +120,13 @@ where
         .map(|route| route.defaults.clone())
         .collect();
     let resolved = app.config.resolve(&defaults)?;
-    let mut open = BTreeMap::new();
-    for config in resolved.backends {
-        let used = resolved
-            .routes
-            .iter()
-            .any(|route| route.backend == config.name);
-        if !used && !resolved.routes.is_empty() {
-            continue;
-        }
-        let backend = match app.given.get(&config.name) {
-            Some(given) => Arc::clone(given),
-            None => {
-                let options = config.options(Arc::clone(&app.clock));
-                R::registry().open(options).await?
-            }
-        };
-        open.insert(config.name.clone(), Open { config, backend });
-    }
+    let open = open_backends::<R>(&resolved, &app.given, &app.clock).await?;
     let (sender, shutdown) = watch::channel(Shutdown::No);
     let mut random = app
         .seed
         .map_or_else(fastrand::Rng::new, fastrand::Rng::with_seed);
     let mut handles = Vec::new();
-    let mut tasks = JoinSet::new();
+    let mut planned = Vec::new();
     for (route, spec) in app.routes.into_iter().zip(resolved.routes) {
         let open = &open[&spec.backend];
         let handle = handle_of(spec, open);
@@ -160,23 +152,88 @@ where
             topic_prefix: open.config.topic_prefix.clone(),
             jitter_seed: random.u64(..),
         };
-        tasks.spawn((route.start)(context, parts, Arc::clone(&app.state)));
         handles.push(handle);
+        planned.push(Planned {
+            route,
+            context,
+            parts,
+        });
     }
-    let backends = open.into_iter().map(|(name, open)| {
+    prepare_all(&planned).await?;
+    let mut tasks = JoinSet::new();
+    for planned in planned {
+        let start = planned.route.start;
+        tasks.spawn(start(
+            planned.context,
+            planned.parts,
+            Arc::clone(&app.state),
+        ));
+    }
+    Ok(Running {
+        handle: AppHandle {
+            shutdown: Arc::new(sender),
+            routes: handles.into(),
+            backends: Arc::new(with_publishers(open, &app.clock)),
+        },
+        tasks,
+    })
+}
+
+/// Opens the backends that a route names; all of them when there are no routes.
+async fn open_backends<R: Adapters>(
+    resolved: &Resolved,
+    given: &BTreeMap<String, Arc<dyn Backend>>,
+    clock: &Arc<dyn Clock>,
+) -> Result<BTreeMap<String, Open>> {
+    let registry = R::registry();
+    let mut open = BTreeMap::new();
+    for config in &resolved.backends {
+        let mut routes = resolved.routes.iter();
+        if !resolved.routes.is_empty() && !routes.any(|route| route.backend == config.name) {
+            continue;
+        }
+        let backend = match given.get(&config.name) {
+            Some(given) => Arc::clone(given),
+            None => registry.open(config.options(Arc::clone(clock))).await?,
+        };
+        let config = config.clone();
+        open.insert(config.name.clone(), Open { config, backend });
+    }
+    Ok(open)
+}
+
+/// Checks every route and creates its group's topics before any runs: one route may read what another writes. Routes
+/// that read another's own topic (its dead letters, say) come last, so that it exists with the partitions it should have.
+async fn prepare_all<S>(planned: &[Planned<S>]) -> Result<()> {
+    let reads_own_topic = |context: &RouteContext| {
+        planned.iter().any(|other| {
+            let mut own = other.context.topology.own_topics();
+            own.any(|topic| *topic == context.topology.source)
+        })
+    };
+    for last in [false, true] {
+        for planned in planned {
+            if reads_own_topic(&planned.context) == last {
+                prepare(&planned.context).await?;
+            }
+        }
+    }
+    Ok(())
+}
+
+fn with_publishers(
+    open: BTreeMap<String, Open>,
+    clock: &Arc<dyn Clock>,
+) -> BTreeMap<String, OpenBackend> {
+    let with_publisher = |(name, open): (String, Open)| {
         let publisher = TopicPublisher::new(
             &open.config.topic_prefix,
             open.backend.publisher(),
-            Arc::clone(&app.clock),
+            Arc::clone(clock),
         );
         (name, (open.backend, publisher))
-    });
-    let handle = AppHandle {
-        shutdown: Arc::new(sender),
-        routes: handles.into(),
-        backends: Arc::new(backends.collect()),
     };
-    Ok(Running { handle, tasks })
+    open.into_iter().map(with_publisher).collect()
 }
 
 fn handle_of(spec: RouteSpec, open: &Open) -> RouteHandle {

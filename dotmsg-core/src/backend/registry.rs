@@ -3,7 +3,7 @@
 //! The facade fills the registry with the adapters of its features; a third-party adapter registers itself the same way.
 //! A scheme that belongs to a feature that is off is known by name, so that the error can name the feature.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::sync::Arc;
 
@@ -63,6 +63,7 @@ pub type BackendFactory =
 pub struct Registry {
     factories: BTreeMap<&'static str, BackendFactory>,
     features: BTreeMap<&'static str, &'static str>,
+    planned: BTreeSet<&'static str>,
 }
 
 impl Registry {
@@ -80,6 +81,11 @@ impl Registry {
     /// Notes that a scheme needs a cargo feature, for the error when it is off.
     pub fn needs_feature(&mut self, scheme: &'static str, feature: &'static str) {
         self.features.insert(scheme, feature);
+    }
+
+    /// Notes that a scheme's adapter is planned and not there yet, for the error.
+    pub fn planned(&mut self, scheme: &'static str) {
+        self.planned.insert(scheme);
     }
 
     /// The schemes that can be opened, in order.
@@ -101,18 +107,23 @@ impl Registry {
         if let Some(factory) = self.factories.get(scheme) {
             return Ok(factory);
         }
-        let error = Error::new(ErrorKind::Config, "open backend", "unknown URL scheme")
+        let known: Vec<String> = self.schemes().map(|known| format!("{known}:")).collect();
+        let known = format!("Known here: {}", known.join(", "));
+        let (message, remedy) = if let Some(feature) = self.features.get(scheme) {
+            let remedy = format!("Switch the feature `{feature}` of the crate dotmsg on");
+            ("the adapter of this URL scheme is switched off", remedy)
+        } else if self.planned.contains(scheme) {
+            (
+                "the adapter of this URL scheme is planned and not in this release",
+                known,
+            )
+        } else {
+            ("unknown URL scheme", known)
+        };
+        Err(Error::new(ErrorKind::Config, "open backend", message)
             .with("backend", &options.name)
-            .with("scheme", format!("{scheme}:"));
-        Err(match self.features.get(scheme) {
-            Some(feature) => error.remedy(format!(
-                "Switch the feature `{feature}` of the crate dotmsg on"
-            )),
-            None => {
-                let known: Vec<String> = self.schemes().map(|known| format!("{known}:")).collect();
-                error.remedy(format!("Known here: {}", known.join(", ")))
-            }
-        })
+            .with("scheme", format!("{scheme}:"))
+            .remedy(remedy))
     }
 }
 

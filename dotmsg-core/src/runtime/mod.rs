@@ -20,5 +20,5 @@ mod worker;
 mod workers;
 
 pub use pump::{RouteReport, Shutdown};
-pub use route::{RouteContext, run};
+pub use route::{RouteContext, prepare, run};
 pub use stats::RouteStats;

@@ -73,6 +73,17 @@ pub(super) fn check_capability(route: &RouteSpec, capability: &Capability) -> Re
     Ok(())
 }
 
+/// Checks a route against its backend and creates the topics of its group; [`run`] does it too.
+///
+/// An app prepares all its routes before it runs the first, so that one may read what another writes.
+///
+/// # Errors
+/// What the backend cannot keep, a missing source topic, topics that do not fit.
+pub async fn prepare(context: &RouteContext) -> Result<()> {
+    check_capability(&context.route, &context.backend.capability())?;
+    declare_topics(context).await
+}
+
 /// Runs a route until its shutdown is complete.
 ///
 /// # Errors
@@ -94,8 +105,7 @@ where
     S::Future: Send,
 {
     let route = &context.route;
-    check_capability(route, &context.backend.capability())?;
-    declare_topics(&context).await?;
+    prepare(&context).await?;
     let subscription = Subscription {
         topic: Arc::clone(&context.topology.source),
         group: route.group.as_str().into(),
