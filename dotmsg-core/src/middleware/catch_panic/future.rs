@@ -18,7 +18,7 @@ pin_project! {
         #[pin]
         inner: Option<F>,
         // A panic of `call` itself.
-        early: Option<HandlerError>,
+        early: Option<Box<HandlerError>>,
     }
 
     impl<F> PinnedDrop for ResponseFuture<F> {
@@ -42,7 +42,7 @@ impl<F> ResponseFuture<F> {
     pub(super) fn panicked(error: HandlerError) -> Self {
         Self {
             inner: None,
-            early: Some(error),
+            early: Some(Box::new(error)),
         }
     }
 }
@@ -58,7 +58,7 @@ where
         let mut this = self.project();
         let Some(inner) = this.inner.as_mut().as_pin_mut() else {
             let error = this.early.take().expect("polled after it had ended");
-            return Poll::Ready(Err(error));
+            return Poll::Ready(Err(*error));
         };
         match catch_unwind(AssertUnwindSafe(|| inner.poll(cx))) {
             Ok(poll) => poll,
