@@ -507,12 +507,9 @@ where
         condemned: Option<&'static str>,
     ) -> Poll<Outcome> {
         let slot = &mut self.slots[index];
-        slot.delivery.refill(
-            stream,
-            record.offset,
-            record.appended_at,
-            std::mem::take(&mut record.message),
-        );
+        let at = record.appended_at;
+        slot.delivery
+            .exchange(stream, record.offset, at, &mut record.message);
         if let Some(kind) = condemned {
             slot.delivery.condemn(kind);
         }
