@@ -1,30 +1,26 @@
-//! dotmsg on its memory log: the bodies, the handlers and the runtimes of the peer's workloads.
+//! dotmsg itself: on its memory log with the bodies, the handlers and the runtimes of the peer's workloads, and on its
+//! directory log.
 //!
-//! The topic is filled before the region and has one partition, so that a batch is 512 messages. Keys and payloads are slices of
-//! shared buffers, as a directory log and a socket give them. A route begins inside the region (its fixed price cancels
-//! between the runs with N and 2N messages) and is torn down after it.
-//!
-//! `bare` is the handler without any layer; everything else runs in the stack that the router builds.
+//! A topic is filled before the region and has one partition, so that a batch is 512 messages. Keys and payloads are
+//! slices of shared buffers, as a directory log and a socket give them. A route begins inside the region (its fixed
+//! price cancels between the runs with N and 2N messages) and is torn down after it.
 
-use std::convert::Infallible;
-use std::hint::black_box;
+mod clocked;
+mod counted;
+mod directory;
+
 use std::sync::Arc;
-use std::time::Duration;
 
 use bytes::BytesMut;
-use dotmsg::Delivery;
 use dotmsg::backend::{Backend, PublishOutcome, PublishRecord, TopicSpec};
 use dotmsg::clock::{Clock, SystemClock};
 use dotmsg::handler::{
-    Annotated, AnnotatedHandler, ByAttribute, ErrorClasses, FromDelivery, Handler, HandlerService,
-    Json,
+    Annotated, AnnotatedHandler, ByAttribute, ErrorClasses, Handler, HandlerService,
 };
 use dotmsg::log::{LogBroker, LogOptions};
 use dotmsg::message::Message;
-use dotmsg::middleware::{Ended, Outcome as Became};
 use dotmsg::router::{RouteSpec, StackParts, Topology, stack};
 use dotmsg::runtime::{RouteContext, RouteReport, RouteStats, Shutdown, run};
-use serde::Deserialize;
 use tokio::runtime::{Builder, Runtime};
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
@@ -39,117 +35,24 @@ const KEYS: u64 = 100_000;
 /// Messages of one call of the publisher, when a topic is filled.
 const FILL: u64 = 4_096;
 
-const fn workload(name: &'static str, run: fn(u64) -> Result<Outcome, String>) -> Workload {
-    Workload {
-        name,
-        messages: 2_000_000,
-        warm_up: 50_000,
-        run,
-    }
-}
-
-pub(super) const WORKLOADS: [Workload; 9] = [
-    workload("own.bytes_bare", |n| bare(n, 512, take_bytes)),
-    workload("own.bytes_bare_batch_1", |n| bare(n, 1, take_bytes)),
-    workload("own.bytes", |n| layered(n, 512, 1, take_bytes)),
-    workload("own.bytes_batch_1", |n| layered(n, 1, 1, take_bytes)),
-    workload("own.json", |n| layered(n, 512, 1, take_json)),
-    workload("own.json_batch_1", |n| layered(n, 1, 1, take_json)),
-    workload("own.awaits_once", |n| layered(n, 512, 1, take_and_yield)),
-    workload("own.json_workers", |n| layered(n, 512, 4, take_json)),
-    workload("own.json_workers_batch_1", |n| layered(n, 1, 4, take_json)),
-];
-
-#[derive(Debug, Deserialize)]
-struct Order {
-    id: u64,
-    quantity: u32,
-}
-
-/// The latch, borrowed from the state as the peer's handlers borrow it.
-struct Counted<'d>(&'d Latch);
-
-impl<'d> FromDelivery<'d, Latch> for Counted<'d> {
-    type Rejection = Infallible;
-
-    fn from_delivery(_: &'d Delivery, latch: &'d Latch) -> Result<Self, Infallible> {
-        Ok(Self(latch))
-    }
-}
-
-#[dotmsg::handler(topic = "orders", group = "bench", state = Latch)]
-async fn take_bytes(Counted(latch): Counted<'_>, frame: &[u8]) {
-    black_box(frame[0]);
-    latch.arrived();
-}
-
-#[dotmsg::handler(topic = "orders", group = "bench", state = Latch)]
-async fn take_json(Counted(latch): Counted<'_>, Json(order): Json<Order>) {
-    black_box((order.id, order.quantity));
-    latch.arrived();
-}
-
-#[dotmsg::handler(topic = "orders", group = "bench", state = Latch)]
-async fn take_and_yield(Counted(latch): Counted<'_>, frame: &[u8]) {
-    black_box(frame[0]);
-    tokio::task::yield_now().await;
-    latch.arrived();
-}
-
-/// What a workload changes of a route's defaults.
-fn spec(batch: usize, workers: usize) -> RouteSpec {
-    let mut spec = RouteSpec::new("bench", "orders", "bench");
-    spec.limits.batch_messages = batch;
-    spec.limits.workers = workers;
-    // Callgrind is some fifty times slower than the machine: at the default, progress would be committed fifty times as often
-    // per message as it is.
-    spec.commit_interval = Duration::from_secs(10);
-    spec
-}
-
-fn bare<T, H>(messages: u64, batch: usize, handler: H) -> Result<Outcome, String>
-where
-    H: Annotated<T>,
-    AnnotatedOf<T, H>: Handler<ByAttribute, Latch>,
-{
-    let handler = handler.into_handler();
-    drain(
-        one_thread()?,
-        messages,
-        spec(batch, 1),
-        |context, _, latch| {
-            let service = tower::service_fn(move |delivery| {
-                let returned = handler.call(delivery, Arc::clone(&latch));
-                async move {
-                    let settled = returned.await.is_ok();
-                    assert!(settled, "the handler fails never");
-                    Ok(Became::Settled(Ended::Handled))
-                }
-            });
-            tokio::spawn(run(context, service))
-        },
-    )
-}
-
-fn layered<T, H>(messages: u64, batch: usize, workers: usize, handler: H) -> Result<Outcome, String>
-where
-    H: Annotated<T>,
-    AnnotatedOf<T, H>: Handler<ByAttribute, Latch>,
-{
-    let handler = handler.into_handler();
-    drain(
-        one_thread()?,
-        messages,
-        spec(batch, workers),
-        |context, parts, latch| {
-            let call = move |delivery| handler.call(delivery, Arc::clone(&latch));
-            tokio::spawn(run(context, stack(HandlerService::new(call), parts)))
-        },
-    )
+/// Every workload here.
+pub(super) fn workloads() -> impl Iterator<Item = Workload> {
+    counted::WORKLOADS
+        .into_iter()
+        .chain(clocked::WORKLOADS)
+        .chain(directory::WORKLOADS)
 }
 
 type AnnotatedOf<T, H> = AnnotatedHandler<<H as Annotated<T>>::Meta>;
 type Route = JoinHandle<dotmsg::Result<RouteReport>>;
+
+fn two_threads() -> Result<Runtime, String> {
+    Builder::new_multi_thread()
+        .worker_threads(2)
+        .enable_all()
+        .build()
+        .map_err(|error| format!("no runtime: {error}"))
+}
 
 fn one_thread() -> Result<Runtime, String> {
     Builder::new_current_thread()
@@ -158,22 +61,34 @@ fn one_thread() -> Result<Runtime, String> {
         .map_err(|error| format!("no runtime: {error}"))
 }
 
-/// Fills a topic, starts a route on it, and measures how it is drained.
-fn drain(
+/// Fills a topic of a memory log, starts a route on it, and measures how it is drained.
+fn memory(
     runtime: Runtime,
+    messages: u64,
+    spec: RouteSpec,
+    start: impl FnOnce(RouteContext, StackParts, Arc<Latch>) -> Route,
+) -> Result<Outcome, String> {
+    let clock: Arc<dyn Clock> = Arc::new(SystemClock);
+    let broker = LogBroker::memory(LogOptions::new(Arc::clone(&clock)));
+    runtime.block_on(fill(&broker, messages, |number| (number, BODY.into())))?;
+    drain(&runtime, &broker, messages, spec, start)
+}
+
+/// Runs a route until a filled topic is drained.
+fn drain(
+    runtime: &Runtime,
+    broker: &LogBroker,
     messages: u64,
     spec: RouteSpec,
     start: impl FnOnce(RouteContext, StackParts, Arc<Latch>) -> Route,
 ) -> Result<Outcome, String> {
     let latch = Arc::new(Latch::new(messages));
     let clock: Arc<dyn Clock> = Arc::new(SystemClock);
-    let broker = LogBroker::memory(LogOptions::new(Arc::clone(&clock)));
-    runtime.block_on(fill(&broker, messages))?;
     let (stop, shutdown) = watch::channel(Shutdown::No);
-    let (context, parts) = parts(&broker, &clock, spec, shutdown);
+    let (context, parts) = parts(broker, &clock, spec, shutdown);
     let stats = Arc::clone(&context.stats);
     let mut route = None;
-    let outcome = timed(messages, || {
+    let mut outcome = timed(messages, || {
         runtime.block_on(async {
             route = Some(start(context, parts, Arc::clone(&latch)));
             latch.drained().await;
@@ -188,11 +103,25 @@ fn drain(
     }
     if stats.handled() != messages {
         return Err(format!(
-            "{} of {messages} messages are settled",
+            "{} of {messages} messages are handled",
             stats.handled()
         ));
     }
+    let mut figure = |name: &str, value: u64| outcome.figures.insert(name.to_owned(), value as f64);
+    figure("most_running", latch.most_running());
+    figure("retried", stats.retried());
     Ok(outcome)
+}
+
+/// A route of an annotated handler in the router's stack.
+fn start<T, H>(handler: H, context: RouteContext, parts: StackParts, latch: Arc<Latch>) -> Route
+where
+    H: Annotated<T>,
+    AnnotatedOf<T, H>: Handler<ByAttribute, Latch>,
+{
+    let handler = handler.into_handler();
+    let call = move |delivery| handler.call(delivery, Arc::clone(&latch));
+    tokio::spawn(run(context, stack(HandlerService::new(call), parts)))
 }
 
 fn parts(
@@ -225,7 +154,12 @@ fn parts(
     (context, parts)
 }
 
-async fn fill(broker: &LogBroker, messages: u64) -> Result<(), String> {
+/// Publishes `messages` messages: `content` gives key number and payload of each.
+async fn fill(
+    broker: &LogBroker,
+    messages: u64,
+    mut content: impl FnMut(u64) -> (u64, Vec<u8>),
+) -> Result<(), String> {
     let topic = TopicSpec {
         name: "orders".into(),
         partitions: 1,
@@ -236,7 +170,7 @@ async fn fill(broker: &LogBroker, messages: u64) -> Result<(), String> {
     let publisher = broker.publisher();
     for first in (0..messages).step_by(FILL as usize) {
         let numbers = first..messages.min(first + FILL);
-        for outcome in publisher.publish(records(numbers)).await {
+        for outcome in publisher.publish(records(numbers, &mut content)).await {
             if !matches!(outcome, PublishOutcome::Ok(_)) {
                 return Err(format!("the topic is not filled: {outcome:?}"));
             }
@@ -246,33 +180,38 @@ async fn fill(broker: &LogBroker, messages: u64) -> Result<(), String> {
 }
 
 /// Records whose keys and payloads share one buffer.
-fn records(numbers: std::ops::Range<u64>) -> Vec<PublishRecord> {
+fn records(
+    numbers: std::ops::Range<u64>,
+    mut content: impl FnMut(u64) -> (u64, Vec<u8>),
+) -> Vec<PublishRecord> {
     let topic: Arc<str> = "orders".into();
     let mut buffer = BytesMut::new();
     let mut slice = |bytes: &[u8]| {
         buffer.extend_from_slice(bytes);
         bytes.len()
     };
-    // Twelve bytes whatever the number: the price of a message must not depend on its place.
     let lengths: Vec<(usize, usize)> = numbers
         .map(|number| {
-            (
-                slice(format!("key-{:08}", number % KEYS).as_bytes()),
-                slice(BODY),
-            )
+            let (key, payload) = content(number);
+            (slice(key_of(key).as_bytes()), slice(&payload))
         })
         .collect();
     let mut buffer = buffer.freeze();
     lengths
         .into_iter()
-        .map(|(key, body)| PublishRecord {
+        .map(|(key, payload)| PublishRecord {
             topic: Arc::clone(&topic),
             partition: None,
             message: Message {
                 key: Some(buffer.split_to(key)),
-                payload: Some(buffer.split_to(body)),
+                payload: Some(buffer.split_to(payload)),
                 ..Message::default()
             },
         })
         .collect()
+}
+
+/// Twelve bytes whatever the number: the price of a message must not depend on its place.
+fn key_of(number: u64) -> String {
+    format!("key-{:08}", number % KEYS)
 }
