@@ -492,6 +492,11 @@ where
         Some((index, self.start_new(index, stream, record, None)))
     }
 
+    /// Whether lanes wait for a permit.
+    pub(crate) fn is_saturated(&self) -> bool {
+        !self.ready.is_empty()
+    }
+
     /// Bytes of the message that a slot was given last.
     pub(crate) fn size_in(&self, slot: usize) -> usize {
         self.slots[slot].delivery.message().size()

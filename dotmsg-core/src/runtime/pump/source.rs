@@ -47,8 +47,12 @@ where
         }
     }
 
-    /// What may be fetched now; `None` at a limit.
+    /// What may be fetched now; `None` at a limit, and while messages wait for a permit: more of them would only wait
+    /// longer, in memory. Followers of a busy key are no reason to stop, since others may run beside them.
     pub(super) fn room(&self) -> Option<BatchLimits> {
+        if self.workers.is_saturated() {
+            return None;
+        }
         let limits = &self.route.limits;
         let messages = limits.max_held_messages.saturating_sub(self.held);
         let bytes = limits.max_held_bytes.saturating_sub(self.held_bytes);
