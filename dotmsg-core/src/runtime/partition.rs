@@ -283,6 +283,14 @@ impl Partition {
         ticket.settles = Settles::Nothing;
     }
 
+    /// The end of a source record that was handled: [`finish`](Self::finish) without its other cases.
+    #[inline]
+    pub(crate) fn source_done(&mut self, seq: Seq, bytes: usize) {
+        self.held -= 1;
+        self.held_bytes -= bytes;
+        self.source.tracker.complete(seq);
+    }
+
     /// The end of a message; when it is away, the topology tells its tier and `now` when it is due at the latest.
     ///
     /// Returns the index of the tier that gained a name.

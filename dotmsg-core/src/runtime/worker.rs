@@ -492,9 +492,9 @@ where
         Some((index, self.start_new(index, stream, record, None)))
     }
 
-    /// Whether lanes wait for a permit.
+    /// Whether a further message would have to wait for a permit.
     pub(crate) fn is_saturated(&self) -> bool {
-        !self.ready.is_empty()
+        !self.ready.is_empty() || self.permits.are_exhausted()
     }
 
     /// Bytes of the message that a slot was given last.

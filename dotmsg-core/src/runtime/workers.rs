@@ -203,8 +203,12 @@ where
         }
     }
 
-    /// Whether messages wait for a permit, so that more of them would only wait, too. Not known of workers in tasks of
-    /// their own.
+    /// Whether they work in tasks of their own, which need their turn.
+    pub(crate) fn are_spawned(&self) -> bool {
+        matches!(self, Self::Spawned(_))
+    }
+
+    /// Whether a further message would have to wait for a permit. Not known of workers in tasks of their own.
     pub(crate) fn is_saturated(&self) -> bool {
         match self {
             Self::Inline(worker) => worker.is_saturated(),

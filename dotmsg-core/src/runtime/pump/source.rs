@@ -47,8 +47,8 @@ where
         }
     }
 
-    /// What may be fetched now; `None` at a limit, and while messages wait for a permit: more of them would only wait
-    /// longer, in memory. Followers of a busy key are no reason to stop, since others may run beside them.
+    /// What may be fetched now; `None` at a limit, and while no permit is free: more messages would only wait longer, in
+    /// memory. Followers of a busy key are no reason to stop, since others may run beside them.
     pub(super) fn room(&self) -> Option<BatchLimits> {
         if self.workers.is_saturated() {
             return None;
