@@ -265,8 +265,13 @@ impl Spawned {
     fn collect(&mut self, cx: &mut Context<'_>, reports: &mut Vec<Report>) {
         self.pump.register(cx.waker());
         self.send();
+        let incoming = if self.draining.is_empty() {
+            &mut *reports
+        } else {
+            &mut self.incoming
+        };
         for remote in &self.remotes {
-            self.incoming.append(&mut lock(&remote.mailbox.reports));
+            incoming.append(&mut lock(&remote.mailbox.reports));
         }
         for report in self.incoming.drain(..) {
             let Report::Drained {
