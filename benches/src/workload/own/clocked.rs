@@ -142,6 +142,7 @@ fn zipf(messages: u64) -> Result<Outcome, String> {
     Ok(outcome)
 }
 
+#[expect(clippy::disallowed_methods, reason = "a benchmark measures real time")]
 async fn one_in_a_hundred(
     delivery: Delivery,
     latch: Arc<Latch>,

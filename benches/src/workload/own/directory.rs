@@ -148,6 +148,7 @@ async fn publish(broker: &LogBroker, batch: &[PublishRecord], calls: u64) -> Res
     check(before.await)
 }
 
+#[expect(clippy::disallowed_methods, reason = "a benchmark measures real time")]
 fn write_plain(folder: &Folder, bytes: u64, syncs: u64) -> Result<f64, String> {
     use std::io::Write;
     let path = folder.0.join("plain");
@@ -229,6 +230,7 @@ async fn take_for_a_millisecond(Counted(latch): Counted<'_>, frame: &[u8]) {
 }
 
 /// A route with its default limits on a topic of 1 KiB messages: how much memory does the process hold?
+#[expect(clippy::disallowed_methods, reason = "the sampler of a benchmark")]
 fn waiting(messages: u64) -> Result<Outcome, String> {
     let folder = Folder::new("waiting")?;
     let runtime = one_thread()?;
