@@ -22,6 +22,8 @@ pub(crate) use catalogue::lines;
 const COUNTED: u64 = 5_000;
 /// Rounds on the wall clock.
 const ROUNDS: usize = 5;
+/// Workloads that take minutes or gibibytes, and whose figures are about proportions: one round.
+const ONCE: [&str; 3] = ["own.zipf", "log.restart", "log.waiting"];
 
 /// Which way is good.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -129,6 +131,9 @@ fn measure(lines: &[Line], chosen: &[&Line], quick: bool) -> Result<Figures, Str
     }
     for round in 1..=if quick { 1 } else { ROUNDS } {
         for name in &clocked {
+            if round > 1 && ONCE.contains(name) {
+                continue;
+            }
             report::progress(&format!("round {round}: {name}"));
             let workload = workload::find(name)?;
             let share = if quick { 10 } else { 1 };

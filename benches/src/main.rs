@@ -13,13 +13,6 @@ mod options;
 mod region;
 mod report;
 mod workload;
-#[cfg_attr(
-    not(test),
-    allow(
-        dead_code,
-        reason = "for workloads with skewed keys, none of which is in this build"
-    )
-)]
 mod zipf;
 
 use std::process::ExitCode;

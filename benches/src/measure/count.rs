@@ -1,13 +1,16 @@
 //! Instructions and allocations per message, counted by callgrind.
 //!
 //! Each workload runs at N and at 2N messages; `(count(2N) − count(N)) / N` is the steady price of one message, since all that
-//! happens once is in both runs and cancels. Allocations are the calls of the C allocator's entry points in
-//! the same two runs: callgrind keeps the real allocator, counts every call, and obeys the same region toggle, so that
-//! both figures are about the same code (dhat has no toggle and would count the filling of the queue).
+//! happens once is in both runs and cancels. Allocations are the calls of the C allocator's entry points: callgrind keeps
+//! the real allocator and counts every call (dhat would count the filling of the queue).
+//!
+//! Two runs for each count. Instructions are collected only while the region is entered. Callgrind's *call* counts do not
+//! heed that toggle, so a second run sets all counts to zero where the region begins; what follows the region is counted
+//! too, and gives back memory only.
 //!
 //! What must stay true: workloads counted here run on one thread (the toggle is per thread), with no warm-up, and without
-//! native target features, which valgrind does not know. `calibration` allocates once a message by construction;
-//! a count other than 1 there means that the method is broken and nothing else may be believed.
+//! native target features, which valgrind does not know. `calibration` allocates once a message by construction, and as
+//! often outside of the region; a count other than 1 there means that the method is broken and nothing else may be believed.
 
 use std::collections::HashMap;
 use std::path::Path;
@@ -56,24 +59,37 @@ pub(crate) fn available() -> bool {
 /// # Errors
 /// When valgrind or the workload fails, or the profile is not understood.
 pub(crate) fn per_message(workload: &str, messages: u64) -> Result<PerMessage, String> {
-    let once = totals(workload, messages)?;
-    let twice = totals(workload, 2 * messages)?;
     let slope = |less: u64, more: u64| (more as f64 - less as f64) / messages as f64;
+    let collected = |messages| {
+        totals(
+            workload,
+            messages,
+            &["--collect-atstart=no", "--toggle-collect"],
+        )
+    };
+    let zeroed = |messages| totals(workload, messages, &["--zero-before"]);
     Ok(PerMessage {
-        instructions: slope(once.instructions, twice.instructions),
-        allocations: slope(once.allocations, twice.allocations),
+        instructions: slope(
+            collected(messages)?.instructions,
+            collected(2 * messages)?.instructions,
+        ),
+        allocations: slope(
+            zeroed(messages)?.allocations,
+            zeroed(2 * messages)?.allocations,
+        ),
     })
 }
 
-fn totals(workload: &str, messages: u64) -> Result<Totals, String> {
+/// Counts one run; the last of `options` takes the region's pattern.
+fn totals(workload: &str, messages: u64, options: &[&str]) -> Result<Totals, String> {
     let profile = std::env::temp_dir().join(format!(
         "dotmsg-bench-{}-{workload}.callgrind",
         std::process::id()
     ));
     let mut command = Command::new("valgrind");
     command
-        .args(["--tool=callgrind", "--quiet", "--collect-atstart=no"])
-        .arg(format!("--toggle-collect={}", region::PATTERN))
+        .args(["--tool=callgrind", "--quiet"])
+        .args(region_options(options))
         .arg(format!("--callgrind-out-file={}", profile.display()))
         .arg(child::own_path()?)
         .args(child::arguments(workload, messages, 0));
@@ -81,6 +97,15 @@ fn totals(workload: &str, messages: u64) -> Result<Totals, String> {
     // Half a megabyte each; one that is left behind does no harm.
     let _ = std::fs::remove_file(&profile);
     counted
+}
+
+/// The options, the last one with the region's pattern as its value.
+fn region_options(options: &[&str]) -> Vec<String> {
+    let mut options: Vec<String> = options.iter().map(|option| (*option).to_owned()).collect();
+    if let Some(last) = options.last_mut() {
+        *last = format!("{last}={}", region::PATTERN);
+    }
+    options
 }
 
 fn read(profile: &Path) -> Result<Totals, String> {

@@ -18,6 +18,10 @@ struct Inner {
     drained: Notify,
     running: AtomicU64,
     most_running: AtomicU64,
+    #[cfg_attr(
+        not(feature = "peer"),
+        allow(dead_code, reason = "only the peer's handlers wait for it")
+    )]
     gate: watch::Sender<bool>,
 }
 
@@ -70,11 +74,19 @@ impl Latch {
     }
 
     /// Lets the handlers begin.
+    #[cfg_attr(
+        not(feature = "peer"),
+        allow(dead_code, reason = "only the peer's handlers wait for it")
+    )]
     pub(crate) fn open(&self) {
         self.0.gate.send_replace(true);
     }
 
     /// Waits until the gate is open; once it is, one uncontended look.
+    #[cfg_attr(
+        not(feature = "peer"),
+        allow(dead_code, reason = "only the peer's handlers wait for it")
+    )]
     pub(crate) async fn opened(&self) {
         if *self.0.gate.borrow() {
             return;

@@ -57,7 +57,7 @@ pub(crate) struct Workload {
 pub(crate) fn all() -> Vec<Workload> {
     let mut all = vec![calibration::WORKLOAD];
     all.extend(disk::WORKLOADS);
-    all.extend(own::WORKLOADS);
+    all.extend(own::workloads());
     #[cfg(feature = "peer")]
     all.extend(peer::WORKLOADS);
     all

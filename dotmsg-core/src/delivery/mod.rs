@@ -88,6 +88,32 @@ impl Delivery {
         }
     }
 
+    /// The same with a message that is exchanged for the one before: nothing is built or dropped here.
+    #[inline]
+    pub(crate) fn exchange(
+        &mut self,
+        stream: &Arc<Stream>,
+        offset: u64,
+        appended_at: Timestamp,
+        message: &mut Message,
+    ) {
+        if let Some(inner) = Arc::get_mut(&mut self.inner)
+            && stream.role == Role::Source
+            && inner.lineage.is_none()
+        {
+            std::mem::swap(&mut inner.message, message);
+            inner.offset = offset;
+            inner.appended_at = appended_at;
+            inner.condemned = None;
+            if !Arc::ptr_eq(&inner.stream, stream) {
+                inner.stream = Arc::clone(stream);
+            }
+            self.attempt = 1;
+            return;
+        }
+        self.refill(stream, offset, appended_at, std::mem::take(message));
+    }
+
     /// A handle without a message, to be refilled.
     #[must_use]
     pub fn vacant() -> Self {

@@ -125,6 +125,12 @@ impl<T> Lanes<T> {
         });
         if keyed {
             let lanes = &self.lanes;
+            // Lanes come and go with every message. A sparse table takes that in place; a dense one fills with the
+            // marks of removed entries and is rebuilt again and again.
+            if self.table.len() * 4 >= self.table.capacity() {
+                let room = self.table.len() * 7 + 64;
+                self.table.reserve(room, |&id| lanes[id].hash);
+            }
             self.table.insert_unique(hash, id, |&id| lanes[id].hash);
         }
         id

@@ -187,31 +187,33 @@ impl Partition {
         Some(ticket)
     }
 
-    /// The ticket that [`source_item`](Self::source_item) would give, without noting anything: for a record that is
-    /// offered to a handler first. What follows is [`source_handled`](Self::source_handled) or
-    /// [`source_held`](Self::source_held). `None`: it has to be noted first.
+    /// The number that a record of the source will have, without noting anything: for one that is offered to a handler
+    /// first. What follows is [`source_handled`](Self::source_handled) or [`source_held`](Self::source_held). `None`: it
+    /// has to be noted first.
     #[inline]
-    pub(crate) fn source_ticket(&self, record: &Record) -> Option<Ticket> {
-        let seq = self.source.peek(record.offset)?;
-        Some(self.ticket(record, Settles::Source(seq)))
+    pub(crate) fn peek_source(&self, offset: u64) -> Option<Seq> {
+        self.source.peek(offset)
     }
 
-    /// The record of such a ticket was handled at once.
+    /// The record with this number was handled at once.
     #[inline]
-    pub(crate) fn source_handled(&mut self, ticket: &Ticket) {
-        self.source.tracker.pass(ticket.offset);
+    pub(crate) fn source_handled(&mut self, offset: u64) {
+        self.source.tracker.pass(offset);
     }
 
-    /// The record of such a ticket was not: it is in hand now.
-    #[inline]
-    pub(crate) fn source_held(&mut self, ticket: &Ticket) {
-        let seq = self.source.tracker.begin(ticket.offset);
-        debug_assert_eq!(
-            ticket.settles,
-            Settles::Source(seq),
-            "nothing was begun in between"
-        );
-        self.hold(ticket);
+    /// The record with this number was not: it is in hand now.
+    pub(crate) fn source_held(&mut self, offset: u64, seq: Seq, bytes: usize) -> Ticket {
+        let begun = self.source.tracker.begin(offset);
+        debug_assert_eq!(begun, seq, "nothing was begun in between");
+        let ticket = Ticket {
+            partition: self.number,
+            ownership: self.ownership,
+            settles: Settles::Source(seq),
+            offset,
+            size: u32::try_from(bytes).unwrap_or(u32::MAX),
+        };
+        self.hold(&ticket);
+        ticket
     }
 
     fn hold(&mut self, ticket: &Ticket) {
@@ -279,6 +281,14 @@ impl Partition {
             self.dirty = true;
         }
         ticket.settles = Settles::Nothing;
+    }
+
+    /// The end of a source record that was handled: [`finish`](Self::finish) without its other cases.
+    #[inline]
+    pub(crate) fn source_done(&mut self, seq: Seq, bytes: usize) {
+        self.held -= 1;
+        self.held_bytes -= bytes;
+        self.source.tracker.complete(seq);
     }
 
     /// The end of a message; when it is away, the topology tells its tier and `now` when it is due at the latest.

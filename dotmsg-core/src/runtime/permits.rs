@@ -70,6 +70,11 @@ impl Permits {
         }
     }
 
+    /// Whether none is free.
+    pub(crate) fn are_exhausted(&self) -> bool {
+        self.used.load(Ordering::Relaxed) >= self.limit
+    }
+
     /// Permits in use.
     #[cfg(test)]
     pub(crate) fn used(&self) -> usize {

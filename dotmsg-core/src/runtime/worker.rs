@@ -156,7 +156,17 @@ where
             }
         }
         if self.ready.is_empty() && self.admit_spare(cx) {
-            return self.start_new(stream, record, ticket, condemned, hash);
+            let index = match self.free.last() {
+                Some(index) => *index,
+                None => self.add_slot(),
+            };
+            return match self.start_new(index, stream, record, condemned) {
+                Poll::Ready(outcome) => Some(outcome),
+                Poll::Pending => {
+                    self.keep_running(index, *ticket, hash);
+                    None
+                }
+            };
         }
         let (hash, key) = self.owned_key(record, ticket.partition, hash);
         let lane = self
@@ -461,49 +471,67 @@ where
         }
     }
 
-    /// Calls the handler with the spare permit, in a free slot; both stay where they are when it is ready at once.
-    #[inline]
-    fn start_new(
+    /// Runs the handler on a record, if nothing at all stands in its way; `None`, and nothing done, if something may.
+    ///
+    /// The slot's number comes with the outcome, or with [`Poll::Pending`]: [`Worker::keep_running`] must follow then. It
+    /// is the whole path of most messages, so it knows neither keys nor tickets.
+    #[inline(always)]
+    pub(crate) fn try_at_once(
         &mut self,
+        cx: &mut Context<'_>,
         stream: &Arc<Stream>,
         record: &mut Record,
-        ticket: &Ticket,
-        condemned: Option<&'static str>,
-        hash: Option<u64>,
-    ) -> Option<Outcome> {
+    ) -> Option<(usize, Poll<Outcome>)> {
+        if !self.lanes.no_keys() || !self.ready.is_empty() || !self.admit_spare(cx) {
+            return None;
+        }
         let index = match self.free.last() {
             Some(index) => *index,
             None => self.add_slot(),
         };
+        Some((index, self.start_new(index, stream, record, None)))
+    }
+
+    /// Whether a further message would have to wait for a permit.
+    pub(crate) fn is_saturated(&self) -> bool {
+        !self.ready.is_empty() || self.permits.are_exhausted()
+    }
+
+    /// Bytes of the message that a slot was given last.
+    pub(crate) fn size_in(&self, slot: usize) -> usize {
+        self.slots[slot].delivery.message().size()
+    }
+
+    /// Calls the handler with the spare permit, in a free slot; both stay where they are when it is ready at once.
+    #[inline(always)]
+    fn start_new(
+        &mut self,
+        index: usize,
+        stream: &Arc<Stream>,
+        record: &mut Record,
+        condemned: Option<&'static str>,
+    ) -> Poll<Outcome> {
         let slot = &mut self.slots[index];
-        slot.delivery.refill(
-            stream,
-            record.offset,
-            record.appended_at,
-            std::mem::take(&mut record.message),
-        );
+        let at = record.appended_at;
+        slot.delivery
+            .exchange(stream, record.offset, at, &mut record.message);
         if let Some(kind) = condemned {
             slot.delivery.condemn(kind);
         }
         let future = self.service.call(slot.delivery.clone());
-        match slot.start(future) {
-            Poll::Ready(Outcome::Away(away)) => {
-                let key = slot.delivery.key().cloned();
-                self.restore_away(ticket.partition, key, name_of(away));
-                Some(Outcome::Away(away))
-            }
-            Poll::Ready(outcome) => Some(outcome),
-            Poll::Pending => {
-                self.spare = false;
-                self.free.pop();
-                self.keep_running(index, *ticket, hash);
-                None
-            }
+        let poll = slot.start(future);
+        if let Poll::Ready(Outcome::Away(away)) = poll {
+            let key = slot.delivery.key().cloned();
+            self.restore_away(stream.partition, key, name_of(away));
         }
+        poll
     }
 
     /// A call is pending: its key is busy from now on.
-    fn keep_running(&mut self, index: usize, ticket: Ticket, hash: Option<u64>) {
+    pub(crate) fn keep_running(&mut self, index: usize, ticket: Ticket, hash: Option<u64>) {
+        self.spare = false;
+        let popped = self.free.pop();
+        debug_assert_eq!(popped, Some(index), "it was the last free one");
         let key = match self.policy.ordering {
             Ordering::Key => self.slots[index].delivery.key().cloned(),
             Ordering::Partition => Some(Bytes::new()),

@@ -22,10 +22,13 @@ use crate::middleware::Outcome;
 
 enum Command {
     Offer(Item),
-    OfferHead(Item, AwayName),
+    /// Boxed: retries are rare, and every command is as large as the largest.
+    OfferHead(Box<Item>, AwayName),
     RestoreAway(u32, Option<Bytes>, AwayName),
     Stop(u32, u32),
     Abandon(u32),
+    /// Obeyed.
+    Done,
 }
 
 /// What pump and one spawned worker share.
@@ -141,7 +144,7 @@ where
             Self::Spawned(spawned) => {
                 let to = spawned.worker_of(item.ticket.partition, &item.record);
                 let outbox = &mut spawned.remotes[to].outbox;
-                outbox.push(Command::OfferHead(item, name));
+                outbox.push(Command::OfferHead(Box::new(item), name));
                 None
             }
         }
@@ -200,6 +203,19 @@ where
         }
     }
 
+    /// Whether they work in tasks of their own, which need their turn.
+    pub(crate) fn are_spawned(&self) -> bool {
+        matches!(self, Self::Spawned(_))
+    }
+
+    /// Whether a further message would have to wait for a permit. Not known of workers in tasks of their own.
+    pub(crate) fn is_saturated(&self) -> bool {
+        match self {
+            Self::Inline(worker) => worker.is_saturated(),
+            Self::Spawned(_) => false,
+        }
+    }
+
     /// Hands over what was offered since the last call.
     pub(crate) fn flush(&mut self) {
         if let Self::Spawned(spawned) = self {
@@ -249,8 +265,13 @@ impl Spawned {
     fn collect(&mut self, cx: &mut Context<'_>, reports: &mut Vec<Report>) {
         self.pump.register(cx.waker());
         self.send();
+        let incoming = if self.draining.is_empty() {
+            &mut *reports
+        } else {
+            &mut self.incoming
+        };
         for remote in &self.remotes {
-            self.incoming.append(&mut lock(&remote.mailbox.reports));
+            incoming.append(&mut lock(&remote.mailbox.reports));
         }
         for report in self.incoming.drain(..) {
             let Report::Drained {
@@ -301,9 +322,15 @@ where
             return Poll::Ready(());
         }
         std::mem::swap(&mut *lock(&mailbox.commands), &mut commands);
-        for command in commands.drain(..) {
-            obey(&mut worker, cx, command, &mut reports);
+        for command in &mut commands {
+            if let Command::Offer(item) = command {
+                offer(&mut worker, cx, item, &mut reports);
+            } else {
+                let command = std::mem::replace(command, Command::Done);
+                obey(&mut worker, cx, command, &mut reports);
+            }
         }
+        commands.clear();
         worker.poll(cx, &mut reports);
         if !reports.is_empty() {
             {
@@ -321,6 +348,35 @@ where
     .await;
 }
 
+/// Offers where it lies: a message is not moved again before a handler has it.
+fn offer<S>(
+    worker: &mut Worker<S>,
+    cx: &mut Context<'_>,
+    item: &mut Item,
+    reports: &mut Vec<Report>,
+) where
+    S: Service<Delivery, Response = Outcome, Error = Infallible>,
+{
+    if item.condemned.is_none()
+        && let Some((slot, poll)) = worker.try_at_once(cx, &item.stream, &mut item.record)
+    {
+        match poll {
+            Poll::Ready(outcome) => reports.push(Report::Finished(item.ticket, outcome)),
+            Poll::Pending => worker.keep_running(slot, item.ticket, None),
+        }
+        return;
+    }
+    let outcome = worker.offer(
+        cx,
+        &item.stream,
+        &mut item.record,
+        &item.ticket,
+        item.condemned,
+        reports,
+    );
+    reports.extend(outcome.map(|outcome| Report::Finished(item.ticket, outcome)));
+}
+
 fn obey<S>(
     worker: &mut Worker<S>,
     cx: &mut Context<'_>,
@@ -330,21 +386,10 @@ fn obey<S>(
     S: Service<Delivery, Response = Outcome, Error = Infallible>,
 {
     match command {
-        Command::Offer(mut item) => {
-            let ticket = item.ticket;
-            let outcome = worker.offer(
-                cx,
-                &item.stream,
-                &mut item.record,
-                &ticket,
-                item.condemned,
-                reports,
-            );
-            reports.extend(outcome.map(|outcome| Report::Finished(ticket, outcome)));
-        }
+        Command::Offer(mut item) => offer(worker, cx, &mut item, reports),
         Command::OfferHead(item, name) => {
             let ticket = item.ticket;
-            let outcome = worker.offer_head(cx, item, name, reports);
+            let outcome = worker.offer_head(cx, *item, name, reports);
             reports.extend(outcome.map(|outcome| Report::Finished(ticket, outcome)));
         }
         Command::RestoreAway(partition, key, name) => worker.restore_away(partition, key, name),
@@ -352,6 +397,7 @@ fn obey<S>(
             worker.stop_partition(partition, ownership, reports);
         }
         Command::Abandon(partition) => worker.abandon_partition(partition),
+        Command::Done => {}
     }
 }
 

@@ -46,7 +46,13 @@ impl<'d, S, T: Deserialize<'d>> FromPayload<'d, S> for Json<T> {
         let Some(payload) = delivery.payload() else {
             return Err(JsonRejection::Null(NullPayload::of("Json<T>")));
         };
-        match serde_json::from_slice(payload) {
+        // One check of the whole is cheaper than one of every string and field name. What is not UTF-8 is left to the
+        // decoder: it knows the place, and whether the value is one that matters.
+        let decoded = match std::str::from_utf8(payload) {
+            Ok(text) => serde_json::from_str(text),
+            Err(_) => serde_json::from_slice(payload),
+        };
+        match decoded {
             Ok(value) => Ok(Self(value)),
             Err(error) => Err(JsonRejection::Decode(decode_error::<T>(&error))),
         }

@@ -11,38 +11,48 @@ use super::error_of;
 use crate::handler::HandlerError;
 
 pin_project! {
+    #[project = StateProjection]
+    #[derive(Debug)]
+    enum State<F> {
+        Running { #[pin] inner: F },
+        // A panic of `call` itself.
+        Early { error: Option<Box<HandlerError>> },
+        // A future that panicked is never polled again.
+        Ended,
+    }
+}
+
+pin_project! {
     /// Ends with the inner future's result, or with the error of its panic.
     #[derive(Debug)]
     pub struct ResponseFuture<F> {
-        // `None` once it has ended: a future that panicked is never polled again.
         #[pin]
-        inner: Option<F>,
-        // A panic of `call` itself.
-        early: Option<HandlerError>,
+        state: State<F>,
     }
 
     impl<F> PinnedDrop for ResponseFuture<F> {
         fn drop(this: Pin<&mut Self>) {
-            let mut inner = this.project().inner;
-            if inner.is_some() {
-                let _ = catch_unwind(AssertUnwindSafe(|| inner.set(None)));
+            let mut state = this.project().state;
+            if let State::Running { .. } = *state {
+                let _ = catch_unwind(AssertUnwindSafe(|| state.set(State::Ended)));
             }
         }
     }
 }
 
 impl<F> ResponseFuture<F> {
+    #[inline]
     pub(super) fn running(inner: F) -> Self {
         Self {
-            inner: Some(inner),
-            early: None,
+            state: State::Running { inner },
         }
     }
 
     pub(super) fn panicked(error: HandlerError) -> Self {
         Self {
-            inner: None,
-            early: Some(error),
+            state: State::Early {
+                error: Some(Box::new(error)),
+            },
         }
     }
 }
@@ -55,16 +65,20 @@ where
 
     #[inline]
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
-        let mut this = self.project();
-        let Some(inner) = this.inner.as_mut().as_pin_mut() else {
-            let error = this.early.take().expect("polled after it had ended");
-            return Poll::Ready(Err(error));
+        let mut state = self.project().state;
+        let inner = match state.as_mut().project() {
+            StateProjection::Running { inner } => inner,
+            StateProjection::Early { error } => {
+                let error = error.take().expect("polled after it had ended");
+                return Poll::Ready(Err(*error));
+            }
+            StateProjection::Ended => panic!("polled after it had ended"),
         };
         match catch_unwind(AssertUnwindSafe(|| inner.poll(cx))) {
             Ok(poll) => poll,
             Err(panic) => {
                 // What the future holds is dropped now, not when the slot is used again; that may panic as well.
-                let _ = catch_unwind(AssertUnwindSafe(|| this.inner.set(None)));
+                let _ = catch_unwind(AssertUnwindSafe(|| state.set(State::Ended)));
                 Poll::Ready(Err(error_of(&*panic)))
             }
         }

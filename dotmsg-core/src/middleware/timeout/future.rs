@@ -18,8 +18,8 @@ pin_project! {
         // `None` once its time was up: dropped at once, with what it holds.
         #[pin]
         inner: Option<F>,
-        #[pin]
-        sleep: Option<Sleep>,
+        // Boxed: an inline timer would enlarge every slot and every move of a future that never needs one.
+        sleep: Option<Pin<Box<Sleep>>>,
         limit: Option<Duration>,
     }
 }
@@ -50,11 +50,10 @@ where
         let Some(limit) = *this.limit else {
             return Poll::Pending;
         };
-        if this.sleep.is_none() {
-            this.sleep.set(Some(tokio::time::sleep(limit)));
-        }
-        let sleep = this.sleep.as_mut().as_pin_mut();
-        ready!(sleep.expect("it was just made").poll(cx));
+        let sleep = this
+            .sleep
+            .get_or_insert_with(|| Box::pin(tokio::time::sleep(limit)));
+        ready!(sleep.as_mut().poll(cx));
         this.inner.set(None);
         Poll::Ready(Err(error_of(limit)))
     }

@@ -194,13 +194,20 @@ where
             self.workers.poll(cx, &mut self.reports);
             progress |= self.apply_reports();
             progress |= self.poll_retries(cx)?;
-            progress |= self.poll_source(cx)?;
+            let fetched = self.poll_source(cx)?;
+            progress |= fetched;
             progress |= self.poll_commit(cx);
             progress |= self.poll_leaving();
             if let Some(done) = self.poll_closing(cx) {
                 return Poll::Ready(done);
             }
             self.workers.flush();
+            if fetched && self.workers.are_spawned() {
+                // Workers on the same thread run only when this task lets them; without a turn after every batch it
+                // would first fetch all that the limits allow.
+                cx.waker().wake_by_ref();
+                break;
+            }
             if !progress && !self.poll_timer(cx) {
                 break;
             }

@@ -9,8 +9,36 @@ use tower_service::Service;
 use super::{COMMIT_RETRY, COMMIT_SOON, Pump, add, current};
 use crate::delivery::Delivery;
 use crate::middleware::{Ended, Outcome};
-use crate::runtime::partition::Phase;
-use crate::runtime::ticket::{Report, Ticket};
+use crate::runtime::partition::{Partition, Phase};
+use crate::runtime::ticket::{Report, Settles, Ticket};
+
+const HANDLED: Outcome = Outcome::Settled(Ended::Handled);
+
+/// Source records that were handled, summed up over the reports of one turn: nearly all of them.
+#[derive(Default)]
+struct Handled {
+    messages: usize,
+    bytes: usize,
+    begins_commit: bool,
+}
+
+impl Handled {
+    /// Settles it, if it is one of a partition that is still owned; `false`, and nothing done, if not.
+    #[inline]
+    fn note(&mut self, partitions: &mut [Option<Partition>], ticket: &Ticket) -> bool {
+        let Settles::Source(seq) = ticket.settles else {
+            return false;
+        };
+        let Some(partition) = current(partitions, ticket.partition, ticket.ownership) else {
+            return false;
+        };
+        partition.source_done(seq, ticket.size as usize);
+        self.messages += 1;
+        self.bytes += ticket.size as usize;
+        self.begins_commit |= !std::mem::replace(&mut partition.dirty, true);
+        true
+    }
+}
 
 impl<S> Pump<S>
 where
@@ -20,8 +48,11 @@ where
     pub(super) fn apply_reports(&mut self) -> bool {
         let mut reports = std::mem::take(&mut self.reports);
         let progress = !reports.is_empty();
+        let mut handled = Handled::default();
         for report in reports.drain(..) {
             match report {
+                Report::Finished(ticket, HANDLED)
+                    if handled.note(&mut self.partitions, &ticket) => {}
                 Report::Finished(ticket, outcome) => self.finish(ticket, outcome),
                 Report::Parked {
                     partition,
@@ -50,7 +81,18 @@ where
         if self.reports.is_empty() {
             self.reports = reports;
         }
+        self.count(&handled);
         progress
+    }
+
+    /// Takes over what was summed up.
+    fn count(&mut self, handled: &Handled) {
+        self.held -= handled.messages;
+        self.held_bytes -= handled.bytes;
+        add(&self.stats.handled, handled.messages as u64);
+        if handled.begins_commit {
+            self.commit_within(self.route.commit_interval);
+        }
     }
 
     pub(super) fn finish(&mut self, ticket: Ticket, outcome: Outcome) {

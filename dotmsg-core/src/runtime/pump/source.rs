@@ -47,8 +47,12 @@ where
         }
     }
 
-    /// What may be fetched now; `None` at a limit.
+    /// What may be fetched now; `None` at a limit, and while no permit is free: more messages would only wait longer, in
+    /// memory. Followers of a busy key are no reason to stop, since others may run beside them.
     pub(super) fn room(&self) -> Option<BatchLimits> {
+        if self.workers.is_saturated() {
+            return None;
+        }
         let limits = &self.route.limits;
         let messages = limits.max_held_messages.saturating_sub(self.held);
         let bytes = limits.max_held_bytes.saturating_sub(self.held_bytes);
@@ -246,22 +250,27 @@ where
     let stream = Arc::clone(&partition.stream);
     let mut handled = 0;
     for record in records.iter_mut() {
-        let ordinary = partition.source_ticket(record);
-        let Some(ticket) = ordinary.or_else(|| partition.source_item(record)) else {
-            continue;
-        };
-        let outcome = workers.offer(cx, &stream, record, &ticket, None, reports);
-        if ordinary.is_some() {
-            if outcome == Some(HANDLED) {
-                partition.source_handled(&ticket);
+        if let Workers::Inline(worker) = workers
+            && let Some(seq) = partition.peek_source(record.offset)
+            && let Some((slot, poll)) = worker.try_at_once(cx, &stream, record)
+        {
+            if poll == Poll::Ready(HANDLED) {
+                partition.source_handled(record.offset);
                 handled += 1;
                 continue;
             }
-            partition.source_held(&ticket);
+            let ticket = partition.source_held(record.offset, seq, worker.size_in(slot));
+            match poll {
+                Poll::Ready(outcome) => reports.push(Report::Finished(ticket, outcome)),
+                Poll::Pending => worker.keep_running(slot, ticket, None),
+            }
+            continue;
         }
-        if let Some(outcome) = outcome {
-            reports.push(Report::Finished(ticket, outcome));
-        }
+        let Some(ticket) = partition.source_item(record) else {
+            continue;
+        };
+        let outcome = workers.offer(cx, &stream, record, &ticket, None, reports);
+        reports.extend(outcome.map(|outcome| Report::Finished(ticket, outcome)));
     }
     records.clear();
     handled
