@@ -520,11 +520,35 @@ where
         }
         let future = self.service.call(slot.delivery.clone());
         let poll = slot.start(future);
-        if let Poll::Ready(Outcome::Away(away)) = poll {
-            let key = slot.delivery.key().cloned();
-            self.restore_away(stream.partition, key, name_of(away));
+        match poll {
+            Poll::Pending | Poll::Ready(Outcome::Settled(_)) => {}
+            Poll::Ready(unsettled) => self.block_key(index, stream.partition, unsettled),
         }
         poll
+    }
+
+    /// After a first poll that did not settle the message: nothing of its key may start before it.
+    #[cold]
+    fn block_key(&mut self, slot: usize, partition: u32, outcome: Outcome) {
+        let key = self.slots[slot].delivery.key().cloned();
+        match outcome {
+            Outcome::Settled(_) => {}
+            Outcome::Away(away) => self.restore_away(partition, key, name_of(away)),
+            Outcome::Interrupted => {
+                let key = match self.policy.ordering {
+                    Ordering::Key => key,
+                    Ordering::Partition => Some(Bytes::new()),
+                    Ordering::None => None,
+                };
+                if let Some(key) = key {
+                    let hash = self.hash(partition, &key);
+                    let lane = self
+                        .lanes
+                        .open(hash, partition, Some(key), LaneState::Ready);
+                    self.lanes.get(lane).stopped = true;
+                }
+            }
+        }
     }
 
     /// A call is pending: its key is busy from now on.

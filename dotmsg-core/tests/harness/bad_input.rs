@@ -219,7 +219,7 @@ fn an_unknown_topic_is_an_error_that_names_it_and_the_remedy() {
     run(async {
         let brokers = TestBrokers::new().auto_create(false);
         let started = brokers.try_start(app(bill(), takes_anything)).await;
-        let error = started.err().expect("the topic does not exist");
+        let error = started.expect_err("the topic does not exist");
         assert_eq!(error.kind(), ErrorKind::NotFound);
         let text = error.to_string();
         for part in ["orders", "bill", "auto_create = true"] {
@@ -240,7 +240,7 @@ fn a_topic_that_gained_partitions_is_an_error_under_key_order() {
         brokers.broker("main").delete_topic("orders").await.unwrap();
         brokers.create_topic("main", "orders", 4).unwrap();
         let started = brokers.try_start(app(bill(), takes_anything)).await;
-        let error = started.err().expect("keys have moved");
+        let error = started.expect_err("keys have moved");
         assert_eq!(error.kind(), ErrorKind::Config);
         let text = error.to_string();
         assert!(text.contains("gained partitions"), "{text}");
