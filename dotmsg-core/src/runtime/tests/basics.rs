@@ -7,6 +7,7 @@ use std::time::Duration;
 use tokio::time::sleep;
 
 use super::{HANDLED, World};
+use crate::middleware::Outcome;
 
 #[tokio::test(start_paused = true)]
 async fn every_message_is_handled_once_and_progress_is_committed() {
@@ -154,4 +155,26 @@ async fn at_most_once_commits_before_it_dispatches() {
     assert_eq!(world.seen().len(), 2);
     assert_eq!(world.records().await[&0].watermark(), 2);
     route.drain().await;
+}
+
+/// With several workers a layer may see the stop of its partition before the worker does.
+#[tokio::test(start_paused = true)]
+async fn after_an_interrupted_message_nothing_of_its_key_starts() {
+    for workers in [1, 3] {
+        let world = World::new(1).await;
+        world.publish(["a", "b", "a", "b", "a"].map(Some)).await;
+        let mut spec = World::spec();
+        spec.limits.workers = workers;
+        let route = world.start(spec, |delivery| async move {
+            match delivery.position().offset {
+                0 => Outcome::Interrupted,
+                _ => HANDLED,
+            }
+        });
+        sleep(Duration::from_secs(1)).await;
+        let of_a = world.seen().iter().filter(|(key, _)| key == "a").count();
+        assert_eq!(of_a, 1, "with {workers} workers");
+        assert_eq!(world.records().await[&0].watermark(), 0);
+        route.drain().await;
+    }
 }
