@@ -46,6 +46,7 @@ where
         self.commit_at = None;
         let mut progress = Vec::new();
         let mut notes = Vec::new();
+        let mut again = false;
         for partition in self.partitions.iter_mut().flatten() {
             let clean = matches!(partition.phase, Phase::Leaving(_));
             if partition.phase == Phase::Left || !partition.dirty {
@@ -84,9 +85,14 @@ where
                     if !partition.too_large {
                         tracing::warn!(topic = %self.topology.source, partition = partition.number, %error, "paused");
                     }
+                    // It stays dirty, so that nothing else would ask for its next commit.
                     partition.too_large = true;
+                    again = true;
                 }
             }
+        }
+        if again {
+            self.commit_within(self.route.commit_interval);
         }
         if progress.is_empty() {
             return;

@@ -2,6 +2,7 @@
 
 mod basics;
 mod retries;
+mod tight_store;
 
 use std::collections::BTreeMap;
 use std::future::Future;
@@ -27,6 +28,8 @@ pub(super) struct World {
     pub(super) broker: LogBroker,
     pub(super) clock: Arc<dyn Clock>,
     pub(super) seen: Arc<Mutex<Vec<(String, u64)>>>,
+    /// The backend that routes see, where it is not the broker itself.
+    pub(super) face: Option<Arc<dyn Backend>>,
 }
 
 /// A running route.
@@ -57,6 +60,7 @@ impl World {
             broker,
             clock,
             seen: Arc::default(),
+            face: None,
         }
     }
 
@@ -146,7 +150,10 @@ impl World {
         let context = RouteContext {
             topology: Arc::new(Topology::of(&spec, "")),
             route: Arc::new(spec),
-            backend: Arc::new(self.broker.clone()),
+            backend: match &self.face {
+                Some(face) => Arc::clone(face),
+                None => Arc::new(self.broker.clone()),
+            },
             auto_create: None,
             clock: Arc::clone(&self.clock),
             stats: Arc::default(),
