@@ -62,6 +62,11 @@ enum Step {
     Begin {
         gap: u64,
     },
+    /// A number is asked for first; then it ends at once, or is begun.
+    Peek {
+        gap: u64,
+        passes: bool,
+    },
     BeginAgain {
         back: u64,
     },
@@ -82,6 +87,7 @@ fn steps() -> impl Strategy<Value = Vec<Step>> {
     let gap = || prop_oneof![4 => Just(0u64), 1 => 1..5u64];
     let step = prop_oneof![
         10 => gap().prop_map(|gap| Step::Begin { gap }),
+        5 => (gap(), any::<bool>()).prop_map(|(gap, passes)| Step::Peek { gap, passes }),
         1 => (1..12u64).prop_map(|back| Step::BeginAgain { back }),
         2 => gap().prop_map(|gap| Step::Skip { gap }),
         3 => (0..3usize).prop_map(|nth| Step::Complete { nth }),
@@ -114,6 +120,23 @@ proptest! {
                     let offset = model.end + gap;
                     given.push(tracker.begin(offset));
                     model.begin(given[given.len() - 1], offset);
+                }
+                Step::Peek { gap, passes } => {
+                    let offset = tracker.end() + gap;
+                    match tracker.peek(offset) {
+                        Some(seq) if passes => {
+                            tracker.pass(offset);
+                            model.begin(seq, offset);
+                            model.complete(seq);
+                            given.push(seq);
+                        }
+                        peeked => {
+                            let seq = tracker.begin(offset);
+                            prop_assert!(peeked.is_none_or(|peeked| peeked == seq));
+                            model.begin(seq, offset);
+                            given.push(seq);
+                        }
+                    }
                 }
                 Step::BeginAgain { back } => {
                     let offset = model.end.saturating_sub(back);
