@@ -103,7 +103,7 @@ impl<R: Adapters> App<(), R> {
         Ok(Self::with_config(config))
     }
 
-    /// The shared state that handlers extract with `State`.
+    /// The shared state that handlers extract with `State`. Handlers that were added before it are dropped: set it first.
     #[must_use]
     pub fn state<S>(self, state: S) -> App<S, R> {
         App {

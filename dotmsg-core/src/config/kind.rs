@@ -97,7 +97,7 @@ pub(super) fn prefix(value: &Value) -> Result<&str, String> {
 
 /// A URL; errors never show it.
 pub(super) fn url(value: &Value) -> Result<&str, String> {
-    const EXAMPLE: &str = "such as `memory:`, `log:./path` or `kafka://host:9092`";
+    const EXAMPLE: &str = "such as `memory:` or `log:./path`";
     let text = text(value)
         .ok_or_else(|| format!("expected a URL {EXAMPLE}, found {}", value.type_name()))?;
     if text.is_empty() {

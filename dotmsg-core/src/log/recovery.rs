@@ -2,7 +2,7 @@
 //!
 //! A crash leaves a *torn tail*: a last frame that is not whole. It was never confirmed, so it is cut off, and the cut is
 //! made durable. Damage *in the middle*, with a whole frame behind it, is something else: confirmed records are
-//! file_error, and cutting there would silently lose what follows (as in the Jepsen report on NATS 2.12.1). It is
+//! damaged, and cutting there would silently lose what follows (as in the Jepsen report on NATS 2.12.1). It is
 //! refused, with file and byte. Earlier segments were complete when the next began, so damage there is always refused;
 //! they are checked by their headers, and their bodies when they are read.
 

@@ -153,7 +153,10 @@ impl Topic {
 pub(super) fn no_such_topic(operation: &'static str, topic: &str) -> Error {
     Error::new(ErrorKind::NotFound, operation, "no such topic")
         .with("topic", topic)
-        .remedy("Create it, or set auto_create = true")
+        .remedy(
+            "Create it; [backend.<name>] auto_create = true creates source topics of handlers only, \
+             [backend.<name>.log] auto_create = true (.memory) all that are published to",
+        )
 }
 
 /// Refuses names that not every storage can keep: the rule is that of Apache Kafka.

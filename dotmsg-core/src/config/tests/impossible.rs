@@ -54,11 +54,11 @@ url = "//host/db"
         &[bill()],
         r#"
 5 errors
-  dotmsg.toml:3: backend.main.url: the URL has no scheme; expected one such as `memory:`, `log:./path` or `kafka://host:9092`
-  dotmsg.toml:5: backend.b.url: empty; expected a URL such as `memory:`, `log:./path` or `kafka://host:9092`
+  dotmsg.toml:3: backend.main.url: the URL has no scheme; expected one such as `memory:` or `log:./path`
+  dotmsg.toml:5: backend.b.url: empty; expected a URL such as `memory:` or `log:./path`
   dotmsg.toml:7: backend.c.url: a URL has no spaces or control characters. Percent-encode them
-  dotmsg.toml:9: backend.d.url: expected a URL such as `memory:`, `log:./path` or `kafka://host:9092`, found a whole number
-  dotmsg.toml:11: store.main.url: the URL has no scheme; expected one such as `memory:`, `log:./path` or `kafka://host:9092`
+  dotmsg.toml:9: backend.d.url: expected a URL such as `memory:` or `log:./path`, found a whole number
+  dotmsg.toml:11: store.main.url: the URL has no scheme; expected one such as `memory:` or `log:./path`
 "#,
     );
 }

@@ -33,7 +33,7 @@ where
                     let running = partition.in_hand() as u64;
                     self.workers.abandon_partition(number);
                     self.abandoned += running;
-                    tracing::warn!(topic = %self.topology.source, partition = number, messages = running, "drain deadline: given up unsettled");
+                    tracing::warn!(topic = %self.topology.source, partition = number, messages = running, "drain ended: given up unsettled");
                     self.drained(number, ownership);
                     progress = true;
                 }
