@@ -145,7 +145,7 @@ fn clocked() -> Vec<Line> {
         rate("slow.rate", "own.slow")
             .bar(45_000.0)
             .peer("peer.slow_workers.rate"),
-        allocations("slow.allocations", "own.slow").bar(NO_ALLOCATION),
+        allocations("slow.allocations", "own.slow_counted").bar(NO_ALLOCATION),
         figure(
             "slow.most_running",
             "own.slow",

@@ -23,7 +23,7 @@ const WORK: Duration = Duration::from_millis(10);
 /// Its only tier.
 const TIER: Duration = Duration::from_millis(100);
 
-pub(super) const WORKLOADS: [Workload; 4] = [
+pub(super) const WORKLOADS: [Workload; 5] = [
     Workload {
         name: "own.zero_work",
         messages: 2_000_000,
@@ -40,7 +40,14 @@ pub(super) const WORKLOADS: [Workload; 4] = [
         name: "own.slow",
         messages: 250_000,
         warm_up: 5_000,
-        run: slow,
+        run: |messages| slow(messages, spec().commit_interval),
+    },
+    Workload {
+        // As the other counted ones: a commit is not to come fifty times as often per message as it does.
+        name: "own.slow_counted",
+        messages: 250_000,
+        warm_up: 5_000,
+        run: |messages| slow(messages, Duration::from_secs(10)),
     },
     Workload {
         name: "own.zipf",
@@ -78,8 +85,9 @@ fn zero_work(messages: u64, workers: usize) -> Result<Outcome, String> {
 }
 
 /// 100 ms each, 5,000 at a time, one partition.
-fn slow(messages: u64) -> Result<Outcome, String> {
+fn slow(messages: u64, commit_interval: Duration) -> Result<Outcome, String> {
     let mut spec = spec();
+    spec.commit_interval = commit_interval;
     spec.limits.concurrency = 5_000;
     memory(one_thread()?, messages, spec, |context, parts, latch| {
         start(take_slowly, context, parts, latch)
