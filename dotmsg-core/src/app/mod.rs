@@ -21,7 +21,7 @@ use std::sync::Arc;
 use crate::backend::{Backend, BoxFuture, Registry};
 use crate::clock::{Clock, SystemClock};
 use crate::config::{Config, RouteDefaults};
-use crate::error::Result;
+use crate::error::{Error, ErrorKind, Result};
 use crate::handler::{
     Annotated, AnnotatedHandler, ErrorClass, ErrorClasses, Handler, HandlerService, Invoke, Meta,
 };
@@ -70,6 +70,8 @@ pub struct App<S = (), R = NoAdapters> {
     clock: Arc<dyn Clock>,
     given: BTreeMap<String, Arc<dyn Backend>>,
     seed: Option<u64>,
+    /// Handlers that were added before the state, for the error.
+    too_early: Vec<String>,
     #[cfg(feature = "testing")]
     observer: ObserverSlot,
     adapters: PhantomData<fn() -> R>,
@@ -87,6 +89,7 @@ impl<R: Adapters> App<(), R> {
             clock: Arc::new(SystemClock),
             given: BTreeMap::new(),
             seed: None,
+            too_early: Vec::new(),
             #[cfg(feature = "testing")]
             observer: ObserverSlot::default(),
             adapters: PhantomData,
@@ -103,7 +106,8 @@ impl<R: Adapters> App<(), R> {
         Ok(Self::with_config(config))
     }
 
-    /// The shared state that handlers extract with `State`. Handlers that were added before it are dropped: set it first.
+    /// The shared state that handlers extract with `State`. Set it before the first handler: a handler that was added
+    /// before it was made for another state, and the app refuses to start.
     #[must_use]
     pub fn state<S>(self, state: S) -> App<S, R> {
         App {
@@ -114,6 +118,11 @@ impl<R: Adapters> App<(), R> {
             clock: self.clock,
             given: self.given,
             seed: self.seed,
+            too_early: self
+                .routes
+                .into_iter()
+                .map(|route| route.defaults.handler)
+                .collect(),
             #[cfg(feature = "testing")]
             observer: self.observer,
             adapters: PhantomData,
@@ -232,6 +241,7 @@ where
     /// Everything wrong with the configuration at once; an unreachable backend; what a backend cannot keep; a route that
     /// failed for good (the others are drained then).
     pub async fn run(self) -> Result<AppReport> {
+        self.has_handlers()?;
         self.start().await?.run().await
     }
 
@@ -240,6 +250,7 @@ where
     /// # Errors
     /// As [`App::run`].
     pub async fn run_until(self, stop: impl Future<Output = ()>) -> Result<AppReport> {
+        self.has_handlers()?;
         let running = self.start().await?;
         let handle = running.handle().clone();
         let drive = async move {
@@ -250,11 +261,33 @@ where
         running.wait_with(drive).await
     }
 
+    /// To run without a handler would be to return at once, as if all were done.
+    fn has_handlers(&self) -> Result<()> {
+        if self.routes.is_empty() && self.too_early.is_empty() {
+            return Err(
+                Error::new(ErrorKind::Config, "run app", "the app has no handlers").remedy(
+                    "Add one with App::handler; App::start runs an app that only publishes",
+                ),
+            );
+        }
+        Ok(())
+    }
+
     /// Starts every route and returns at once; for tests and for apps that run beside something else.
     ///
     /// # Errors
     /// As [`App::run`], as far as it shows before the routes run.
     pub async fn start(self) -> Result<Running> {
+        if !self.too_early.is_empty() {
+            let handlers = self.too_early.join(", ");
+            return Err(Error::new(
+                ErrorKind::Config,
+                "start app",
+                "handlers were added before the state, and are made for another one",
+            )
+            .with("handlers", handlers)
+            .remedy("Call App::state before the first App::handler"));
+        }
         running::start(self).await
     }
 }
@@ -268,3 +301,6 @@ impl<S, R> fmt::Debug for App<S, R> {
             .finish_non_exhaustive()
     }
 }
+
+#[cfg(test)]
+mod tests;

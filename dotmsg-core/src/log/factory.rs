@@ -74,6 +74,18 @@ fn open_directory(options: &BackendOptions) -> Result<LogBroker> {
                 .remedy("Write it as log:./path"),
         );
     }
+    if let Some(host) = path.strip_prefix("//") {
+        // Read as a path it would name a directory at the root that nobody meant.
+        return Err(Error::new(
+            ErrorKind::Config,
+            "open log",
+            "a log is a directory and has no host",
+        )
+        .with("backend", &options.name)
+        .remedy(format!(
+            "Write log:./{host} for a directory here, or log:/{host} for one from the root"
+        )));
+    }
     let settings = settings(options)?;
     LogBroker::open(path, settings).map_err(|error| error.with("backend", &options.name))
 }
@@ -82,4 +94,23 @@ fn settings(options: &BackendOptions) -> Result<LogOptions> {
     LogOptions::new(Arc::clone(&options.clock))
         .with_settings(&options.settings)
         .map_err(|error| error.with("backend", &options.name))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::clock::SystemClock;
+    use std::collections::BTreeMap;
+
+    #[test]
+    fn a_url_with_a_host_is_refused_and_opens_nothing() {
+        let options = BackendOptions {
+            name: "main".into(),
+            url: "log://orders-log".into(),
+            settings: BTreeMap::new(),
+            clock: Arc::new(SystemClock),
+        };
+        let error = open_directory(&options).unwrap_err();
+        assert!(error.to_string().contains("log:./orders-log"), "{error}");
+    }
 }

@@ -111,6 +111,15 @@ where
         group: route.group.as_str().into(),
     };
     let (source, control) = context.backend.subscribe(subscription).await?;
+    tracing::info!(
+        route = %route.handler,
+        topic = %context.topology.source,
+        group = %route.group,
+        backend = %route.backend,
+        concurrency = route.limits.concurrency,
+        tiers = route.retry.tiers.len(),
+        "route started"
+    );
     let reader = context.backend.reader().await?;
     let mut random = fastrand::Rng::with_seed(context.seed);
     let policy = LanePolicy {
