@@ -79,6 +79,8 @@ pub(crate) enum Phase {
     Running,
     /// Waiting for running handlers, until the deadline.
     Draining(Instant),
+    /// What still ran at the deadline is being dropped; it is not waited for longer than this.
+    Dropping(Instant),
     /// Nothing runs; the clean record is being written, until the deadline.
     Leaving(Instant),
     /// Nothing is left to do for it.

@@ -93,10 +93,17 @@ where
     S: Service<Delivery, Response = Outcome, Error = Infallible> + Clone + Send + 'static,
     S::Future: Send,
 {
-    let stats = Arc::clone(&context.stats);
-    let result = start(context, service).await;
-    stats.answer_for_ever();
-    result
+    // Dropped by an end of any kind: a panic, or an aborted task, answers too.
+    let _answer = AnswerForEver(Arc::clone(&context.stats));
+    start(context, service).await
+}
+
+struct AnswerForEver(Arc<RouteStats>);
+
+impl Drop for AnswerForEver {
+    fn drop(&mut self) {
+        self.0.answer_for_ever();
+    }
 }
 
 async fn start<S>(context: RouteContext, service: S) -> Result<RouteReport>

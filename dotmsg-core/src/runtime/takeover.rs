@@ -75,7 +75,7 @@ pub(crate) fn crash_policy(route: &RouteSpec) -> CrashLoopPolicy {
     }
 }
 
-/// Takes over what was granted in one event.
+/// Takes over what was granted. A partition that has another owner by now is left out: its loss is on its way as an event.
 pub(crate) async fn take_over(
     context: TakeoverContext,
     granted: Vec<Granted>,
@@ -83,10 +83,14 @@ pub(crate) async fn take_over(
     let group = GroupState::read(&context).await?;
     let mut records = Vec::with_capacity(granted.len());
     for &granted in &granted {
-        let record = context.record_of(granted, &group).await?;
-        records.push((granted, record));
+        match context.record_of(granted, &group).await {
+            Ok(record) => records.push((granted, record)),
+            Err(error) if error.kind() == ErrorKind::Fenced => context.fenced(granted.partition),
+            Err(error) => return Err(error),
+        }
     }
-    context.write_back(&records).await?;
+    let fenced = context.write_back(&records).await?;
+    records.retain(|(granted, _)| !fenced.contains(&granted.partition));
     let mut taken = Vec::with_capacity(records.len());
     for (granted, record) in records {
         let heads = context.read_heads(granted.partition, &record).await?;
@@ -244,7 +248,13 @@ impl TakeoverContext {
             .remedy("Restore the log, or set on_log_mismatch = \"earliest\" to start at its first record"))
     }
 
-    async fn write_back(&self, records: &[(Granted, PositionRecord)]) -> Result<()> {
+    fn fenced(&self, partition: u32) {
+        tracing::warn!(topic = %self.topology.source, partition, "another owner came before the takeover was through");
+    }
+
+    /// Writes the records under their new epochs; the partitions of which that was refused.
+    async fn write_back(&self, records: &[(Granted, PositionRecord)]) -> Result<Vec<u32>> {
+        let mut fenced = Vec::new();
         let limit = max_record_bytes(&self.backend.capability());
         let mut open: Vec<Progress> = Vec::with_capacity(records.len());
         for (granted, record) in records {
@@ -267,9 +277,8 @@ impl TakeoverContext {
                 match outcome {
                     CommitOutcome::Committed => {}
                     CommitOutcome::Fenced => {
-                        return Err(self
-                            .error(ErrorKind::Fenced, "the partition has another owner")
-                            .with("partition", progress.partition));
+                        self.fenced(progress.partition);
+                        fenced.push(progress.partition);
                     }
                     CommitOutcome::Failed(error) | CommitOutcome::Unknown(error) => {
                         tracing::warn!(partition = progress.partition, %error, "takeover commit repeated");
@@ -278,7 +287,7 @@ impl TakeoverContext {
                 }
             }
             if left.is_empty() {
-                return Ok(());
+                return Ok(fenced);
             }
             open = left;
             tokio::time::sleep(COMMIT_PAUSE).await;

@@ -183,7 +183,6 @@ where
         &mut self,
         cx: &mut Context<'_>,
         item: Item,
-        name: AwayName,
         reports: &mut Vec<Report>,
     ) -> Option<Outcome> {
         let lane = lane_key(self.policy.ordering, &item.record)
@@ -205,29 +204,30 @@ where
             );
         };
         let found = self.lanes.get(lane);
-        debug_assert_eq!(
-            found.state,
-            LaneState::Away(name),
-            "a head returns to its lane"
-        );
-        found.state = LaneState::Ready;
-        let (messages, bytes) = (found.len, found.bytes);
-        push_parked(reports, &item.ticket, messages, bytes, -1);
+        if let LaneState::Away(_) = found.state {
+            found.state = LaneState::Ready;
+            let (messages, bytes) = (found.len, found.bytes);
+            push_parked(reports, &item.ticket, messages, bytes, -1);
+            self.ready.push_front(lane);
+        }
+        // Else another head of the key, away since its order was relaxed, runs or is about to: this one is next.
         let size = item.ticket.size as usize;
         self.lanes.push_front(lane, item, size);
-        self.ready.push_front(lane);
         None
     }
 
-    /// Makes the lane of an away head that a takeover found.
+    /// Makes the lane of an away head that a takeover found. A key has several when its order was relaxed before: the
+    /// first makes the lane, and they run one at a time as they become due.
     pub(crate) fn restore_away(&mut self, partition: u32, key: Option<Bytes>, name: AwayName) {
         if !self.policy.keep {
             return;
         }
         let Some(key) = key else { return };
         let hash = self.hash(partition, &key);
-        self.lanes
-            .open(hash, partition, Some(key), LaneState::Away(name));
+        if self.lanes.find(hash, partition, &key).is_none() {
+            self.lanes
+                .open(hash, partition, Some(key), LaneState::Away(name));
+        }
     }
 
     /// Starts nothing more of a partition and drops what waits; [`Report::Drained`] follows when nothing of it runs.
@@ -262,8 +262,8 @@ where
         }
     }
 
-    /// Drops what still runs of a partition.
-    pub(crate) fn abandon_partition(&mut self, partition: u32) {
+    /// Drops what still runs of a stopped partition; [`Report::Drained`] follows at once, if it is still due.
+    pub(crate) fn abandon_partition(&mut self, partition: u32, reports: &mut Vec<Report>) {
         self.cool_down();
         for index in 0..self.slots.len() {
             let slot = &mut self.slots[index];
@@ -278,8 +278,13 @@ where
                 }
             }
         }
-        self.stopping
-            .retain(|stopping| stopping.partition != partition);
+        let of_partition = |stopping: &mut Stopping| stopping.partition == partition;
+        for stopping in self.stopping.extract_if(.., of_partition) {
+            reports.push(Report::Drained {
+                partition,
+                ownership: stopping.ownership,
+            });
+        }
     }
 
     /// Polls what was woken and starts what waits for a permit.

@@ -18,12 +18,13 @@ use super::ticket::{Report, Ticket};
 use super::worker::{Item, LanePolicy, Worker};
 use crate::backend::Record;
 use crate::delivery::{Delivery, Stream};
+use crate::error::{Error, ErrorKind, Result};
 use crate::middleware::Outcome;
 
 enum Command {
     Offer(Item),
     /// Boxed: retries are rare, and every command is as large as the largest.
-    OfferHead(Box<Item>, AwayName),
+    OfferHead(Box<Item>),
     RestoreAway(u32, Option<Bytes>, AwayName),
     Stop(u32, u32),
     Abandon(u32),
@@ -38,7 +39,10 @@ struct Mailbox {
     worker: AtomicWaker,
     reports: Mutex<Vec<Report>>,
     pump: Arc<AtomicWaker>,
+    /// Set by the pump: the worker is to end.
     closed: std::sync::atomic::AtomicBool,
+    /// Set when the worker's task has ended, however it did.
+    ended: std::sync::atomic::AtomicBool,
 }
 
 struct Remote {
@@ -136,15 +140,14 @@ where
         &mut self,
         cx: &mut Context<'_>,
         item: Item,
-        name: AwayName,
         reports: &mut Vec<Report>,
     ) -> Option<Outcome> {
         match self {
-            Self::Inline(worker) => worker.offer_head(cx, item, name, reports),
+            Self::Inline(worker) => worker.offer_head(cx, item, reports),
             Self::Spawned(spawned) => {
                 let to = spawned.worker_of(item.ticket.partition, &item.record);
                 let outbox = &mut spawned.remotes[to].outbox;
-                outbox.push(Command::OfferHead(Box::new(item), name));
+                outbox.push(Command::OfferHead(Box::new(item)));
                 None
             }
         }
@@ -181,12 +184,11 @@ where
         }
     }
 
-    /// See [`Worker::abandon_partition`].
-    pub(crate) fn abandon_partition(&mut self, partition: u32) {
+    /// See [`Worker::abandon_partition`]. Workers in tasks of their own do it later; [`Report::Drained`] tells when all have.
+    pub(crate) fn abandon_partition(&mut self, partition: u32, reports: &mut Vec<Report>) {
         match self {
-            Self::Inline(worker) => worker.abandon_partition(partition),
+            Self::Inline(worker) => worker.abandon_partition(partition, reports),
             Self::Spawned(spawned) => {
-                spawned.draining.retain(|(number, ..)| *number != partition);
                 for remote in &mut spawned.remotes {
                     remote.outbox.push(Command::Abandon(partition));
                 }
@@ -196,9 +198,15 @@ where
     }
 
     /// Lets the workers work and collects what they report.
-    pub(crate) fn poll(&mut self, cx: &mut Context<'_>, reports: &mut Vec<Report>) {
+    ///
+    /// # Errors
+    /// A worker's task panicked: what it had in hand would never end.
+    pub(crate) fn poll(&mut self, cx: &mut Context<'_>, reports: &mut Vec<Report>) -> Result<()> {
         match self {
-            Self::Inline(worker) => worker.poll(cx, reports),
+            Self::Inline(worker) => {
+                worker.poll(cx, reports);
+                Ok(())
+            }
             Self::Spawned(spawned) => spawned.collect(cx, reports),
         }
     }
@@ -262,7 +270,7 @@ impl Spawned {
         }
     }
 
-    fn collect(&mut self, cx: &mut Context<'_>, reports: &mut Vec<Report>) {
+    fn collect(&mut self, cx: &mut Context<'_>, reports: &mut Vec<Report>) -> Result<()> {
         self.pump.register(cx.waker());
         self.send();
         let incoming = if self.draining.is_empty() {
@@ -271,6 +279,17 @@ impl Spawned {
             &mut self.incoming
         };
         for remote in &self.remotes {
+            if remote
+                .mailbox
+                .ended
+                .load(std::sync::atomic::Ordering::Acquire)
+            {
+                return Err(Error::new(
+                    ErrorKind::Unexpected,
+                    "run route",
+                    "the task of a worker panicked",
+                ));
+            }
             incoming.append(&mut lock(&remote.mailbox.reports));
         }
         for report in self.incoming.drain(..) {
@@ -295,6 +314,7 @@ impl Spawned {
                 reports.push(report);
             }
         }
+        Ok(())
     }
 }
 
@@ -309,11 +329,23 @@ impl Drop for Spawned {
     }
 }
 
+/// Tells the pump that a worker's task has ended, by a panic too.
+struct TellEnd(Arc<Mailbox>);
+
+impl Drop for TellEnd {
+    fn drop(&mut self) {
+        let ended = &self.0.ended;
+        ended.store(true, std::sync::atomic::Ordering::Release);
+        self.0.pump.wake();
+    }
+}
+
 /// The task of a spawned worker.
 async fn run<S>(mut worker: Worker<S>, mailbox: Arc<Mailbox>)
 where
     S: Service<Delivery, Response = Outcome, Error = Infallible>,
 {
+    let _tell = TellEnd(Arc::clone(&mailbox));
     let mut commands = Vec::new();
     let mut reports = Vec::new();
     std::future::poll_fn(move |cx| {
@@ -387,16 +419,16 @@ fn obey<S>(
 {
     match command {
         Command::Offer(mut item) => offer(worker, cx, &mut item, reports),
-        Command::OfferHead(item, name) => {
+        Command::OfferHead(item) => {
             let ticket = item.ticket;
-            let outcome = worker.offer_head(cx, *item, name, reports);
+            let outcome = worker.offer_head(cx, *item, reports);
             reports.extend(outcome.map(|outcome| Report::Finished(ticket, outcome)));
         }
         Command::RestoreAway(partition, key, name) => worker.restore_away(partition, key, name),
         Command::Stop(partition, ownership) => {
             worker.stop_partition(partition, ownership, reports);
         }
-        Command::Abandon(partition) => worker.abandon_partition(partition),
+        Command::Abandon(partition) => worker.abandon_partition(partition, reports),
         Command::Done => {}
     }
 }

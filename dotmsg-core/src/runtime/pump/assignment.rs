@@ -9,7 +9,7 @@ use std::time::Duration;
 use tokio::time::Instant;
 use tower_service::Service;
 
-use super::{Pump, Shutdown, owned};
+use super::{Fate, Pump, Shutdown, Taking, owned};
 use crate::backend::{AssignmentEvent, Granted};
 use crate::delivery::Delivery;
 use crate::error::Result;
@@ -64,8 +64,7 @@ where
             match event {
                 AssignmentEvent::Assigned(granted) => self.granted.extend(granted),
                 AssignmentEvent::Revoking { partitions, within } => {
-                    self.granted
-                        .retain(|granted| !partitions.contains(&granted.partition));
+                    self.revoke_early(&partitions);
                     // A fifth of the time is kept for the last commit.
                     let timeout = self.route.drain_timeout.min(within * 4 / 5);
                     self.give_up(&partitions, timeout);
@@ -73,6 +72,7 @@ where
                 AssignmentEvent::Lost(partitions) => {
                     self.granted
                         .retain(|granted| !partitions.contains(&granted.partition));
+                    self.mark(&partitions, Fate::Lost);
                     for number in partitions {
                         self.lose(number);
                     }
@@ -80,6 +80,29 @@ where
             }
         }
         Ok(progress)
+    }
+
+    /// Partitions that are asked back before they were installed: those of which nothing is known any more, or nothing
+    /// yet, are released at once; one whose takeover is under way follows when that has ended.
+    fn revoke_early(&mut self, numbers: &[u32]) {
+        self.granted
+            .retain(|granted| !numbers.contains(&granted.partition));
+        self.mark(numbers, Fate::Revoked);
+        for &number in numbers {
+            let taking = self.taking.iter().any(|taking| taking.partition == number);
+            if !taking && owned(&mut self.partitions, number).is_none() {
+                self.unwanted.push(number);
+            }
+        }
+    }
+
+    /// Notes what became of partitions whose takeover is under way; what is lost stays lost.
+    fn mark(&mut self, numbers: &[u32], fate: Fate) {
+        for taking in &mut self.taking {
+            if numbers.contains(&taking.partition) && taking.fate != Fate::Lost {
+                taking.fate = fate;
+            }
+        }
     }
 
     /// Starts nothing more of these partitions and lets what runs end within `timeout`.
@@ -99,7 +122,7 @@ where
                         .stop_partition(number, ownership, &mut self.reports);
                 }
                 Phase::Draining(until) | Phase::Leaving(until) => *until = deadline.min(*until),
-                Phase::Left => {}
+                Phase::Dropping(_) | Phase::Left => {}
             }
         }
         self.workers.flush();
@@ -115,7 +138,7 @@ where
         let ownership = partition.ownership;
         self.workers
             .stop_partition(number, ownership, &mut self.reports);
-        self.workers.abandon_partition(number);
+        self.workers.abandon_partition(number, &mut self.reports);
         self.forget(number);
     }
 
@@ -140,6 +163,11 @@ where
     pub(super) fn poll_takeover(&mut self, cx: &mut Context<'_>) -> Result<bool> {
         if self.taking_over.is_none() && !self.granted.is_empty() && self.stage == Shutdown::No {
             let granted = std::mem::take(&mut self.granted);
+            let kept = |granted: &Granted| Taking {
+                partition: granted.partition,
+                fate: Fate::Kept,
+            };
+            self.taking = granted.iter().map(kept).collect();
             self.taking_over = Some(Box::pin(take_over(self.takeover.clone(), granted)));
         }
         let Some(future) = &mut self.taking_over else {
@@ -149,8 +177,22 @@ where
             return Ok(false);
         };
         self.taking_over = None;
-        for taken in taken? {
-            self.install(taken);
+        let taking = std::mem::take(&mut self.taking);
+        let mut taken = taken?;
+        for Taking { partition, fate } in taking {
+            let index = taken
+                .iter()
+                .position(|taken| taken.granted.partition == partition);
+            match (index.map(|index| taken.swap_remove(index)), fate) {
+                (Some(taken), Fate::Kept) => self.install(taken),
+                // What is left to do is what any partition that is given up gets: the clean record, then the release.
+                (Some(taken), Fate::Revoked) => {
+                    self.install(taken);
+                    self.give_up(&[partition], Duration::ZERO);
+                }
+                (None, Fate::Revoked) => self.unwanted.push(partition),
+                (None, Fate::Kept) | (_, Fate::Lost) => {}
+            }
         }
         Ok(true)
     }

@@ -7,7 +7,7 @@ use std::task::{Context, Poll};
 use tokio::time::Instant;
 use tower_service::Service;
 
-use super::{Pump, RouteReport, Shutdown};
+use super::{DROP_WITHIN, Pump, RouteReport, Shutdown};
 use crate::delivery::Delivery;
 use crate::error::Result;
 use crate::middleware::Outcome;
@@ -19,21 +19,27 @@ where
     S::Future: Send,
 {
     /// Enforces the deadlines of partitions that are being given up, and releases those that are through.
-    pub(super) fn poll_leaving(&mut self) -> bool {
+    pub(super) fn poll_leaving(&mut self, cx: &mut Context<'_>) -> bool {
         let now = Instant::now();
         let mut left = Vec::new();
-        let mut progress = false;
+        let mut progress = self.poll_releasing(cx);
         for index in 0..self.partitions.len() {
             let Some(partition) = &mut self.partitions[index] else {
                 continue;
             };
             match partition.phase {
                 Phase::Draining(deadline) if deadline <= now => {
-                    let (number, ownership) = (partition.number, partition.ownership);
+                    let number = partition.number;
                     let running = partition.in_hand() as u64;
-                    self.workers.abandon_partition(number);
+                    partition.phase = Phase::Dropping(now + DROP_WITHIN);
+                    self.workers.abandon_partition(number, &mut self.reports);
                     self.abandoned += running;
                     tracing::warn!(topic = %self.topology.source, partition = number, messages = running, "drain ended: given up unsettled");
+                    progress = true;
+                }
+                Phase::Dropping(deadline) if deadline <= now => {
+                    let (number, ownership) = (partition.number, partition.ownership);
+                    tracing::error!(topic = %self.topology.source, partition = number, "a handler that blocks its thread outlives its partition");
                     self.drained(number, ownership);
                     progress = true;
                 }
@@ -43,17 +49,36 @@ where
                     progress = true;
                 }
                 Phase::Left => left.push(partition.number),
-                Phase::Running | Phase::Draining(_) | Phase::Leaving(_) => {}
+                Phase::Running | Phase::Draining(_) | Phase::Dropping(_) | Phase::Leaving(_) => {}
             }
         }
-        if left.is_empty() || self.closing.is_some() {
+        if self.releasing.is_some() {
             return progress;
         }
         for &number in &left {
             self.forget(number);
         }
+        left.append(&mut self.unwanted);
+        if left.is_empty() {
+            return progress;
+        }
         let control = Arc::clone(&self.control);
-        self.closing = Some(Box::pin(async move { control.release(left).await }));
+        self.releasing = Some(Box::pin(async move { control.release(left).await }));
+        true
+    }
+
+    /// Whether a release was answered: what became ready to be released meanwhile is next.
+    fn poll_releasing(&mut self, cx: &mut Context<'_>) -> bool {
+        let Some(releasing) = &mut self.releasing else {
+            return false;
+        };
+        let Poll::Ready(released) = releasing.as_mut().poll(cx) else {
+            return false;
+        };
+        self.releasing = None;
+        if let Err(error) = released {
+            tracing::warn!(topic = %self.topology.source, %error, "release failed");
+        }
         true
     }
 
@@ -64,14 +89,11 @@ where
                 match closing.as_mut().poll(cx) {
                     Poll::Pending => return None,
                     Poll::Ready(Err(error)) => {
-                        tracing::warn!(topic = %self.topology.source, %error, "release failed");
+                        tracing::warn!(topic = %self.topology.source, %error, "leaving the group failed");
                     }
                     Poll::Ready(Ok(())) => {}
                 }
                 self.closing = None;
-                if self.stage == Shutdown::No || self.partitions.iter().any(Option::is_some) {
-                    return None;
-                }
                 return Some(Ok(RouteReport {
                     handler: self.route.handler.clone(),
                     abandoned: self.abandoned,
@@ -80,6 +102,7 @@ where
             let through = self.stage != Shutdown::No
                 && self.taking_over.is_none()
                 && self.committing.is_none()
+                && self.releasing.is_none()
                 && self.partitions.iter().all(Option::is_none);
             if !through {
                 return None;

@@ -42,6 +42,8 @@ use crate::router::{RouteSpec, Topology};
 const COMMIT_SOON: Duration = Duration::from_millis(5);
 /// A commit that failed is tried again after this.
 const COMMIT_RETRY: Duration = Duration::from_millis(200);
+/// Workers in tasks of their own drop a handler as soon as it yields; one that does not for so long is not waited for.
+const DROP_WITHIN: Duration = Duration::from_millis(500);
 /// One read of tier and replay partitions.
 const READ_LIMITS: BatchLimits = BatchLimits {
     messages: 256,
@@ -77,6 +79,19 @@ pub enum Shutdown {
 struct Committing {
     future: BoxFuture<'static, Vec<CommitOutcome>>,
     notes: Vec<Note>,
+}
+
+/// A partition whose takeover is under way, and what became of it meanwhile.
+struct Taking {
+    partition: u32,
+    fate: Fate,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Fate {
+    Kept,
+    Revoked,
+    Lost,
 }
 
 /// What one partition's part of a commit covers.
@@ -115,9 +130,14 @@ pub(crate) struct Pump<S: Service<Delivery>> {
     partitions: Vec<Option<Partition>>,
     ownerships: u32,
     taking_over: Option<BoxFuture<'static, Result<Vec<Taken>>>>,
+    /// What is being taken over.
+    taking: Vec<Taking>,
     granted: Vec<Granted>,
     committing: Option<Committing>,
     commit_at: Option<Instant>,
+    /// Asked back before they were installed: they are only to be released.
+    unwanted: Vec<u32>,
+    releasing: Option<BoxFuture<'static, Result<()>>>,
     closing: Option<BoxFuture<'static, Result<()>>>,
     timer: Pin<Box<Sleep>>,
     timer_at: Option<Instant>,
@@ -156,9 +176,12 @@ where
             partitions: Vec::new(),
             ownerships: 0,
             taking_over: None,
+            taking: Vec::new(),
             granted: Vec::new(),
             committing: None,
             commit_at: None,
+            unwanted: Vec::new(),
+            releasing: None,
             closing: None,
             timer: Box::pin(tokio::time::sleep(Duration::ZERO)),
             timer_at: None,
@@ -175,10 +198,7 @@ where
 
     /// Runs until the shutdown is complete or something fails for good.
     pub(crate) async fn run(mut self) -> Result<RouteReport> {
-        let stats = Arc::clone(&self.stats);
-        let result = std::future::poll_fn(|cx| self.poll(cx)).await;
-        stats.answer_for_ever();
-        result
+        std::future::poll_fn(|cx| self.poll(cx)).await
     }
 
     fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Result<RouteReport>> {
@@ -191,13 +211,13 @@ where
             let mut progress = self.poll_shutdown(cx);
             progress |= self.poll_events(cx)?;
             progress |= self.poll_takeover(cx)?;
-            self.workers.poll(cx, &mut self.reports);
+            self.workers.poll(cx, &mut self.reports)?;
             progress |= self.apply_reports();
             progress |= self.poll_retries(cx)?;
             let fetched = self.poll_source(cx)?;
             progress |= fetched;
             progress |= self.poll_commit(cx);
-            progress |= self.poll_leaving();
+            progress |= self.poll_leaving(cx);
             if let Some(done) = self.poll_closing(cx) {
                 return Poll::Ready(done);
             }

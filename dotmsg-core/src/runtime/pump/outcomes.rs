@@ -133,7 +133,7 @@ where
 
     pub(super) fn drained(&mut self, number: u32, ownership: u32) {
         if let Some(partition) = current(&mut self.partitions, number, ownership)
-            && let Phase::Draining(_) = partition.phase
+            && let Phase::Draining(_) | Phase::Dropping(_) = partition.phase
         {
             // The last commit has at least this long, however late the drain ended.
             partition.phase =

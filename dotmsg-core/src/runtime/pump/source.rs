@@ -162,7 +162,7 @@ where
     pub(super) fn dispatch(&mut self, cx: &mut Context<'_>, item: Item, name: Option<AwayName>) {
         let ticket = item.ticket;
         let outcome = match name {
-            Some(name) => self.workers.offer_head(cx, item, name, &mut self.reports),
+            Some(_) => self.workers.offer_head(cx, item, &mut self.reports),
             None => {
                 let mut item = item;
                 self.workers.offer(

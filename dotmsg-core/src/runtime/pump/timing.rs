@@ -27,7 +27,9 @@ where
                     .iter()
                     .filter_map(|(tier, _)| tier.next_wake())
                     .min(),
-                Phase::Draining(deadline) | Phase::Leaving(deadline) => Some(deadline),
+                Phase::Draining(deadline)
+                | Phase::Dropping(deadline)
+                | Phase::Leaving(deadline) => Some(deadline),
                 Phase::Running | Phase::Left => None,
             };
             next = match (next, at) {

@@ -1,6 +1,8 @@
 //! Routes on the memory log, with a bare service: what the runtime itself must keep, layers apart.
 
+mod attacks;
 mod basics;
+mod gated;
 mod retries;
 mod tight_store;
 

@@ -1,0 +1,233 @@
+//! Interleavings that once went wrong: late answers of the broker, partitions that come and go meanwhile, workers in
+//! tasks of their own.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use tokio::time::{sleep, timeout};
+
+use super::gated::{Gated, Valve};
+use super::{HANDLED, World};
+use crate::delivery::Delivery;
+use crate::handler::{HandlerError, Returned};
+use crate::router::{InPlace, RetryOrder, RouteSpec};
+
+const LONG: Duration = Duration::from_secs(600);
+
+fn gated(world: &mut World) -> Arc<Valve> {
+    let gated = Gated::new(&world.broker);
+    let valve = Arc::clone(&gated.valve);
+    world.face = Some(Arc::new(gated));
+    valve
+}
+
+fn spec(tiers: &[u64]) -> RouteSpec {
+    let mut spec = World::spec();
+    spec.retry.tiers = tiers.iter().map(|s| Duration::from_secs(*s)).collect();
+    spec.retry.in_place = InPlace {
+        attempts: 1,
+        ..InPlace::default()
+    };
+    spec
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_shutdown_leaves_the_group() {
+    let mut world = World::new(2).await;
+    let valve = gated(&mut world);
+    let route = world.start(World::spec(), |_| async { HANDLED });
+    timeout(LONG, route.stats.idle()).await.expect("idle");
+    route.drain().await;
+    assert_eq!(valve.closed.load(Ordering::SeqCst), 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_partition_that_ends_while_another_is_released_is_released_too() {
+    let mut world = World::new(2).await;
+    let valve = gated(&mut world);
+    let route = world.start(World::spec(), |_| async { HANDLED });
+    timeout(LONG, route.stats.idle()).await.expect("idle");
+    valve.releases(false);
+    let within = Duration::from_secs(60);
+    world.broker.revoke("billing", "orders", &[0], within);
+    sleep(Duration::from_millis(100)).await;
+    world.broker.revoke("billing", "orders", &[1], within);
+    sleep(Duration::from_millis(100)).await;
+    assert_eq!(*valve.released.lock().unwrap(), [0]);
+    valve.releases(true);
+    sleep(Duration::from_millis(100)).await;
+    assert_eq!(*valve.released.lock().unwrap(), [0, 1]);
+    route.drain().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_partition_revoked_during_its_takeover_is_released() {
+    let mut world = World::new(1).await;
+    world.publish([Some("a")]).await;
+    let valve = gated(&mut world);
+    valve.commits(false);
+    let route = world.start(World::spec(), |_| async { HANDLED });
+    while valve.arrived() == 0 {
+        tokio::task::yield_now().await;
+    }
+    let within = Duration::from_secs(60);
+    world.broker.revoke("billing", "orders", &[0], within);
+    sleep(Duration::from_millis(100)).await;
+    valve.commits(true);
+    sleep(Duration::from_secs(1)).await;
+    assert_eq!(*valve.released.lock().unwrap(), [0]);
+    assert_eq!(world.seen(), [], "nothing is started for it");
+    assert!(world.broker.reassign("billing", "orders", &[0]));
+    timeout(LONG, route.stats.idle()).await.expect("idle");
+    assert_eq!(world.seen().len(), 1);
+    route.drain().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_partition_lost_during_its_takeover_does_not_end_the_route() {
+    let mut world = World::new(2).await;
+    world.publish(["a", "b", "c", "d"].map(Some)).await;
+    let valve = gated(&mut world);
+    let route = world.start(World::spec(), |_| async { HANDLED });
+    timeout(LONG, route.stats.idle()).await.expect("idle");
+    route.drain().await;
+    valve.commits(false);
+    let before = valve.arrived();
+    let route = world.start(World::spec(), |_| async { HANDLED });
+    while valve.arrived() == before {
+        tokio::task::yield_now().await;
+    }
+    world.publish(["a", "b", "c", "d"].map(Some)).await;
+    world.broker.lose("billing", "orders", &[0]);
+    sleep(Duration::from_millis(100)).await;
+    world.broker.reassign("billing", "orders", &[0]);
+    sleep(Duration::from_millis(100)).await;
+    valve.commits(true);
+    sleep(Duration::from_secs(1)).await;
+    assert!(!route.stats.has_ended(), "{:?}", route.task.await);
+    timeout(LONG, route.stats.idle()).await.expect("idle");
+    assert_eq!(route.stats.handled(), 4);
+    route.drain().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_shutdown_during_a_takeover_gives_up_what_it_took() {
+    let mut world = World::new(2).await;
+    let valve = gated(&mut world);
+    let route = world.start(World::spec(), |_| async { HANDLED });
+    timeout(LONG, route.stats.idle()).await.expect("idle");
+    world.broker.lose("billing", "orders", &[0]);
+    valve.commits(false);
+    let before = valve.arrived();
+    world.broker.reassign("billing", "orders", &[0]);
+    while valve.arrived() == before {
+        sleep(Duration::from_millis(1)).await;
+    }
+    let draining = tokio::spawn(route.drain());
+    // Long enough for the other partition to be given up without a last commit.
+    sleep(Duration::from_secs(60)).await;
+    assert!(!draining.is_finished(), "a takeover is under way");
+    valve.commits(true);
+    draining.await.unwrap();
+    assert_eq!(valve.closed.load(Ordering::SeqCst), 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_a_worker_of_its_own_still_runs_is_dropped_before_the_release() {
+    struct Runs(Arc<AtomicBool>);
+    impl Drop for Runs {
+        fn drop(&mut self) {
+            self.0.store(false, Ordering::SeqCst);
+        }
+    }
+    let mut world = World::new(1).await;
+    let valve = gated(&mut world);
+    world.publish([Some("a")]).await;
+    let mut spec = World::spec();
+    spec.limits.workers = 2;
+    spec.drain_timeout = Duration::from_secs(1);
+    let flag = Arc::clone(&valve.runs);
+    let route = world.start(spec, move |_| {
+        flag.store(true, Ordering::SeqCst);
+        let guard = Runs(Arc::clone(&flag));
+        async move {
+            let _guard = guard;
+            std::future::pending().await
+        }
+    });
+    while !valve.runs.load(Ordering::SeqCst) {
+        sleep(Duration::from_millis(1)).await;
+    }
+    let report = route.drain().await;
+    assert_eq!(report.abandoned, 1);
+    assert_eq!(*valve.released.lock().unwrap(), [0]);
+    assert!(
+        !valve.overlapped.load(Ordering::SeqCst),
+        "it ran when its partition was released"
+    );
+    assert!(world.records().await[&0].clean);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_worker_that_panics_ends_its_route() {
+    let world = World::new(1).await;
+    world.publish([Some("a")]).await;
+    let mut spec = World::spec();
+    spec.limits.workers = 2;
+    // A bare service: nothing catches the panic.
+    let route = world.start(spec, |_| async { panic!("a bug in a layer") });
+    let ended = timeout(LONG, route.task).await;
+    let error = ended.expect("it ends").unwrap().unwrap_err();
+    assert!(error.to_string().contains("worker"), "{error}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn whoever_waits_for_a_route_that_panicked_is_answered() {
+    let world = World::new(1).await;
+    let route = world.start(World::spec(), |_| async { panic!("a bug in a layer") });
+    timeout(LONG, route.stats.idle()).await.expect("idle");
+    world.publish([Some("a")]).await;
+    assert!(route.task.await.unwrap_err().is_panic());
+    timeout(LONG, route.stats.idle()).await.expect("answered");
+    assert!(route.stats.has_ended());
+}
+
+#[tokio::test(start_paused = true)]
+async fn heads_away_since_order_was_relaxed_run_one_at_a_time() {
+    let world = World::new(1).await;
+    world.publish(["a", "a", "a"].map(Some)).await;
+    let mut relaxed = spec(&[5]);
+    relaxed.retry.order = RetryOrder::Relax;
+    let fails = |delivery: Delivery| {
+        let first = delivery.attempt() == 1;
+        async move {
+            if first {
+                return Err(HandlerError::transient(std::io::Error::other("not yet")));
+            }
+            sleep(Duration::from_secs(1)).await;
+            Ok(Returned::default())
+        }
+    };
+    let route = world.start_stacked(relaxed, fails);
+    timeout(LONG, route.stats.idle()).await.expect("idle");
+    assert_eq!(route.stats.away(), 3);
+    route.drain().await;
+    let running = Arc::new(AtomicBool::new(false));
+    let flag = Arc::clone(&running);
+    let route = world.start_stacked(spec(&[5]), move |delivery| {
+        let flag = Arc::clone(&flag);
+        async move {
+            assert!(!flag.swap(true, Ordering::SeqCst), "one at a time");
+            let result = fails(delivery).await;
+            flag.store(false, Ordering::SeqCst);
+            result
+        }
+    });
+    sleep(Duration::from_secs(60)).await;
+    timeout(LONG, route.stats.idle()).await.expect("idle");
+    assert_eq!(route.stats.away(), 0);
+    assert_eq!(route.stats.dead_lettered(), 0);
+    route.drain().await;
+    assert!(world.records().await[&0].settled(3));
+}

@@ -1,0 +1,159 @@
+//! The memory log behind a valve: what the runtime does while the broker's answers are late.
+
+use std::sync::Arc;
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::time::Duration;
+
+use bytes::Bytes;
+use tokio::sync::watch;
+
+use crate::backend::{
+    Admin, Backend, BoxFuture, Capability, CommitOutcome, Control, Membership, Progress, Publisher,
+    Reader, Subscription,
+};
+use crate::error::Result;
+use crate::log::LogBroker;
+
+/// What passes, and what was asked for.
+#[derive(Debug)]
+pub(super) struct Valve {
+    commits: watch::Sender<bool>,
+    releases: watch::Sender<bool>,
+    /// Commits that arrived, let through or not.
+    pub(super) arrived: AtomicUsize,
+    /// Partitions that were released, in order.
+    pub(super) released: Mutex<Vec<u32>>,
+    /// While this is true nothing may be released.
+    pub(super) runs: Arc<AtomicBool>,
+    /// A release while it was.
+    pub(super) overlapped: AtomicBool,
+    /// Calls of close.
+    pub(super) closed: AtomicUsize,
+}
+
+impl Valve {
+    fn new() -> Arc<Self> {
+        Arc::new(Self {
+            commits: watch::Sender::new(true),
+            releases: watch::Sender::new(true),
+            arrived: AtomicUsize::new(0),
+            released: Mutex::default(),
+            runs: Arc::default(),
+            overlapped: AtomicBool::new(false),
+            closed: AtomicUsize::new(0),
+        })
+    }
+
+    /// Whether commits are carried out; those that wait go on when it opens.
+    pub(super) fn commits(&self, open: bool) {
+        self.commits.send_replace(open);
+    }
+
+    /// The same for releases.
+    pub(super) fn releases(&self, open: bool) {
+        self.releases.send_replace(open);
+    }
+
+    /// Commits that arrived.
+    pub(super) fn arrived(&self) -> usize {
+        self.arrived.load(Ordering::SeqCst)
+    }
+}
+
+async fn opened(gate: &watch::Sender<bool>) {
+    let mut gate = gate.subscribe();
+    gate.wait_for(|open| *open)
+        .await
+        .expect("the valve outlives its users");
+}
+
+/// The broker behind its valve.
+#[derive(Debug)]
+pub(super) struct Gated {
+    broker: LogBroker,
+    pub(super) valve: Arc<Valve>,
+}
+
+impl Gated {
+    pub(super) fn new(broker: &LogBroker) -> Self {
+        Self {
+            broker: broker.clone(),
+            valve: Valve::new(),
+        }
+    }
+}
+
+impl Backend for Gated {
+    fn capability(&self) -> Capability {
+        self.broker.capability()
+    }
+
+    fn subscribe(&self, subscription: Subscription) -> BoxFuture<'_, Result<Membership>> {
+        Box::pin(async move {
+            let (source, inner) = self.broker.subscribe(subscription).await?;
+            let valve = Arc::clone(&self.valve);
+            let control: Arc<dyn Control> = Arc::new(GatedControl { inner, valve });
+            Ok((source, control))
+        })
+    }
+
+    fn publisher(&self) -> Arc<dyn Publisher> {
+        self.broker.publisher()
+    }
+
+    fn reader(&self) -> BoxFuture<'_, Result<Box<dyn Reader>>> {
+        self.broker.reader()
+    }
+
+    fn admin(&self) -> Arc<dyn Admin> {
+        self.broker.admin()
+    }
+
+    fn close(&self) -> BoxFuture<'_, Result<()>> {
+        self.broker.close()
+    }
+}
+
+#[derive(Debug)]
+struct GatedControl {
+    inner: Arc<dyn Control>,
+    valve: Arc<Valve>,
+}
+
+impl Control for GatedControl {
+    fn position(&self, partition: u32, grant: u64) -> BoxFuture<'_, Result<Option<Bytes>>> {
+        self.inner.position(partition, grant)
+    }
+
+    fn commit(&self, progress: Vec<Progress>) -> BoxFuture<'_, Vec<CommitOutcome>> {
+        self.valve.arrived.fetch_add(1, Ordering::SeqCst);
+        Box::pin(async move {
+            opened(&self.valve.commits).await;
+            self.inner.commit(progress).await
+        })
+    }
+
+    fn release(&self, partitions: Vec<u32>) -> BoxFuture<'_, Result<()>> {
+        Box::pin(async move {
+            let runs = self.valve.runs.load(Ordering::SeqCst);
+            self.valve.overlapped.fetch_or(runs, Ordering::SeqCst);
+            self.valve.released.lock().unwrap().extend(&partitions);
+            opened(&self.valve.releases).await;
+            self.inner.release(partitions).await
+        })
+    }
+
+    fn pause(&self, partition: u32) {
+        self.inner.pause(partition);
+    }
+
+    fn resume(&self, partition: u32, from: Option<u64>) {
+        self.inner.resume(partition, from);
+    }
+
+    fn close(&self, deadline: Duration) -> BoxFuture<'_, Result<()>> {
+        self.valve.closed.fetch_add(1, Ordering::SeqCst);
+        self.inner.close(deadline)
+    }
+}
