@@ -14,6 +14,7 @@ use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
 
 use bytes::Bytes;
+use tokio::task::coop::has_budget_remaining;
 use tower_service::Service;
 
 use super::lanes::{AwayName, LaneId, LaneState, Lanes};
@@ -103,7 +104,11 @@ pub(crate) struct Worker<S: Service<Delivery>> {
     lanes: Lanes<Item>,
     ready: VecDeque<LaneId>,
     stopping: Vec<Stopping>,
-    woken: Vec<usize>,
+    /// Woken slots that are not polled yet, the longest waiting first.
+    woken: VecDeque<usize>,
+    /// The task's cooperative budget is used up: a call begun now would find every timer and channel *pending*, only to
+    /// be polled once more, and ever the same slots would be served.
+    spent: bool,
 }
 
 impl<S> Worker<S>
@@ -129,7 +134,8 @@ where
             lanes: Lanes::new(),
             ready: VecDeque::new(),
             stopping: Vec::new(),
-            woken: Vec::new(),
+            woken: VecDeque::new(),
+            spent: false,
         }
     }
 
@@ -155,7 +161,7 @@ where
                 return None;
             }
         }
-        if self.ready.is_empty() && self.admit_spare(cx) {
+        if self.ready.is_empty() && !self.spent && self.admit_spare(cx) {
             let index = match self.free.last() {
                 Some(index) => *index,
                 None => self.add_slot(),
@@ -291,15 +297,20 @@ where
     pub(crate) fn poll(&mut self, cx: &mut Context<'_>, reports: &mut Vec<Report>) {
         self.cool_down();
         self.ready_set.register(cx.waker());
+        self.spent = !has_budget_remaining();
         let mut budget = DISPATCHES_PER_POLL;
-        while budget > 0 && tokio::task::coop::has_budget_remaining() {
-            let mut woken = std::mem::take(&mut self.woken);
-            self.ready_set.take(|slot| woken.push(slot));
-            let idle = woken.is_empty();
-            for slot in woken.drain(..) {
+        while budget > 0 && has_budget_remaining() {
+            if self.woken.is_empty() {
+                let woken = &mut self.woken;
+                self.ready_set.take(|slot| woken.push_back(slot));
+            }
+            let idle = self.woken.is_empty();
+            while budget > 0 && has_budget_remaining() {
+                let Some(slot) = self.woken.pop_front() else {
+                    break;
+                };
                 self.poll_slot(cx, slot, reports, &mut budget);
             }
-            self.woken = woken;
             if !self.dispatch(cx, reports, &mut budget) && idle {
                 return;
             }
@@ -315,7 +326,7 @@ where
         budget: &mut usize,
     ) -> bool {
         let mut started = false;
-        while *budget > 0 && !self.ready.is_empty() && self.admit(cx) {
+        while *budget > 0 && has_budget_remaining() && !self.ready.is_empty() && self.admit(cx) {
             let lane = self.ready.pop_front().expect("it was not empty");
             let slot = self.free_slot();
             self.slots[slot].lane = Some(lane);
@@ -487,7 +498,7 @@ where
         stream: &Arc<Stream>,
         record: &mut Record,
     ) -> Option<(usize, Poll<Outcome>)> {
-        if !self.lanes.no_keys() || !self.ready.is_empty() || !self.admit_spare(cx) {
+        if self.spent || !self.lanes.no_keys() || !self.ready.is_empty() || !self.admit_spare(cx) {
             return None;
         }
         let index = match self.free.last() {
@@ -559,6 +570,7 @@ where
     /// A call is pending: its key is busy from now on.
     pub(crate) fn keep_running(&mut self, index: usize, ticket: Ticket, hash: Option<u64>) {
         self.spare = false;
+        self.spent = !has_budget_remaining();
         let popped = self.free.pop();
         debug_assert_eq!(popped, Some(index), "it was the last free one");
         let key = match self.policy.ordering {
