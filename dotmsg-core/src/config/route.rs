@@ -154,7 +154,7 @@ impl Values<'_> {
         park.max_held_messages = messages("park.max_held_messages", park.max_held_messages);
         park.max_held_bytes = self
             .bytes("park.max_held_bytes")
-            .unwrap_or(park.max_held_bytes.min(bytes));
+            .unwrap_or(park.max_held_bytes.min(bytes.div_ceil(2)));
         park.max_keys = self.count("park.max_keys").unwrap_or(park.max_keys);
         let size = |path: &str, default: usize| self.bytes(path).unwrap_or(default.min(bytes));
         limits.max_payload_bytes = size("max_payload_bytes", limits.max_payload_bytes);

@@ -104,7 +104,7 @@ pub struct RetrySpec {
 pub struct Park {
     /// Messages. Default 10,000.
     pub max_held_messages: usize,
-    /// Bytes. Default 64 MiB.
+    /// Bytes. Default 32 MiB, half of what may be held in all: one failing key must not stop the others.
     pub max_held_bytes: usize,
     /// Keys away at once. Default 10,000: each is a name in the position record.
     pub max_keys: usize,
@@ -229,7 +229,7 @@ impl Default for Park {
     fn default() -> Self {
         Self {
             max_held_messages: 10_000,
-            max_held_bytes: 64 << 20,
+            max_held_bytes: 32 << 20,
             max_keys: 10_000,
         }
     }
