@@ -1,7 +1,11 @@
 //! Lanes: the queue of one key.
 //!
-//! A lane exists only while a message of its key runs, waits for a permit, or is away in a tier; idle keys cost nothing.
-//! Lanes are found by (partition, key bytes), not by a hash bucket, so that as many keys run at once as there are permits.
+//! A key is in hand while a message of it runs, waits for a permit, or is away in a tier; idle keys cost nothing. Keys are
+//! found by (partition, key bytes), not by a hash bucket, so that as many of them run at once as there are permits.
+//!
+//! Most keys have nothing in hand but the one message that runs. For these the slot that it runs in stands in the table,
+//! and there is no lane; the lane is made when a second message of the key arrives, or the first one goes away.
+//!
 //! Waiting messages are an intrusive list in one slab of nodes. This is a pure data structure: it starts nothing.
 
 use bytes::Bytes;
@@ -10,6 +14,43 @@ use slab::Slab;
 
 /// Index of a lane.
 pub(crate) type LaneId = usize;
+
+/// Who has a key.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Holder {
+    /// A lane.
+    Lane(LaneId),
+    /// The message that runs in this slot, and nothing else.
+    Slot(usize),
+}
+
+/// A key that is in hand, by its hash.
+struct Held {
+    hash: u64,
+    index: u32,
+    is_lane: bool,
+}
+
+impl Held {
+    fn new(hash: u64, holder: Holder) -> Self {
+        let (index, is_lane) = match holder {
+            Holder::Lane(index) => (index, true),
+            Holder::Slot(index) => (index, false),
+        };
+        Self {
+            hash,
+            index: u32::try_from(index).expect("fewer than 2^32 messages are in hand"),
+            is_lane,
+        }
+    }
+
+    fn holder(&self) -> Holder {
+        match self.is_lane {
+            true => Holder::Lane(self.index as usize),
+            false => Holder::Slot(self.index as usize),
+        }
+    }
+}
 
 const NIL: usize = usize::MAX;
 
@@ -67,7 +108,7 @@ struct Node<T> {
 
 /// All lanes of one worker.
 pub(crate) struct Lanes<T> {
-    table: HashTable<LaneId>,
+    table: HashTable<Held>,
     lanes: Slab<Lane>,
     nodes: Slab<Node<T>>,
 }
@@ -82,20 +123,56 @@ impl<T> Lanes<T> {
         }
     }
 
-    /// Whether no key has a lane, so that a look-up (and its hash) can be spared.
+    /// Whether no key is in hand, so that a look-up (and its hash) can be spared.
     pub(crate) fn no_keys(&self) -> bool {
         self.table.is_empty()
     }
 
-    /// The lane of a key in a partition.
-    pub(crate) fn find(&self, hash: u64, partition: u32, key: &[u8]) -> Option<LaneId> {
-        let lanes = &self.lanes;
-        self.table
-            .find(hash, |&id| {
-                let lane = &lanes[id];
-                lane.hash == hash && lane.partition == partition && lane.key.as_deref() == Some(key)
-            })
-            .copied()
+    /// Who has a key of a partition; `runs_in` says whether it is the key of the message in a slot.
+    #[inline]
+    pub(crate) fn find(
+        &self,
+        hash: u64,
+        partition: u32,
+        key: &[u8],
+        runs_in: impl Fn(usize) -> bool,
+    ) -> Option<Holder> {
+        let is_it = |held: &Held| {
+            held.hash == hash
+                && match held.holder() {
+                    Holder::Slot(slot) => runs_in(slot),
+                    Holder::Lane(id) => {
+                        let lane = &self.lanes[id];
+                        lane.partition == partition && lane.key.as_deref() == Some(key)
+                    }
+                }
+        };
+        self.table.find(hash, is_it).map(Held::holder)
+    }
+
+    /// A message of a key that nobody has runs in a slot.
+    #[inline]
+    pub(crate) fn begin_alone(&mut self, hash: u64, slot: usize) {
+        self.insert(Held::new(hash, Holder::Slot(slot)));
+    }
+
+    /// The message has ended, and nothing else of its key arrived meanwhile.
+    #[inline]
+    pub(crate) fn end_alone(&mut self, hash: u64, slot: usize) {
+        self.remove(hash, Holder::Slot(slot));
+    }
+
+    /// Makes the lane of a key that a slot has stood for; the message in the slot is its head.
+    pub(crate) fn widen(
+        &mut self,
+        hash: u64,
+        slot: usize,
+        partition: u32,
+        key: Bytes,
+        state: LaneState,
+    ) -> LaneId {
+        self.end_alone(hash, slot);
+        self.open(hash, partition, Some(key), state)
     }
 
     /// Opens a lane. Without a key it cannot be found again: it is the lane of one message.
@@ -106,11 +183,6 @@ impl<T> Lanes<T> {
         key: Option<Bytes>,
         state: LaneState,
     ) -> LaneId {
-        debug_assert!(
-            key.as_ref()
-                .is_none_or(|key| self.find(hash, partition, key).is_none()),
-            "a key has one lane"
-        );
         let keyed = key.is_some();
         let id = self.lanes.insert(Lane {
             key,
@@ -124,16 +196,33 @@ impl<T> Lanes<T> {
             bytes: 0,
         });
         if keyed {
-            let lanes = &self.lanes;
-            // Lanes come and go with every message. A sparse table takes that in place; a dense one fills with the
-            // marks of removed entries and is rebuilt again and again.
-            if self.table.len() * 4 >= self.table.capacity() {
-                let room = self.table.len() * 7 + 64;
-                self.table.reserve(room, |&id| lanes[id].hash);
-            }
-            self.table.insert_unique(hash, id, |&id| lanes[id].hash);
+            self.insert(Held::new(hash, Holder::Lane(id)));
         }
         id
+    }
+
+    #[inline]
+    fn insert(&mut self, held: Held) {
+        // Keys come and go with every message. A sparse table takes that in place; a dense one fills with the marks of
+        // removed entries and is rebuilt again and again.
+        if self.table.len() * 4 >= self.table.capacity() {
+            self.make_room();
+        }
+        self.table.insert_unique(held.hash, held, |held| held.hash);
+    }
+
+    #[cold]
+    fn make_room(&mut self) {
+        let room = self.table.len() * 7 + 64;
+        self.table.reserve(room, |held| held.hash);
+    }
+
+    #[inline]
+    fn remove(&mut self, hash: u64, holder: Holder) {
+        match self.table.find_entry(hash, |held| held.holder() == holder) {
+            Ok(entry) => drop(entry.remove()),
+            Err(_) => debug_assert!(false, "a key in hand is in the table"),
+        }
     }
 
     /// A lane.
@@ -198,11 +287,7 @@ impl<T> Lanes<T> {
             "a lane is closed only when nothing waits in it"
         );
         if lane.key.is_some() {
-            let found = self.table.find_entry(lane.hash, |&have| have == id);
-            match found {
-                Ok(entry) => drop(entry.remove()),
-                Err(_) => debug_assert!(false, "a keyed lane is in the table"),
-            }
+            self.remove(lane.hash, Holder::Lane(id));
         }
     }
 
@@ -265,30 +350,37 @@ mod tests {
             lanes.push_back(lane, item, 10);
         }
         lanes.stop_partition(0);
-        assert_eq!(lanes.find(1, 0, b"a"), Some(running));
+        let find = |lanes: &Lanes<_>, hash, key: &[u8]| lanes.find(hash, 0, key, |_| false);
+        assert_eq!(find(&lanes, 1, b"a"), Some(Holder::Lane(running)));
         assert!(lanes.get(running).stopped);
         assert_eq!(lanes.pop(running), None);
-        assert_eq!(lanes.find(2, 0, b"b"), None);
+        assert_eq!(find(&lanes, 2, b"b"), None);
         assert_eq!(lanes.pop(other), Some(3));
     }
 
     proptest! {
         #![proptest_config(ProptestConfig::with_cases(64))]
-        /// Against a map of queues; two hash values for eight keys, so that collisions are the rule.
+        /// Against a map of queues; two hash values for eight keys, so that collisions are the rule. A key that is alone
+        /// runs in the slot of its own number.
         #[test]
-        fn behaves_like_a_map_of_queues(ops in prop::collection::vec((0u8..4, 0u8..8, 0usize..100), 1..200)) {
+        fn behaves_like_a_map_of_queues(ops in prop::collection::vec((0u8..6, 0u8..8, 0usize..100), 1..200)) {
             let mut lanes = Lanes::new();
-            let mut model: BTreeMap<u8, VecDeque<usize>> = BTreeMap::new();
+            let mut model: BTreeMap<u8, Option<VecDeque<usize>>> = BTreeMap::new();
             for (op, key, item) in ops {
                 let hash = u64::from(key % 2);
-                let found = lanes.find(hash, 0, &[key]);
+                let slot = usize::from(key);
+                let found = lanes.find(hash, 0, &[key], |slot| slot == usize::from(key));
+                let bytes = || Bytes::copy_from_slice(&[key]);
                 prop_assert_eq!(found.is_some(), model.contains_key(&key));
+                prop_assert_eq!(found == Some(Holder::Slot(slot)), model.get(&key) == Some(&None));
                 match (op, found) {
                     (0 | 1, found) => {
-                        let id = found.unwrap_or_else(|| {
-                            lanes.open(hash, 0, Some(Bytes::copy_from_slice(&[key])), LaneState::Ready)
-                        });
-                        let queue = model.entry(key).or_default();
+                        let id = match found {
+                            Some(Holder::Lane(id)) => id,
+                            Some(Holder::Slot(slot)) => lanes.widen(hash, slot, 0, bytes(), LaneState::Running),
+                            None => lanes.open(hash, 0, Some(bytes()), LaneState::Ready),
+                        };
+                        let queue = model.entry(key).or_default().get_or_insert_default();
                         if op == 0 {
                             lanes.push_back(id, item, item);
                             queue.push_back(item);
@@ -299,15 +391,27 @@ mod tests {
                         prop_assert_eq!(lanes.get(id).len, queue.len());
                         prop_assert_eq!(lanes.get(id).bytes, queue.iter().sum::<usize>());
                     }
-                    (2, Some(id)) => prop_assert_eq!(lanes.pop(id), model.get_mut(&key).unwrap().pop_front()),
-                    (3, Some(id)) => {
+                    (2, Some(Holder::Lane(id))) => {
+                        let queue = model.get_mut(&key).unwrap().as_mut().unwrap();
+                        prop_assert_eq!(lanes.pop(id), queue.pop_front());
+                    }
+                    (3, Some(Holder::Lane(id))) => {
                         while lanes.pop(id).is_some() {}
                         lanes.close(id);
                         model.remove(&key);
                     }
+                    (4, None) => {
+                        lanes.begin_alone(hash, slot);
+                        model.insert(key, None);
+                    }
+                    (5, Some(Holder::Slot(slot))) => {
+                        lanes.end_alone(hash, slot);
+                        model.remove(&key);
+                    }
                     _ => {}
                 }
-                prop_assert_eq!(lanes.len(), model.len());
+                prop_assert_eq!(lanes.len(), model.values().flatten().count());
+                prop_assert_eq!(lanes.no_keys(), model.is_empty());
             }
         }
     }

@@ -5,12 +5,17 @@
 //! `takeover` is the order in which an owner begins.
 
 mod lanes;
+mod mailbox;
 mod partition;
 mod permits;
 mod pump;
 mod ready;
+mod reports;
 mod route;
+mod slots;
+mod spawned;
 mod stats;
+mod stopping;
 mod takeover;
 #[cfg(test)]
 mod tests;

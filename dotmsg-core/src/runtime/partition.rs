@@ -10,9 +10,8 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 use super::lanes::AwayName;
-use super::ticket::{Settles, Ticket};
+use super::ticket::{Item, Settles, Ticket};
 use super::tiers::Tier;
-use super::worker::Item;
 use crate::backend::Record;
 use crate::delivery::{Role, Stream};
 use crate::middleware::{Away, Outcome};
@@ -40,6 +39,7 @@ impl Track {
     }
 
     /// Notes a delivery; `None`: an earlier owner settled it.
+    #[inline]
     fn begin(&mut self, offset: u64) -> Option<Seq> {
         if offset < self.earlier_end && self.earlier.is_settled(offset) {
             self.tracker.skip(offset);
@@ -181,12 +181,26 @@ impl Partition {
         }
     }
 
-    /// A source record as an item to dispatch; `None`: settled by an earlier owner.
-    pub(crate) fn source_item(&mut self, record: &Record) -> Option<Ticket> {
+    /// Notes a source record as in hand: its number and its bytes. `None`: settled by an earlier owner.
+    #[inline]
+    pub(crate) fn begin_source(&mut self, record: &Record) -> Option<(Seq, u32)> {
         let seq = self.source.begin(record.offset)?;
-        let ticket = self.ticket(record, Settles::Source(seq));
-        self.hold(&ticket);
-        Some(ticket)
+        let size = u32::try_from(record.message.size()).unwrap_or(u32::MAX);
+        self.held += 1;
+        self.held_bytes += size as usize;
+        Some((seq, size))
+    }
+
+    /// The same, as a ticket.
+    pub(crate) fn source_item(&mut self, record: &Record) -> Option<Ticket> {
+        let (seq, size) = self.begin_source(record)?;
+        Some(Ticket {
+            partition: self.number,
+            ownership: self.ownership,
+            settles: Settles::Source(seq),
+            offset: record.offset,
+            size,
+        })
     }
 
     /// The number that a record of the source will have, without noting anything: for one that is offered to a handler
@@ -207,20 +221,16 @@ impl Partition {
     pub(crate) fn source_held(&mut self, offset: u64, seq: Seq, bytes: usize) -> Ticket {
         let begun = self.source.tracker.begin(offset);
         debug_assert_eq!(begun, seq, "nothing was begun in between");
-        let ticket = Ticket {
+        let size = u32::try_from(bytes).unwrap_or(u32::MAX);
+        self.held += 1;
+        self.held_bytes += size as usize;
+        Ticket {
             partition: self.number,
             ownership: self.ownership,
             settles: Settles::Source(seq),
             offset,
-            size: u32::try_from(bytes).unwrap_or(u32::MAX),
-        };
-        self.hold(&ticket);
-        ticket
-    }
-
-    fn hold(&mut self, ticket: &Ticket) {
-        self.held += 1;
-        self.held_bytes += ticket.size as usize;
+            size,
+        }
     }
 
     /// A replay record as an item to dispatch; `None`: settled by an earlier owner.
@@ -243,10 +253,7 @@ impl Partition {
             delay_ms,
             offset: record.offset,
         };
-        let settles = Settles::Tier {
-            delay_ms,
-            offset: record.offset,
-        };
+        let settles = Settles::Tier { delay_ms };
         let ticket = self.ticket(&record, settles);
         self.retried += 1;
         let item = Item {
@@ -325,11 +332,11 @@ impl Partition {
                 self.replay.tracker.complete(seq);
                 Origin::Replay(ticket.offset)
             }
-            Settles::Tier { delay_ms, offset } => {
+            Settles::Tier { delay_ms } => {
                 let tier = self.tier(Duration::from_millis(delay_ms), topology);
                 self.tiers[tier]
                     .0
-                    .settle(offset)
+                    .settle(ticket.offset)
                     .expect("a dispatched tier record is named")
             }
         };
@@ -423,11 +430,11 @@ impl Partition {
         match ticket.settles {
             Settles::Source(_) | Settles::Nothing => Origin::Source(ticket.offset),
             Settles::Replay(_) => Origin::Replay(ticket.offset),
-            Settles::Tier { delay_ms, offset } => self
+            Settles::Tier { delay_ms } => self
                 .tiers
                 .iter()
                 .flat_map(|(tier, _)| tier.names())
-                .find(|name| name.tier.0 == delay_ms && name.offset == offset)
+                .find(|name| name.tier.0 == delay_ms && name.offset == ticket.offset)
                 .map_or(Origin::Source(ticket.offset), |name| name.origin),
         }
     }

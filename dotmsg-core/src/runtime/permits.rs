@@ -43,12 +43,11 @@ impl Permits {
     }
 
     fn try_acquire(&self) -> bool {
-        let before = self.used.fetch_add(1, Ordering::SeqCst);
-        if before < self.limit {
-            return true;
-        }
-        self.used.fetch_sub(1, Ordering::SeqCst);
-        false
+        // Never above the limit, not even for a moment: another worker would take that for no permit, and starve.
+        let one_more = |used| (used < self.limit).then_some(used + 1);
+        self.used
+            .fetch_update(Ordering::SeqCst, Ordering::SeqCst, one_more)
+            .is_ok()
     }
 
     /// Gives a permit back.

@@ -1,6 +1,9 @@
-//! What travels with a message through the workers and back: enough to settle it, nothing more.
+//! What travels with a message to the workers: enough to settle it, nothing more.
 
-use crate::middleware::Outcome;
+use std::sync::Arc;
+
+use crate::backend::Record;
+use crate::delivery::Stream;
 use crate::progress::Seq;
 
 /// Where a message is to be settled.
@@ -10,12 +13,10 @@ pub(crate) enum Settles {
     Source(Seq),
     /// A record of the replay partition, by its number in the tracker.
     Replay(Seq),
-    /// A named tier record.
+    /// A named record of a tier.
     Tier {
         /// The tier's delay in milliseconds.
         delay_ms: u64,
-        /// Its offset in the tier partition.
-        offset: u64,
     },
     /// Nothing: progress passed it before it was dispatched (`at_most_once`).
     Nothing,
@@ -49,18 +50,12 @@ impl Ticket {
     }
 }
 
-/// What a worker tells the pump.
-#[derive(Clone, Debug)]
-pub(crate) enum Report {
-    /// A message has an outcome.
-    Finished(Ticket, Outcome),
-    /// Messages and bytes that began (or, negative, ceased) to wait behind an away head of a partition.
-    Parked {
-        partition: u32,
-        ownership: u32,
-        messages: i64,
-        bytes: i64,
-    },
-    /// Nothing of a stopped partition runs any more.
-    Drained { partition: u32, ownership: u32 },
+/// A message on its way to a worker.
+#[derive(Debug)]
+pub(crate) struct Item {
+    pub(crate) stream: Arc<Stream>,
+    pub(crate) record: Record,
+    pub(crate) ticket: Ticket,
+    /// Set aside without a call of the handler, for this reason.
+    pub(crate) condemned: Option<&'static str>,
 }

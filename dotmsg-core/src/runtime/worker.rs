@@ -1,82 +1,34 @@
-//! A worker: lanes, slots and the handler's service in one task.
+//! A worker: dispatch of messages to slots, by key, in one task.
 //!
-//! The path of a message whose handler is ready at its first poll is: free slot, call, poll, outcome; no lane, no hash
-//! and no allocation. Only a message that stays *pending* (or meets a busy key, or no permit) enters the lane table. The
-//! future lives in a slot that is reused, and the slot keeps the delivery, so that nothing that happens to the future
-//! can lose the message.
+//! The path of a message whose handler is ready at its first poll is: free slot, call, poll, outcome; no lane, no
+//! allocation, and no hash unless another key is in hand. A message that stays *pending* puts its slot into the table of
+//! keys; only one that meets a busy key, or no permit, needs a lane.
 
 use std::collections::VecDeque;
 use std::convert::Infallible;
-use std::future::Future;
 use std::hash::BuildHasher;
-use std::pin::Pin;
 use std::sync::Arc;
-use std::task::{Context, Poll, Waker};
+use std::task::{Context, Poll};
 
 use bytes::Bytes;
 use tokio::task::coop::has_budget_remaining;
 use tower_service::Service;
 
-use super::lanes::{AwayName, LaneId, LaneState, Lanes};
+use super::lanes::{AwayName, Holder, LaneId, LaneState, Lanes};
 use super::permits::Permits;
 use super::ready::ReadySet;
-use super::ticket::{Report, Ticket};
+use super::reports::Reports;
+use super::slots::{Slots, Turn};
+use super::stopping::Stopping;
+use super::ticket::{Item, Ticket};
 use crate::backend::Record;
 use crate::delivery::{Delivery, Stream};
+use crate::message::Message;
 use crate::middleware::{Away, Outcome};
 use crate::router::Ordering;
 
 /// Dispatches in one poll before the task yields to others.
 const DISPATCHES_PER_POLL: usize = 1_024;
-
-/// A message on its way to a worker.
-#[derive(Debug)]
-pub(crate) struct Item {
-    pub(crate) stream: Arc<Stream>,
-    pub(crate) record: Record,
-    pub(crate) ticket: Ticket,
-    /// Set aside without a call of the handler, for this reason.
-    pub(crate) condemned: Option<&'static str>,
-}
-
-struct Slot<F> {
-    future: Pin<Box<Option<F>>>,
-    waker: Waker,
-    delivery: Delivery,
-    ticket: Ticket,
-    lane: Option<LaneId>,
-}
-
-impl<F: Future<Output = Result<Outcome, Infallible>>> Slot<F> {
-    /// Polls a call for the first time.
-    #[inline]
-    fn start(&mut self, call: F) -> Poll<Outcome> {
-        self.future.as_mut().set(Some(call));
-        self.poll()
-    }
-
-    #[inline]
-    fn poll(&mut self) -> Poll<Outcome> {
-        let Some(future) = self.future.as_mut().as_pin_mut() else {
-            return Poll::Pending;
-        };
-        match future.poll(&mut Context::from_waker(&self.waker)) {
-            Poll::Pending => Poll::Pending,
-            Poll::Ready(Ok(outcome)) => {
-                self.future.as_mut().set(None);
-                Poll::Ready(outcome)
-            }
-            Poll::Ready(Err(never)) => match never {},
-        }
-    }
-}
-
-/// A stopped partition whose running handlers are being awaited.
-struct Stopping {
-    partition: u32,
-    ownership: u32,
-    running: usize,
-}
 
 /// How lanes are formed and kept.
 #[derive(Clone, Copy, Debug)]
@@ -89,6 +41,14 @@ pub(crate) struct LanePolicy {
     pub(crate) hash_seed: u64,
 }
 
+/// A first call that was made; [`Worker::keep_running`] must follow when it is pending.
+pub(crate) struct Called {
+    pub(crate) poll: Poll<Outcome>,
+    slot: usize,
+    /// The hash of the message's key, if it had to be known.
+    hash: Option<u64>,
+}
+
 /// Lanes, slots and the service.
 pub(crate) struct Worker<S: Service<Delivery>> {
     service: S,
@@ -96,14 +56,14 @@ pub(crate) struct Worker<S: Service<Delivery>> {
     hasher: foldhash::fast::FixedState,
     permits: Arc<Permits>,
     ready_set: Arc<ReadySet>,
-    slots: Vec<Slot<S::Future>>,
-    free: Vec<usize>,
-    /// A permit is held for the next offered message; the last free slot may still hold the record of the one before.
+    slots: Slots<S::Future>,
+    /// A permit is held for the next offered message; the next free slot may still hold the record of the one before.
     /// Both end with [`Worker::poll`], so that they last no longer than a batch.
     spare: bool,
     lanes: Lanes<Item>,
+    /// Lanes whose head waits for a permit.
     ready: VecDeque<LaneId>,
-    stopping: Vec<Stopping>,
+    stopping: Stopping,
     /// Woken slots that are not polled yet, the longest waiting first.
     woken: VecDeque<usize>,
     /// The task's cooperative budget is used up: a call begun now would find every timer and channel *pending*, only to
@@ -122,25 +82,54 @@ where
         permits: Arc<Permits>,
         concurrency: usize,
     ) -> Self {
+        let ready_set = Arc::new(ReadySet::new(concurrency));
         Self {
             service,
             policy,
             hasher: foldhash::fast::FixedState::with_seed(policy.hash_seed),
             permits,
-            ready_set: Arc::new(ReadySet::new(concurrency)),
-            slots: Vec::new(),
-            free: Vec::new(),
+            slots: Slots::new(Arc::clone(&ready_set)),
+            ready_set,
             spare: false,
             lanes: Lanes::new(),
             ready: VecDeque::new(),
-            stopping: Vec::new(),
+            stopping: Stopping::default(),
             woken: VecDeque::new(),
             spent: false,
         }
     }
 
-    /// Takes a message: runs it if its key is idle and a permit is free, else queues it. The outcome, when the handler
-    /// was ready at its first poll.
+    /// Calls the handler with a record, if nothing stands in its way; `None`, and nothing done, if something does.
+    ///
+    /// It is the whole path of most messages, so it knows no tickets.
+    #[inline(always)]
+    pub(crate) fn try_at_once(
+        &mut self,
+        cx: &mut Context<'_>,
+        stream: &Arc<Stream>,
+        record: &mut Record,
+    ) -> Option<Called> {
+        if self.spent || !self.ready.is_empty() {
+            return None;
+        }
+        let mut hash = None;
+        if !self.lanes.no_keys()
+            && let Some(key) = lane_key(self.policy.ordering, &record.message)
+        {
+            let computed = self.hash(stream.partition, key);
+            if self.holder(computed, stream.partition, key).is_some() {
+                return None;
+            }
+            hash = Some(computed);
+        }
+        if !self.admit_spare(cx) {
+            return None;
+        }
+        let (slot, poll) = self.call_next(stream, record, None);
+        Some(Called { poll, slot, hash })
+    }
+
+    /// Takes a message: calls the handler if its key is idle and a permit is free, else queues it.
     pub(crate) fn offer(
         &mut self,
         cx: &mut Context<'_>,
@@ -148,78 +137,55 @@ where
         record: &mut Record,
         ticket: &Ticket,
         condemned: Option<&'static str>,
-        reports: &mut Vec<Report>,
-    ) -> Option<Outcome> {
-        let mut hash = None;
-        if !self.lanes.no_keys()
-            && let Some(key) = lane_key(self.policy.ordering, record)
-        {
-            let computed = self.hash(ticket.partition, key);
-            hash = Some(computed);
-            if let Some(lane) = self.lanes.find(computed, ticket.partition, key) {
-                self.enqueue(lane, stream, record, ticket, condemned, reports);
-                return None;
+        reports: &mut Reports,
+    ) {
+        let hash = lane_key(self.policy.ordering, &record.message)
+            .map(|key| self.hash(ticket.partition, key));
+        if let Some(lane) = hash.and_then(|hash| self.lane_of(hash, ticket.partition, record)) {
+            self.enqueue(lane, stream, record, ticket, condemned, reports);
+        } else if self.ready.is_empty() && !self.spent && self.admit_spare(cx) {
+            let (slot, poll) = self.call_next(stream, record, condemned);
+            match poll {
+                Poll::Ready(outcome) => reports.finished(ticket, outcome),
+                Poll::Pending => self.keep_running(Called { poll, slot, hash }, *ticket),
             }
+        } else {
+            let key = owned_key(self.policy.ordering, &record.message);
+            let hash = hash.unwrap_or_default();
+            let lane = self
+                .lanes
+                .open(hash, ticket.partition, key, LaneState::Ready);
+            self.enqueue(lane, stream, record, ticket, condemned, reports);
+            self.ready.push_back(lane);
         }
-        if self.ready.is_empty() && !self.spent && self.admit_spare(cx) {
-            let index = match self.free.last() {
-                Some(index) => *index,
-                None => self.add_slot(),
-            };
-            return match self.start_new(index, stream, record, condemned) {
-                Poll::Ready(outcome) => Some(outcome),
-                Poll::Pending => {
-                    self.keep_running(index, *ticket, hash);
-                    None
-                }
-            };
-        }
-        let (hash, key) = self.owned_key(record, ticket.partition, hash);
-        let lane = self
-            .lanes
-            .open(hash, ticket.partition, key, LaneState::Ready);
-        self.enqueue(lane, stream, record, ticket, condemned, reports);
-        self.ready.push_back(lane);
-        None
     }
 
     /// Takes an away head that is due: it runs before everything else of its lane, and before lanes that only wait for
     /// a permit, so that retries never wait for the source's limits.
-    pub(crate) fn offer_head(
-        &mut self,
-        cx: &mut Context<'_>,
-        item: Item,
-        reports: &mut Vec<Report>,
-    ) -> Option<Outcome> {
-        let lane = lane_key(self.policy.ordering, &item.record)
+    pub(crate) fn offer_head(&mut self, cx: &mut Context<'_>, item: Item, reports: &mut Reports) {
+        let lane = lane_key(self.policy.ordering, &item.record.message)
             .filter(|_| self.policy.keep)
-            .and_then(|key| {
-                let hash = self.hash(item.ticket.partition, key);
-                self.lanes.find(hash, item.ticket.partition, key)
-            });
+            .map(|key| self.hash(item.ticket.partition, key))
+            .and_then(|hash| self.lane_of(hash, item.ticket.partition, &item.record));
         let Some(lane) = lane else {
-            let mut item = item;
-            let record = &mut item.record;
-            return self.offer(
-                cx,
-                &item.stream,
-                record,
-                &item.ticket,
-                item.condemned,
-                reports,
-            );
+            let Item {
+                stream,
+                mut record,
+                ticket,
+                condemned,
+            } = item;
+            self.offer(cx, &stream, &mut record, &ticket, condemned, reports);
+            return;
         };
         let found = self.lanes.get(lane);
         if let LaneState::Away(_) = found.state {
             found.state = LaneState::Ready;
-            let (messages, bytes) = (found.len, found.bytes);
-            push_parked(reports, &item.ticket, messages, bytes, -1);
+            reports.parked(&item.ticket, found.len, found.bytes, -1);
             self.ready.push_front(lane);
         }
         // Else another head of the key, away since its order was relaxed, runs or is about to: this one is next.
         let size = item.ticket.size as usize;
         self.lanes.push_front(lane, item, size);
-        None
     }
 
     /// Makes the lane of an away head that a takeover found. A key has several when its order was relaxed before: the
@@ -230,71 +196,53 @@ where
         }
         let Some(key) = key else { return };
         let hash = self.hash(partition, &key);
-        if self.lanes.find(hash, partition, &key).is_none() {
+        if self.holder(hash, partition, &key).is_none() {
             self.lanes
                 .open(hash, partition, Some(key), LaneState::Away(name));
         }
     }
 
-    /// Starts nothing more of a partition and drops what waits; [`Report::Drained`] follows when nothing of it runs.
+    /// Starts nothing more of a partition and drops what waits; it is reported as drained when nothing of it runs.
     pub(crate) fn stop_partition(
         &mut self,
         partition: u32,
         ownership: u32,
-        reports: &mut Vec<Report>,
+        reports: &mut Reports,
     ) {
         self.lanes.stop_partition(partition);
         let lanes = &self.lanes;
         self.ready.retain(|lane| lanes.contains(*lane));
         let mut running = 0;
-        for slot in &self.slots {
-            if slot.future.is_some() && slot.ticket.partition == partition {
+        for slot in self.slots.iter() {
+            if slot.is_running() && slot.ticket.partition == partition {
                 running += 1;
                 // A future that sleeps before a repeat looks at its stream's stop flag when it is polled.
-                slot.waker.wake_by_ref();
+                slot.wake();
             }
         }
-        if running == 0 {
-            reports.push(Report::Drained {
-                partition,
-                ownership,
-            });
-        } else {
-            self.stopping.push(Stopping {
-                partition,
-                ownership,
-                running,
-            });
-        }
+        self.stopping.begin(partition, ownership, running, reports);
     }
 
-    /// Drops what still runs of a stopped partition; [`Report::Drained`] follows at once, if it is still due.
-    pub(crate) fn abandon_partition(&mut self, partition: u32, reports: &mut Vec<Report>) {
+    /// Drops what still runs of a stopped partition; it is reported as drained at once, if that is still due.
+    pub(crate) fn abandon_partition(&mut self, partition: u32, reports: &mut Reports) {
         self.cool_down();
         for index in 0..self.slots.len() {
             let slot = &mut self.slots[index];
-            if slot.future.is_some() && slot.ticket.partition == partition {
-                slot.future.as_mut().set(None);
-                slot.delivery.clear();
-                let lane = slot.lane.take();
-                self.free.push(index);
-                self.permits.release();
-                if let Some(lane) = lane {
-                    self.lanes.close(lane);
+            if slot.is_running() && slot.ticket.partition == partition {
+                slot.abandon();
+                match slot.turn {
+                    Turn::Unkeyed => {}
+                    Turn::Alone(hash) => self.lanes.end_alone(hash, index),
+                    Turn::Lane(lane) => self.lanes.close(lane),
                 }
+                self.vacate(index);
             }
         }
-        let of_partition = |stopping: &mut Stopping| stopping.partition == partition;
-        for stopping in self.stopping.extract_if(.., of_partition) {
-            reports.push(Report::Drained {
-                partition,
-                ownership: stopping.ownership,
-            });
-        }
+        self.stopping.end(partition, reports);
     }
 
     /// Polls what was woken and starts what waits for a permit.
-    pub(crate) fn poll(&mut self, cx: &mut Context<'_>, reports: &mut Vec<Report>) {
+    pub(crate) fn poll(&mut self, cx: &mut Context<'_>, reports: &mut Reports) {
         self.cool_down();
         self.ready_set.register(cx.waker());
         self.spent = !has_budget_remaining();
@@ -318,18 +266,51 @@ where
         cx.waker().wake_by_ref();
     }
 
+    /// Whether a further message would have to wait for a permit.
+    pub(crate) fn is_saturated(&self) -> bool {
+        !self.ready.is_empty() || self.permits.are_exhausted()
+    }
+
+    /// Bytes of the message that was given to this call.
+    #[inline]
+    pub(crate) fn size_of(&self, called: &Called) -> usize {
+        self.slots[called.slot].delivery.message().size()
+    }
+
+    /// A call is pending: its key is busy from now on.
+    #[inline]
+    pub(crate) fn keep_running(&mut self, called: Called, ticket: Ticket) {
+        self.spare = false;
+        self.spent = !has_budget_remaining();
+        let slot = self.slots.take();
+        debug_assert_eq!(slot, called.slot, "it was the next free one");
+        let message = self.slots[slot].delivery.message();
+        let turn = match lane_key(self.policy.ordering, message) {
+            None => Turn::Unkeyed,
+            Some(key) => {
+                let hash = called
+                    .hash
+                    .unwrap_or_else(|| self.hash(ticket.partition, key));
+                self.lanes.begin_alone(hash, slot);
+                Turn::Alone(hash)
+            }
+        };
+        self.slots[slot].ticket = ticket;
+        self.slots[slot].turn = turn;
+    }
+
     /// Starts lanes that wait for a permit; whether it started any.
     fn dispatch(
         &mut self,
         cx: &mut Context<'_>,
-        reports: &mut Vec<Report>,
+        reports: &mut Reports,
         budget: &mut usize,
     ) -> bool {
         let mut started = false;
         while *budget > 0 && has_budget_remaining() && !self.ready.is_empty() && self.admit(cx) {
             let lane = self.ready.pop_front().expect("it was not empty");
-            let slot = self.free_slot();
-            self.slots[slot].lane = Some(lane);
+            let slot = self.slots.take();
+            self.slots[slot].turn = Turn::Lane(lane);
             self.run_lane(cx, slot, lane, reports, budget);
             started = true;
         }
@@ -342,7 +323,7 @@ where
         cx: &mut Context<'_>,
         slot: usize,
         lane: LaneId,
-        reports: &mut Vec<Report>,
+        reports: &mut Reports,
         budget: &mut usize,
     ) {
         while self.lanes.get(lane).len > 0 {
@@ -355,8 +336,7 @@ where
             let item = self.lanes.pop(lane).expect("its length is not zero");
             *budget = budget.saturating_sub(1);
             self.lanes.get(lane).state = LaneState::Running;
-            self.fill(slot, &item.stream, item.record, item.ticket, item.condemned);
-            match self.call(slot) {
+            match self.call(slot, item) {
                 Poll::Pending => return,
                 Poll::Ready(outcome) => {
                     if !self.conclude(slot, outcome, reports) {
@@ -371,28 +351,42 @@ where
         &mut self,
         cx: &mut Context<'_>,
         slot: usize,
-        reports: &mut Vec<Report>,
+        reports: &mut Reports,
         budget: &mut usize,
     ) {
         *budget = budget.saturating_sub(1);
-        let Poll::Ready(outcome) = self.poll_future(slot) else {
+        let Poll::Ready(outcome) = self.slots[slot].poll() else {
             return;
         };
-        let lane = self.slots[slot].lane;
+        let turn = self.slots[slot].turn;
         if self.conclude(slot, outcome, reports) {
-            let lane = lane.expect("only a lane has a next message");
+            let Turn::Lane(lane) = turn else {
+                unreachable!("only a lane has a next message");
+            };
             self.run_lane(cx, slot, lane, reports, budget);
         }
     }
 
     /// Reports an outcome and decides about the slot. `true`: the slot and its permit stay for the lane's next message.
-    fn conclude(&mut self, slot: usize, outcome: Outcome, reports: &mut Vec<Report>) -> bool {
-        let ticket = self.slots[slot].ticket;
-        let lane = self.slots[slot].lane;
-        reports.push(Report::Finished(ticket, outcome));
-        let goes_on = lane.is_some_and(|lane| self.after(lane, ticket, outcome, reports));
+    #[inline]
+    fn conclude(&mut self, slot: usize, outcome: Outcome, reports: &mut Reports) -> bool {
+        let ended = &self.slots[slot];
+        let (ticket, turn) = (ended.ticket, ended.turn);
+        reports.finished(&ticket, outcome);
+        let goes_on = match (turn, outcome) {
+            (Turn::Unkeyed, _) => false,
+            (Turn::Alone(hash), Outcome::Settled(_)) => {
+                self.lanes.end_alone(hash, slot);
+                false
+            }
+            (Turn::Alone(hash), _) => {
+                let lane = self.widen(hash, slot);
+                self.after(lane, &ticket, outcome, reports)
+            }
+            (Turn::Lane(lane), _) => self.after(lane, &ticket, outcome, reports),
+        };
         if !self.stopping.is_empty() {
-            self.count_down(ticket, reports);
+            self.stopping.count_down(ticket.partition, reports);
         }
         if !goes_on {
             self.vacate(slot);
@@ -404,9 +398,9 @@ where
     fn after(
         &mut self,
         lane: LaneId,
-        ticket: Ticket,
+        ticket: &Ticket,
         outcome: Outcome,
-        reports: &mut Vec<Report>,
+        reports: &mut Reports,
     ) -> bool {
         let keep = self.policy.keep;
         let found = self.lanes.get(lane);
@@ -420,8 +414,7 @@ where
             }
             Outcome::Away(away) if keep && found.is_keyed() => {
                 found.state = LaneState::Away(name_of(away));
-                let (messages, bytes) = (found.len, found.bytes);
-                push_parked(reports, &ticket, messages, bytes, 1);
+                reports.parked(ticket, found.len, found.bytes, 1);
                 return false;
             }
             Outcome::Away(_) | Outcome::Settled(_) if found.len > 0 => {
@@ -436,24 +429,6 @@ where
         }
         self.lanes.close(lane);
         false
-    }
-
-    fn count_down(&mut self, ticket: Ticket, reports: &mut Vec<Report>) {
-        let Some(index) = self
-            .stopping
-            .iter()
-            .position(|stopping| stopping.partition == ticket.partition)
-        else {
-            return;
-        };
-        self.stopping[index].running -= 1;
-        if self.stopping[index].running == 0 {
-            let drained = self.stopping.remove(index);
-            reports.push(Report::Drained {
-                partition: drained.partition,
-                ownership: drained.ownership,
-            });
-        }
     }
 
     /// A permit, and a service that is ready: asked only with a message in hand, since readiness may hold a resource.
@@ -480,53 +455,22 @@ where
     /// Gives back what the last offered message left warm: its slot's record and the spare permit.
     fn cool_down(&mut self) {
         if std::mem::take(&mut self.spare) {
-            if let Some(slot) = self.free.last() {
-                self.slots[*slot].delivery.clear();
+            if let Some(slot) = self.slots.warm() {
+                slot.delivery.clear();
             }
             self.permits.release();
         }
     }
 
-    /// Runs the handler on a record, if nothing at all stands in its way; `None`, and nothing done, if something may.
-    ///
-    /// The slot's number comes with the outcome, or with [`Poll::Pending`]: [`Worker::keep_running`] must follow then. It
-    /// is the whole path of most messages, so it knows neither keys nor tickets.
+    /// Calls the handler with the spare permit, in the next free slot; both stay free when it is ready at once.
     #[inline(always)]
-    pub(crate) fn try_at_once(
+    fn call_next(
         &mut self,
-        cx: &mut Context<'_>,
-        stream: &Arc<Stream>,
-        record: &mut Record,
-    ) -> Option<(usize, Poll<Outcome>)> {
-        if self.spent || !self.lanes.no_keys() || !self.ready.is_empty() || !self.admit_spare(cx) {
-            return None;
-        }
-        let index = match self.free.last() {
-            Some(index) => *index,
-            None => self.add_slot(),
-        };
-        Some((index, self.start_new(index, stream, record, None)))
-    }
-
-    /// Whether a further message would have to wait for a permit.
-    pub(crate) fn is_saturated(&self) -> bool {
-        !self.ready.is_empty() || self.permits.are_exhausted()
-    }
-
-    /// Bytes of the message that a slot was given last.
-    pub(crate) fn size_in(&self, slot: usize) -> usize {
-        self.slots[slot].delivery.message().size()
-    }
-
-    /// Calls the handler with the spare permit, in a free slot; both stay where they are when it is ready at once.
-    #[inline(always)]
-    fn start_new(
-        &mut self,
-        index: usize,
         stream: &Arc<Stream>,
         record: &mut Record,
         condemned: Option<&'static str>,
-    ) -> Poll<Outcome> {
+    ) -> (usize, Poll<Outcome>) {
+        let index = self.slots.peek();
         let slot = &mut self.slots[index];
         let at = record.appended_at;
         slot.delivery
@@ -540,23 +484,20 @@ where
             Poll::Pending | Poll::Ready(Outcome::Settled(_)) => {}
             Poll::Ready(unsettled) => self.block_key(index, stream.partition, unsettled),
         }
-        poll
+        (index, poll)
     }
 
     /// After a first poll that did not settle the message: nothing of its key may start before it.
     #[cold]
     fn block_key(&mut self, slot: usize, partition: u32, outcome: Outcome) {
-        let key = self.slots[slot].delivery.key().cloned();
+        let message = self.slots[slot].delivery.message();
         match outcome {
             Outcome::Settled(_) => {}
-            Outcome::Away(away) => self.restore_away(partition, key, name_of(away)),
+            Outcome::Away(away) => {
+                self.restore_away(partition, message.key.clone(), name_of(away));
+            }
             Outcome::Interrupted => {
-                let key = match self.policy.ordering {
-                    Ordering::Key => key,
-                    Ordering::Partition => Some(Bytes::new()),
-                    Ordering::None => None,
-                };
-                if let Some(key) = key {
+                if let Some(key) = owned_key(self.policy.ordering, message) {
                     let hash = self.hash(partition, &key);
                     let lane = self
                         .lanes
@@ -567,80 +508,28 @@ where
         }
     }
 
-    /// A call is pending: its key is busy from now on.
-    pub(crate) fn keep_running(&mut self, index: usize, ticket: Ticket, hash: Option<u64>) {
-        self.spare = false;
-        self.spent = !has_budget_remaining();
-        let popped = self.free.pop();
-        debug_assert_eq!(popped, Some(index), "it was the last free one");
-        let key = match self.policy.ordering {
-            Ordering::Key => self.slots[index].delivery.key().cloned(),
-            Ordering::Partition => Some(Bytes::new()),
-            Ordering::None => None,
-        };
-        let lane = key.map(|key| {
-            let hash = hash.unwrap_or_else(|| self.hash(ticket.partition, &key));
-            self.lanes
-                .open(hash, ticket.partition, Some(key), LaneState::Running)
-        });
-        self.slots[index].ticket = ticket;
-        self.slots[index].lane = lane;
-    }
-
-    fn free_slot(&mut self) -> usize {
-        if self.free.is_empty() {
-            self.add_slot();
-        }
-        self.free.pop().expect("one was just added")
-    }
-
-    /// Adds a slot, free.
-    #[cold]
-    fn add_slot(&mut self) -> usize {
-        let index = self.slots.len();
-        self.slots.push(Slot {
-            future: Box::pin(None),
-            waker: self.ready_set.waker(index),
-            delivery: Delivery::vacant(),
-            ticket: Ticket::vacant(),
-            lane: None,
-        });
-        self.free.push(index);
-        index
-    }
-
-    fn fill(
-        &mut self,
-        slot: usize,
-        stream: &Arc<Stream>,
-        record: Record,
-        ticket: Ticket,
-        condemned: Option<&'static str>,
-    ) {
+    /// Calls the service with a lane's message; it was found ready with this message in hand.
+    fn call(&mut self, slot: usize, item: Item) -> Poll<Outcome> {
+        let Item {
+            stream,
+            record,
+            ticket,
+            condemned,
+        } = item;
         let slot = &mut self.slots[slot];
         slot.ticket = ticket;
         slot.delivery
-            .refill(stream, record.offset, record.appended_at, record.message);
+            .refill(&stream, record.offset, record.appended_at, record.message);
         if let Some(kind) = condemned {
             slot.delivery.condemn(kind);
         }
-    }
-
-    /// Calls the service, which was found ready with this message in hand.
-    fn call(&mut self, slot: usize) -> Poll<Outcome> {
-        let slot = &mut self.slots[slot];
         let future = self.service.call(slot.delivery.clone());
         slot.start(future)
     }
 
-    fn poll_future(&mut self, slot: usize) -> Poll<Outcome> {
-        self.slots[slot].poll()
-    }
-
+    #[inline]
     fn vacate(&mut self, slot: usize) {
-        self.slots[slot].lane = None;
-        self.slots[slot].delivery.clear();
-        self.free.push(slot);
+        self.slots.give_back(slot);
         self.permits.release();
     }
 
@@ -651,13 +540,13 @@ where
         record: &mut Record,
         ticket: &Ticket,
         condemned: Option<&'static str>,
-        reports: &mut Vec<Report>,
+        reports: &mut Reports,
     ) {
         let size = ticket.size as usize;
         if let LaneState::Away(_) = self.lanes.get(lane).state {
             // It may wait for hours: a slice would keep the whole chunk it was read with.
             record.message.detach();
-            push_parked(reports, ticket, 1, size, 1);
+            reports.parked(ticket, 1, size, 1);
         }
         let item = Item {
             stream: Arc::clone(stream),
@@ -668,35 +557,61 @@ where
         self.lanes.push_back(lane, item, size);
     }
 
-    fn owned_key(
-        &self,
-        record: &Record,
-        partition: u32,
-        hash: Option<u64>,
-    ) -> (u64, Option<Bytes>) {
-        let key = match self.policy.ordering {
-            Ordering::Key => record.message.key.clone(),
-            Ordering::Partition => Some(Bytes::new()),
-            Ordering::None => None,
-        };
-        let hash = match (&key, hash) {
-            (_, Some(hash)) => hash,
-            (Some(key), None) => self.hash(partition, key),
-            (None, None) => 0,
-        };
-        (hash, key)
+    /// Who has a key.
+    #[inline]
+    fn holder(&self, hash: u64, partition: u32, key: &[u8]) -> Option<Holder> {
+        self.lanes.find(hash, partition, key, |slot| {
+            let slot = &self.slots[slot];
+            slot.ticket.partition == partition
+                && lane_key(self.policy.ordering, slot.delivery.message()) == Some(key)
+        })
     }
 
+    /// The lane of a record's key, if the key is in hand; made, if a slot has stood for it.
+    fn lane_of(&mut self, hash: u64, partition: u32, record: &Record) -> Option<LaneId> {
+        let key = lane_key(self.policy.ordering, &record.message)?;
+        match self.holder(hash, partition, key)? {
+            Holder::Lane(lane) => Some(lane),
+            Holder::Slot(slot) => Some(self.widen(hash, slot)),
+        }
+    }
+
+    /// Makes the lane of a key that a slot has stood for.
+    #[cold]
+    fn widen(&mut self, hash: u64, index: usize) -> LaneId {
+        let slot = &mut self.slots[index];
+        let partition = slot.ticket.partition;
+        let key = owned_key(self.policy.ordering, slot.delivery.message())
+            .expect("a slot stands for a key");
+        let lane = self
+            .lanes
+            .widen(hash, index, partition, key, LaneState::Running);
+        self.lanes.get(lane).stopped = self.stopping.has(partition);
+        slot.turn = Turn::Lane(lane);
+        lane
+    }
+
+    #[inline]
     fn hash(&self, partition: u32, key: &[u8]) -> u64 {
         self.hasher.hash_one(key) ^ u64::from(partition).wrapping_mul(0x9E37_79B9_7F4A_7C15)
     }
 }
 
 /// The bytes that a message's lane is found by; `None`: it has no order.
-fn lane_key(ordering: Ordering, record: &Record) -> Option<&[u8]> {
+#[inline]
+fn lane_key(ordering: Ordering, message: &Message) -> Option<&[u8]> {
     match ordering {
-        Ordering::Key => record.message.key.as_deref(),
+        Ordering::Key => message.key.as_deref(),
         Ordering::Partition => Some(&[]),
+        Ordering::None => None,
+    }
+}
+
+/// The same, to be kept.
+fn owned_key(ordering: Ordering, message: &Message) -> Option<Bytes> {
+    match ordering {
+        Ordering::Key => message.key.clone(),
+        Ordering::Partition => Some(Bytes::new()),
         Ordering::None => None,
     }
 }
@@ -708,28 +623,10 @@ fn name_of(away: Away) -> AwayName {
     }
 }
 
-fn push_parked(
-    reports: &mut Vec<Report>,
-    ticket: &Ticket,
-    messages: usize,
-    bytes: usize,
-    sign: i64,
-) {
-    if messages > 0 {
-        reports.push(Report::Parked {
-            partition: ticket.partition,
-            ownership: ticket.ownership,
-            messages: sign * messages as i64,
-            bytes: sign * bytes as i64,
-        });
-    }
-}
-
 impl<S: Service<Delivery>> std::fmt::Debug for Worker<S> {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Worker")
             .field("slots", &self.slots.len())
-            .field("free", &self.free.len())
             .field("lanes", &self.lanes)
             .finish_non_exhaustive()
     }

@@ -25,9 +25,9 @@ use tokio::time::{Instant, Sleep};
 use tower_service::Service;
 
 use super::partition::{Partition, Phase};
+use super::reports::Reports;
 use super::stats::RouteStats;
 use super::takeover::{Taken, TakeoverContext, max_record_bytes};
-use super::ticket::Report;
 use super::workers::Workers;
 use crate::backend::{
     Batch, BatchLimits, BoxFuture, CommitOutcome, Control, Granted, ReadBatch, Reader, Source,
@@ -141,7 +141,7 @@ pub(crate) struct Pump<S: Service<Delivery>> {
     closing: Option<BoxFuture<'static, Result<()>>>,
     timer: Pin<Box<Sleep>>,
     timer_at: Option<Instant>,
-    reports: Vec<Report>,
+    reports: Reports,
     batch: Batch,
     read: ReadBatch,
     max_record_bytes: usize,
@@ -185,7 +185,7 @@ where
             closing: None,
             timer: Box::pin(tokio::time::sleep(Duration::ZERO)),
             timer_at: None,
-            reports: Vec::new(),
+            reports: Reports::default(),
             batch: Batch::default(),
             read: ReadBatch::default(),
             held: 0,

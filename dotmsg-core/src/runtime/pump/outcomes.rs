@@ -10,33 +10,28 @@ use super::{COMMIT_RETRY, COMMIT_SOON, Pump, add, current};
 use crate::delivery::Delivery;
 use crate::middleware::{Ended, Outcome};
 use crate::runtime::partition::{Partition, Phase};
-use crate::runtime::ticket::{Report, Settles, Ticket};
+use crate::runtime::reports::{Handled, Report};
+use crate::runtime::ticket::Ticket;
 
-const HANDLED: Outcome = Outcome::Settled(Ended::Handled);
-
-/// Source records that were handled, summed up over the reports of one turn: nearly all of them.
+/// What the handled records of one turn come to.
 #[derive(Default)]
-struct Handled {
+struct Sum {
     messages: usize,
     bytes: usize,
     begins_commit: bool,
 }
 
-impl Handled {
-    /// Settles it, if it is one of a partition that is still owned; `false`, and nothing done, if not.
+impl Sum {
+    /// Settles a handled record, if its partition is still owned.
     #[inline]
-    fn note(&mut self, partitions: &mut [Option<Partition>], ticket: &Ticket) -> bool {
-        let Settles::Source(seq) = ticket.settles else {
-            return false;
+    fn add(&mut self, partitions: &mut [Option<Partition>], handled: &Handled) {
+        let Some(partition) = current(partitions, handled.partition, handled.ownership) else {
+            return;
         };
-        let Some(partition) = current(partitions, ticket.partition, ticket.ownership) else {
-            return false;
-        };
-        partition.source_done(seq, ticket.size as usize);
+        partition.source_done(handled.seq, handled.size as usize);
         self.messages += 1;
-        self.bytes += ticket.size as usize;
+        self.bytes += handled.size as usize;
         self.begins_commit |= !std::mem::replace(&mut partition.dirty, true);
-        true
     }
 }
 
@@ -46,13 +41,17 @@ where
     S::Future: Send,
 {
     pub(super) fn apply_reports(&mut self) -> bool {
+        if self.reports.is_empty() {
+            return false;
+        }
         let mut reports = std::mem::take(&mut self.reports);
-        let progress = !reports.is_empty();
-        let mut handled = Handled::default();
-        for report in reports.drain(..) {
+        let mut sum = Sum::default();
+        for handled in reports.handled.drain(..) {
+            sum.add(&mut self.partitions, &handled);
+        }
+        self.count(&sum);
+        for report in reports.others.drain(..) {
             match report {
-                Report::Finished(ticket, HANDLED)
-                    if handled.note(&mut self.partitions, &ticket) => {}
                 Report::Finished(ticket, outcome) => self.finish(ticket, outcome),
                 Report::Parked {
                     partition,
@@ -78,19 +77,17 @@ where
                 } => self.drained(partition, ownership),
             }
         }
-        if self.reports.is_empty() {
-            self.reports = reports;
-        }
-        self.count(&handled);
-        progress
+        debug_assert!(self.reports.is_empty(), "applying reports makes none");
+        self.reports = reports;
+        true
     }
 
     /// Takes over what was summed up.
-    fn count(&mut self, handled: &Handled) {
-        self.held -= handled.messages;
-        self.held_bytes -= handled.bytes;
-        add(&self.stats.handled, handled.messages as u64);
-        if handled.begins_commit {
+    fn count(&mut self, sum: &Sum) {
+        self.held -= sum.messages;
+        self.held_bytes -= sum.bytes;
+        add(&self.stats.handled, sum.messages as u64);
+        if sum.begins_commit {
             self.commit_within(self.route.commit_interval);
         }
     }

@@ -9,14 +9,15 @@ use tower_service::Service;
 
 use super::{Pump, Shutdown, add, running};
 use crate::backend::{BatchLimits, Record};
-use crate::delivery::Delivery;
+use crate::delivery::{Delivery, Stream};
 use crate::error::Result;
 use crate::middleware::{Ended, Outcome};
 use crate::router::DeliverySemantics as Semantics;
 use crate::runtime::lanes::AwayName;
 use crate::runtime::partition::{Partition, Phase, Staged};
-use crate::runtime::ticket::Report;
-use crate::runtime::worker::Item;
+use crate::runtime::reports::Reports;
+use crate::runtime::ticket::Item;
+use crate::runtime::worker::Worker;
 use crate::runtime::workers::Workers;
 
 const HANDLED: Outcome = Outcome::Settled(Ended::Handled);
@@ -160,23 +161,10 @@ where
     }
 
     pub(super) fn dispatch(&mut self, cx: &mut Context<'_>, item: Item, name: Option<AwayName>) {
-        let ticket = item.ticket;
-        let outcome = match name {
+        match name {
             Some(_) => self.workers.offer_head(cx, item, &mut self.reports),
-            None => {
-                let mut item = item;
-                self.workers.offer(
-                    cx,
-                    &item.stream,
-                    &mut item.record,
-                    &ticket,
-                    item.condemned,
-                    &mut self.reports,
-                )
-            }
-        };
-        self.reports
-            .extend(outcome.map(|outcome| Report::Finished(ticket, outcome)));
+            None => self.workers.offer(cx, item, &mut self.reports),
+        }
     }
 
     /// Dispatches what a confirmed commit allows: everything (`at_most_once`), or the one message it notes.
@@ -241,7 +229,7 @@ fn offer_all<S>(
     partition: &mut Partition,
     workers: &mut Workers<S>,
     records: &mut Vec<Record>,
-    reports: &mut Vec<Report>,
+    reports: &mut Reports,
 ) -> u64
 where
     S: Service<Delivery, Response = Outcome, Error = Infallible> + Clone + Send + 'static,
@@ -249,29 +237,52 @@ where
 {
     let stream = Arc::clone(&partition.stream);
     let mut handled = 0;
-    for record in records.iter_mut() {
-        if let Workers::Inline(worker) = workers
-            && let Some(seq) = partition.peek_source(record.offset)
-            && let Some((slot, poll)) = worker.try_at_once(cx, &stream, record)
-        {
-            if poll == Poll::Ready(HANDLED) {
-                partition.source_handled(record.offset);
-                handled += 1;
-                continue;
+    match workers {
+        Workers::Inline(worker) => {
+            for record in records.iter_mut() {
+                handled += u64::from(offer(cx, partition, worker, &stream, record, reports));
             }
-            let ticket = partition.source_held(record.offset, seq, worker.size_in(slot));
-            match poll {
-                Poll::Ready(outcome) => reports.push(Report::Finished(ticket, outcome)),
-                Poll::Pending => worker.keep_running(slot, ticket, None),
-            }
-            continue;
         }
-        let Some(ticket) = partition.source_item(record) else {
-            continue;
-        };
-        let outcome = workers.offer(cx, &stream, record, &ticket, None, reports);
-        reports.extend(outcome.map(|outcome| Report::Finished(ticket, outcome)));
+        Workers::Spawned(spawned) => {
+            for record in records.iter_mut() {
+                let Some((seq, size)) = partition.begin_source(record) else {
+                    continue;
+                };
+                spawned.hand_over(&stream, partition.ownership, seq, size, record);
+            }
+        }
     }
     records.clear();
     handled
+}
+
+/// Offers a record to the worker in this task; whether it was handled at once.
+#[inline(always)]
+fn offer<S>(
+    cx: &mut Context<'_>,
+    partition: &mut Partition,
+    worker: &mut Worker<S>,
+    stream: &Arc<Stream>,
+    record: &mut Record,
+    reports: &mut Reports,
+) -> bool
+where
+    S: Service<Delivery, Response = Outcome, Error = Infallible>,
+{
+    if let Some(seq) = partition.peek_source(record.offset)
+        && let Some(called) = worker.try_at_once(cx, stream, record)
+    {
+        if called.poll == Poll::Ready(HANDLED) {
+            partition.source_handled(record.offset);
+            return true;
+        }
+        let ticket = partition.source_held(record.offset, seq, worker.size_of(&called));
+        match called.poll {
+            Poll::Ready(outcome) => reports.finished(&ticket, outcome),
+            Poll::Pending => worker.keep_running(called, ticket),
+        }
+    } else if let Some(ticket) = partition.source_item(record) {
+        worker.offer(cx, stream, record, &ticket, None, reports);
+    }
+    false
 }
