@@ -151,13 +151,13 @@ impl<T> Lanes<T> {
     }
 
     /// A message of a key that nobody has runs in a slot.
-    #[inline]
+    #[inline(always)]
     pub(crate) fn begin_alone(&mut self, hash: u64, slot: usize) {
         self.insert(Held::new(hash, Holder::Slot(slot)));
     }
 
     /// The message has ended, and nothing else of its key arrived meanwhile.
-    #[inline]
+    #[inline(always)]
     pub(crate) fn end_alone(&mut self, hash: u64, slot: usize) {
         self.remove(hash, Holder::Slot(slot));
     }
@@ -201,7 +201,7 @@ impl<T> Lanes<T> {
         id
     }
 
-    #[inline]
+    #[inline(always)]
     fn insert(&mut self, held: Held) {
         // Keys come and go with every message. A sparse table takes that in place; a dense one fills with the marks of
         // removed entries and is rebuilt again and again.
@@ -217,7 +217,7 @@ impl<T> Lanes<T> {
         self.table.reserve(room, |held| held.hash);
     }
 
-    #[inline]
+    #[inline(always)]
     fn remove(&mut self, hash: u64, holder: Holder) {
         match self.table.find_entry(hash, |held| held.holder() == holder) {
             Ok(entry) => drop(entry.remove()),

@@ -218,6 +218,7 @@ impl Partition {
     }
 
     /// The record with this number was not: it is in hand now.
+    #[inline(always)]
     pub(crate) fn source_held(&mut self, offset: u64, seq: Seq, bytes: usize) -> Ticket {
         let begun = self.source.tracker.begin(offset);
         debug_assert_eq!(begun, seq, "nothing was begun in between");

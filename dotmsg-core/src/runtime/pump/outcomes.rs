@@ -23,7 +23,7 @@ struct Sum {
 
 impl Sum {
     /// Settles a handled record, if its partition is still owned.
-    #[inline]
+    #[inline(always)]
     fn add(&mut self, partitions: &mut [Option<Partition>], handled: &Handled) {
         let Some(partition) = current(partitions, handled.partition, handled.ownership) else {
             return;
