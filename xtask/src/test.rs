@@ -79,7 +79,6 @@ fn loom(workspace: &Workspace) -> Result<Done, String> {
         "--package",
         "dotmsg-core",
         "--lib",
-        "--release",
         "--target-dir",
         &target,
         "loom",

@@ -52,12 +52,7 @@ pub(super) struct Commands {
 impl Commands {
     /// Adds a record of the source.
     #[inline]
-    pub(super) fn push_record(
-        &mut self,
-        stream: &Arc<Stream>,
-        ownership: u32,
-        record: HandedOver,
-    ) {
+    pub(super) fn push_record(&mut self, stream: &Arc<Stream>, ownership: u32, record: HandedOver) {
         self.records.push(record);
         if let Some(Command::Records {
             stream: last,

@@ -297,12 +297,8 @@ fn take<S>(
     }
 }
 
-fn obey<S>(
-    worker: &mut Worker<S>,
-    cx: &mut Context<'_>,
-    command: Command,
-    reports: &mut Reports,
-) where
+fn obey<S>(worker: &mut Worker<S>, cx: &mut Context<'_>, command: Command, reports: &mut Reports)
+where
     S: Service<Delivery, Response = Outcome, Error = Infallible>,
 {
     match command {

@@ -203,12 +203,7 @@ where
     }
 
     /// Starts nothing more of a partition and drops what waits; it is reported as drained when nothing of it runs.
-    pub(crate) fn stop_partition(
-        &mut self,
-        partition: u32,
-        ownership: u32,
-        reports: &mut Reports,
-    ) {
+    pub(crate) fn stop_partition(&mut self, partition: u32, ownership: u32, reports: &mut Reports) {
         self.lanes.stop_partition(partition);
         let lanes = &self.lanes;
         self.ready.retain(|lane| lanes.contains(*lane));
@@ -631,3 +626,6 @@ impl<S: Service<Delivery>> std::fmt::Debug for Worker<S> {
             .finish_non_exhaustive()
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -74,12 +74,7 @@ where
     }
 
     /// See [`Worker::stop_partition`]; one report when all workers are through with it.
-    pub(crate) fn stop_partition(
-        &mut self,
-        partition: u32,
-        ownership: u32,
-        reports: &mut Reports,
-    ) {
+    pub(crate) fn stop_partition(&mut self, partition: u32, ownership: u32, reports: &mut Reports) {
         match self {
             Self::Inline(worker) => worker.stop_partition(partition, ownership, reports),
             Self::Spawned(spawned) => spawned.stop_partition(partition, ownership),
