@@ -3,8 +3,8 @@
 //! Nearly every report says that a record of the source was handled. These are kept apart, as small as they can be: they
 //! are written and read once for each message, and travel between threads where workers have tasks of their own.
 //!
-//! Handled records are applied before the other reports of a turn. That is safe in one direction only: a partition that
-//! is drained has nothing left to report, so what was handled must have been counted by then, and never later.
+//! Of one turn the handled records are applied first: a partition that is drained has nothing left to report, so what was
+//! handled must have been counted by then.
 
 use super::ticket::{Settles, Ticket};
 use crate::middleware::{Ended, Outcome};
