@@ -1,18 +1,31 @@
 //! The in-flight limit of a route, shared by its workers.
 //!
-//! Workers are CPU parallelism; *concurrency* is this counter. A worker that finds no permit notes that it starves and
-//! looks once more (else a release between the two would wake nobody); a release wakes those that starve.
+//! Workers are CPU parallelism; *concurrency* is this counter. A worker that finds no permit leaves its waker; a release
+//! wakes those that starve. Count and "somebody starves" are one word: a release that finds the mark finds the waker too,
+//! and one that comes before the mark is seen by whoever sets it. Loom checks it (`loom_tests` below).
 
-use std::sync::Mutex;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+#[cfg(dotmsg_loom)]
+use loom::sync::{
+    Mutex,
+    atomic::{AtomicUsize, Ordering},
+};
+#[cfg(not(dotmsg_loom))]
+use std::sync::{
+    Mutex,
+    atomic::{AtomicUsize, Ordering},
+};
 use std::task::Waker;
+
+/// Somebody starves; the other bits are the count.
+const STARVING: usize = 1 << (usize::BITS - 1);
 
 /// Permits to run handlers.
 #[derive(Debug)]
 pub(crate) struct Permits {
     limit: usize,
-    used: AtomicUsize,
-    anyone_starving: AtomicBool,
+    /// Permits in use, and the mark.
+    word: AtomicUsize,
+    /// Wakers of those that starve. Mark and list change under its lock.
     starving: Mutex<Vec<Waker>>,
 }
 
@@ -21,49 +34,63 @@ impl Permits {
     pub(crate) fn new(limit: usize) -> Self {
         Self {
             limit,
-            used: AtomicUsize::new(0),
-            anyone_starving: AtomicBool::new(false),
+            word: AtomicUsize::new(0),
             starving: Mutex::new(Vec::new()),
         }
     }
 
     /// Takes a permit, or arranges for `waker` to be woken when one may be free.
+    #[inline]
     pub(crate) fn acquire(&self, waker: &Waker) -> bool {
-        if self.try_acquire() {
-            return true;
-        }
-        {
-            let mut starving = self.starving.lock().expect("no holder of this lock panics");
-            if !starving.iter().any(|known| known.will_wake(waker)) {
-                starving.push(waker.clone());
-            }
-            self.anyone_starving.store(true, Ordering::SeqCst);
-        }
-        self.try_acquire()
+        let one_more = |word| self.has_room(word).then_some(word + 1);
+        self.word
+            .fetch_update(Ordering::AcqRel, Ordering::Acquire, one_more)
+            .is_ok()
+            || self.acquire_or_starve(waker)
     }
 
-    fn try_acquire(&self) -> bool {
-        // Never above the limit, not even for a moment: another worker would take that for no permit, and starve.
-        let one_more = |used| (used < self.limit).then_some(used + 1);
-        self.used
-            .fetch_update(Ordering::SeqCst, Ordering::SeqCst, one_more)
-            .is_ok()
+    #[cold]
+    fn acquire_or_starve(&self, waker: &Waker) -> bool {
+        let mut starving = self.starving.lock().expect("no holder of this lock panics");
+        let one_more_or_mark = |word| match self.has_room(word) {
+            true => Some(word + 1),
+            false => Some(word | STARVING),
+        };
+        let before = self
+            .word
+            .fetch_update(Ordering::AcqRel, Ordering::Acquire, one_more_or_mark)
+            .unwrap_or_else(|word| word);
+        let acquired = self.has_room(before);
+        if !acquired && !starving.iter().any(|known| known.will_wake(waker)) {
+            starving.push(waker.clone());
+        }
+        acquired
+    }
+
+    fn has_room(&self, word: usize) -> bool {
+        word & !STARVING < self.limit
     }
 
     /// Gives a permit back.
+    #[inline]
     pub(crate) fn release(&self) {
-        let before = self.used.fetch_sub(1, Ordering::SeqCst);
-        debug_assert!(before > 0, "a permit was given back that nobody held");
-        if self.anyone_starving.load(Ordering::SeqCst) {
+        let before = self.word.fetch_sub(1, Ordering::AcqRel);
+        debug_assert!(
+            before & !STARVING > 0,
+            "a permit was given back that nobody held"
+        );
+        if before & STARVING != 0 {
             self.wake_starving();
         }
     }
 
     #[cold]
     fn wake_starving(&self) {
-        self.anyone_starving.store(false, Ordering::SeqCst);
-        let starving =
-            std::mem::take(&mut *self.starving.lock().expect("no holder of this lock panics"));
+        let starving = {
+            let mut starving = self.starving.lock().expect("no holder of this lock panics");
+            self.word.fetch_and(!STARVING, Ordering::AcqRel);
+            std::mem::take(&mut *starving)
+        };
         for waker in starving {
             waker.wake();
         }
@@ -71,17 +98,17 @@ impl Permits {
 
     /// Whether none is free.
     pub(crate) fn are_exhausted(&self) -> bool {
-        self.used.load(Ordering::Relaxed) >= self.limit
+        !self.has_room(self.word.load(Ordering::Relaxed))
     }
 
     /// Permits in use.
     #[cfg(test)]
     pub(crate) fn used(&self) -> usize {
-        self.used.load(Ordering::SeqCst)
+        self.word.load(Ordering::SeqCst) & !STARVING
     }
 }
 
-#[cfg(test)]
+#[cfg(all(test, not(dotmsg_loom)))]
 mod tests {
     use super::*;
     use std::sync::Arc;
@@ -107,5 +134,44 @@ mod tests {
         assert_eq!(count.0.load(Ordering::SeqCst), 1);
         assert!(permits.acquire(&waker));
         assert_eq!(permits.used(), 1);
+    }
+}
+
+#[cfg(all(test, dotmsg_loom))]
+mod loom_tests {
+    use super::*;
+    use loom::sync::atomic::AtomicBool;
+    use loom::thread;
+    use std::future::poll_fn;
+    use std::task::Poll;
+
+    /// Three workers, one permit: each of them gets it, nobody while another has it.
+    #[test]
+    fn whoever_starves_gets_its_turn() {
+        let mut model = loom::model::Builder::new();
+        model.preemption_bound = Some(2);
+        model.check(|| {
+            let permits = loom::sync::Arc::new(Permits::new(1));
+            let held = loom::sync::Arc::new(AtomicBool::new(false));
+            let work = |permits: loom::sync::Arc<Permits>, held: loom::sync::Arc<AtomicBool>| {
+                loom::future::block_on(poll_fn(|cx| match permits.acquire(cx.waker()) {
+                    true => Poll::Ready(()),
+                    false => Poll::Pending,
+                }));
+                assert!(!held.swap(true, Ordering::SeqCst), "beyond the limit");
+                held.store(false, Ordering::SeqCst);
+                permits.release();
+            };
+            let workers: Vec<_> = (0..2)
+                .map(|_| {
+                    let (permits, held) = (permits.clone(), held.clone());
+                    thread::spawn(move || work(permits, held))
+                })
+                .collect();
+            work(permits, held);
+            for worker in workers {
+                worker.join().unwrap();
+            }
+        });
     }
 }
