@@ -15,6 +15,7 @@
 //! - no input makes [`PositionRecord::decode`] panic or allocate out of proportion.
 
 mod crash;
+mod founding;
 mod names;
 mod record;
 mod resume;
@@ -24,6 +25,7 @@ mod tracker;
 mod wire;
 
 pub use crash::{CrashCount, CrashLoopPolicy, Mode, Noted};
+pub use founding::{Absence, Census, Evidence, Founding, Witness};
 pub use names::{Name, Names, Origin, TierId};
 pub use record::{DoesNotFit, Encoded, FORMAT, LogIdentity, PositionRecord};
 pub use resume::{Cursor, ResumeMap};

@@ -9,6 +9,7 @@
 use std::fmt;
 
 use super::crash::{CrashCount, CrashLoopPolicy, Noted};
+use super::founding::Founding;
 use super::names::{Names, Origin};
 use super::resume::ResumeMap;
 use super::wire::{Reader, RecordError, put, put_text};
@@ -54,6 +55,8 @@ pub struct PositionRecord {
     pub clean: bool,
     /// Unclean takeovers in a row.
     pub crash: CrashCount,
+    /// How the group began on the topic, which tells about partitions that have no record.
+    pub founding: Founding,
 }
 
 /// A record in bytes, and what was left out to make it fit.
@@ -200,6 +203,8 @@ impl PositionRecord {
             .until
             .iter()
             .for_each(|until| put(&mut out, *until));
+        put(&mut out, self.founding.partitions);
+        put(&mut out, self.founding.known);
         out
     }
 
@@ -316,6 +321,10 @@ impl PositionRecord {
             names: Names::decode(&mut input)?,
             clean: flags.has(CLEAN),
             crash: decode_crash(&flags, &mut input)?,
+            founding: Founding {
+                partitions: input.u32("partitions at the beginning")?,
+                known: input.u32("partitions known")?,
+            },
         };
         input.finish()?;
         Ok(record)

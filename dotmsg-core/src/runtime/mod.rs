@@ -2,8 +2,9 @@
 //!
 //! [`run`] drives one route to the end of its shutdown. `pump` owns source, partitions and commits; `workers` run the
 //! handler's service in lanes; `partition` and `tiers` are the state machines of what is settled and what is away;
-//! `takeover` is the order in which an owner begins.
+//! `takeover` is the order in which an owner begins, `group` what it has to know of the other partitions.
 
+mod group;
 mod lanes;
 mod mailbox;
 mod partition;

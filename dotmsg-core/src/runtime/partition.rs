@@ -16,8 +16,8 @@ use crate::backend::Record;
 use crate::delivery::{Role, Stream};
 use crate::middleware::{Away, Outcome};
 use crate::progress::{
-    CrashCount, CrashLoopPolicy, Cursor, LogIdentity, Mode, Origin, PositionRecord, ResumeMap, Seq,
-    Tracker,
+    CrashCount, CrashLoopPolicy, Cursor, Founding, LogIdentity, Mode, Origin, PositionRecord,
+    ResumeMap, Seq, Tracker,
 };
 use crate::router::{Ordering, Topology};
 
@@ -113,6 +113,7 @@ pub(crate) struct Partition {
     owner: u128,
     epoch: u64,
     log: Option<LogIdentity>,
+    pub(crate) founding: Founding,
     pub(crate) crash: CrashCount,
     pub(crate) crash_policy: CrashLoopPolicy,
     /// Something changed since the last commit was built.
@@ -165,6 +166,7 @@ impl Partition {
             owner: record.owner,
             epoch: record.epoch,
             log: record.log,
+            founding: record.founding,
             crash: record.crash,
             crash_policy,
             dirty: false,
@@ -463,6 +465,7 @@ impl Partition {
                 .collect(),
             clean,
             crash: self.crash,
+            founding: self.founding,
         }
     }
 

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use tokio::sync::watch;
 use tower_service::Service;
 
+use super::group::{GroupState, growth_error};
 use super::pump::{Pump, PumpParts, RouteReport, Shutdown};
 use super::stats::RouteStats;
 use super::takeover::TakeoverContext;
@@ -230,27 +231,16 @@ async fn check_growth(context: &RouteContext, partitions: u32) -> Result<()> {
     if route.ordering != Ordering::Key || route.on_partition_growth == Growth::Accept {
         return Ok(());
     }
-    let positions = context
-        .backend
-        .admin()
-        .positions(&route.group, &context.topology.source)
-        .await?;
-    let known = positions
-        .iter()
-        .map(|(partition, _)| partition + 1)
-        .max()
-        .unwrap_or(partitions);
-    if known >= partitions {
-        return Ok(());
+    let backend = &*context.backend;
+    let group = GroupState::read(backend, route, &context.topology, partitions).await?;
+    match group.census.taken_up() {
+        Some(taken_up) if taken_up < partitions => Err(growth_error(
+            "start route",
+            route,
+            &context.topology,
+            partitions,
+            taken_up,
+        )),
+        _ => Ok(()),
     }
-    Err(Error::new(
-        ErrorKind::Config,
-        "start route",
-        "the topic has gained partitions: keys have moved, so their order cannot be kept",
-    )
-    .with("route", &route.handler)
-    .with("topic", &context.topology.source)
-    .with("partitions", partitions)
-    .with("known to the group", known)
-    .remedy("Stop publishing, let the group settle the old partitions, then start once with on_partition_growth = \"accept\""))
 }

@@ -3,7 +3,8 @@
 //! 1. The grant makes this member the only one whose commits are accepted (the backend's business).
 //! 2. Read the record; tell a new group from a lost position.
 //! 3. Check that the log is the one the record belongs to.
-//! 4. Write the record back under the next epoch and wait for the confirmation.
+//! 4. Write the record back under the next epoch and wait for the confirmation; while the group begins, look once more who
+//!    is there and store that too.
 //! 5. Read the named tier records: each is the away head of its key.
 //!
 //! Only then is anything resumed. A failure at any step stops the route with the remedy: a partition that starts from a
@@ -16,14 +17,15 @@ use std::time::Duration;
 
 use bytes::Bytes;
 
+use super::group::{GroupState, growth_error, is_of_other_log};
 use crate::backend::{
     Backend, BatchLimits, Capability, CommitOutcome, Control, Granted, OffsetRange, PositionStore,
     Progress, ReadBatch, Record,
 };
 use crate::clock::Timestamp;
 use crate::error::{Error, ErrorKind, Result};
-use crate::progress::{CrashLoopPolicy, LogIdentity, Name, PositionRecord};
-use crate::router::{LogMismatch, MissingPosition, RouteSpec, Start, Topology};
+use crate::progress::{Absence, Census, CrashLoopPolicy, Evidence, Name, PositionRecord};
+use crate::router::{Growth, LogMismatch, MissingPosition, Ordering, RouteSpec, Start, Topology};
 
 /// How often a commit that failed or was not answered is tried again before the takeover fails.
 const COMMIT_ATTEMPTS: u32 = 10;
@@ -57,6 +59,8 @@ pub(crate) struct Taken {
     pub(crate) granted: Granted,
     pub(crate) record: PositionRecord,
     pub(crate) heads: Vec<Head>,
+    /// Not every partition of the topic has had a record yet: there will be more to learn.
+    pub(crate) census_open: bool,
 }
 
 /// The largest encoded record the backend stores.
@@ -80,7 +84,9 @@ pub(crate) async fn take_over(
     context: TakeoverContext,
     granted: Vec<Granted>,
 ) -> Result<Vec<Taken>> {
-    let group = GroupState::read(&context).await?;
+    let highest = granted.iter().map(|granted| granted.partition).max();
+    let at_least = highest.map_or(0, |highest| highest.saturating_add(1));
+    let group = context.group(at_least).await?;
     let mut records = Vec::with_capacity(granted.len());
     for &granted in &granted {
         match context.record_of(granted, &group).await {
@@ -89,8 +95,8 @@ pub(crate) async fn take_over(
             Err(error) => return Err(error),
         }
     }
-    let fenced = context.write_back(&records).await?;
-    records.retain(|(granted, _)| !fenced.contains(&granted.partition));
+    context.write_back(&mut records).await?;
+    let census_open = !group.census.is_complete() && context.count_again(&mut records).await?;
     let mut taken = Vec::with_capacity(records.len());
     for (granted, record) in records {
         let heads = context.read_heads(granted.partition, &record).await?;
@@ -98,57 +104,10 @@ pub(crate) async fn take_over(
             granted,
             record,
             heads,
+            census_open,
         });
     }
     Ok(taken)
-}
-
-/// What is known of the whole group before one partition is judged.
-struct GroupState {
-    log: LogIdentity,
-    /// Some partition of the group has a record.
-    has_positions: bool,
-    /// A topic that only this group writes holds records.
-    own_topics_used: bool,
-}
-
-impl GroupState {
-    async fn read(context: &TakeoverContext) -> Result<Self> {
-        let admin = context.backend.admin();
-        let topology = &context.topology;
-        let topic = admin.topic(&topology.source).await?.ok_or_else(|| {
-            context.error(
-                ErrorKind::NotFound,
-                "the source topic does not exist any more",
-            )
-        })?;
-        let positions = admin
-            .positions(&context.route.group, &topology.source)
-            .await?;
-        let mut own_topics_used = false;
-        if positions.is_empty() {
-            for described in admin.topics().await? {
-                let own = described.name.starts_with(&topology.tier_prefix)
-                    || *described.name == *topology.replay
-                    || *described.name == *topology.dead_letter;
-                if own {
-                    for partition in 0..described.partitions {
-                        let range = admin.offsets(&described.name, partition).await?;
-                        own_topics_used |= range.end > 0;
-                    }
-                }
-            }
-        }
-        Ok(Self {
-            log: LogIdentity {
-                cluster: admin.cluster().await?,
-                topic: topic.identity,
-                leader_epoch: None,
-            },
-            has_positions: !positions.is_empty(),
-            own_topics_used,
-        })
-    }
 }
 
 impl TakeoverContext {
@@ -156,6 +115,30 @@ impl TakeoverContext {
         Error::new(kind, "take over", message)
             .with("topic", &self.topology.source)
             .with("group", &self.route.group)
+    }
+
+    /// What is known of the group, for a topic of that many partitions at least.
+    pub(crate) async fn group(&self, at_least: u32) -> Result<GroupState> {
+        GroupState::read(&*self.backend, &self.route, &self.topology, at_least).await
+    }
+
+    /// While the group begins, or its topic has just grown: looks once more who is there, now that the own records are, and
+    /// stores what was learned. Of members that begin beside each other the last one to be confirmed sees all. Whether
+    /// there is still more to learn.
+    async fn count_again(&self, records: &mut Vec<(Granted, PositionRecord)>) -> Result<bool> {
+        let Some(last) = records.iter().map(|(granted, _)| granted.partition).max() else {
+            return Ok(false);
+        };
+        let census = self.group(last.saturating_add(1)).await?.census;
+        let founding = census.founding();
+        let mut learned = false;
+        for (_, record) in &mut *records {
+            learned |= record.founding.learn(founding);
+        }
+        if learned {
+            self.write_back(records).await?;
+        }
+        Ok(!census.is_complete())
     }
 
     async fn record_of(&self, granted: Granted, group: &GroupState) -> Result<PositionRecord> {
@@ -166,6 +149,7 @@ impl TakeoverContext {
         let policy = crash_policy(&self.route);
         let Some(bytes) = stored else {
             let mut record = self.first_record(partition, range, group)?;
+            record.founding = group.census.founding();
             record.log = Some(group.log.clone());
             return Ok(record);
         };
@@ -176,6 +160,7 @@ impl TakeoverContext {
                 .remedy("Run the release that wrote it, or reset the group's position")
         })?;
         let mut before = self.check_log(before, partition, range, group)?;
+        before.founding.learn(group.census.founding());
         before.log = Some(group.log.clone());
         Ok(before.takeover(self.owner, range.end, &policy))
     }
@@ -186,26 +171,57 @@ impl TakeoverContext {
         range: OffsetRange,
         group: &GroupState,
     ) -> Result<PositionRecord> {
-        let known = group.has_positions || group.own_topics_used;
-        let start = match (known, self.route.on_missing_position, self.route.start) {
-            (true, MissingPosition::Error, _) => {
-                let evidence = if group.has_positions {
-                    "other partitions have one"
-                } else {
-                    "the group's own topics hold records"
-                };
-                return Err(self
-                    .error(
-                        ErrorKind::PositionLost,
-                        format!("this partition has no position although {evidence}: expired or lost"),
-                    )
-                    .with("partition", partition)
-                    .remedy("Restore the position, or set on_missing_position = \"earliest\" to handle everything the log holds again"));
+        let start = match group.census.judge(partition, group.own_topics_used) {
+            Absence::New => match self.route.start {
+                Start::Earliest => range.start,
+                Start::Latest => range.end,
+            },
+            Absence::Grown => {
+                self.check_growth(partition, &group.census)?;
+                range.start
             }
-            (true, MissingPosition::Earliest, _) | (false, _, Start::Earliest) => range.start,
-            (false, _, Start::Latest) => range.end,
+            Absence::Lost(evidence) => {
+                self.check_missing(partition, evidence)?;
+                range.start
+            }
         };
         Ok(PositionRecord::new(self.owner, start))
+    }
+
+    /// Under key order a partition that nobody has taken up yet is an error, unless growth is accepted.
+    fn check_growth(&self, partition: u32, census: &Census) -> Result<()> {
+        let stops =
+            self.route.ordering == Ordering::Key && self.route.on_partition_growth == Growth::Stop;
+        match census.taken_up() {
+            Some(taken_up) if stops && partition >= taken_up => Err(growth_error(
+                "take over",
+                &self.route,
+                &self.topology,
+                census.topic_partitions(),
+                taken_up,
+            )),
+            _ => Ok(()),
+        }
+    }
+
+    fn check_missing(&self, partition: u32, evidence: Evidence) -> Result<()> {
+        if self.route.on_missing_position == MissingPosition::Earliest {
+            return Ok(());
+        }
+        let evidence = match evidence {
+            Evidence::OwnTopics => "the group's own topics hold records",
+            Evidence::OtherRecord => "another partition's record says that it had one",
+            Evidence::UnreadableRecord => {
+                "another partition's record, which cannot be read, may say that it had one"
+            }
+        };
+        Err(self
+            .error(
+                ErrorKind::PositionLost,
+                format!("this partition has no position although {evidence}: expired or lost"),
+            )
+            .with("partition", partition)
+            .remedy("Restore the position, or set on_missing_position = \"earliest\" to handle everything the log holds again"))
     }
 
     fn check_log(
@@ -215,10 +231,7 @@ impl TakeoverContext {
         range: OffsetRange,
         group: &GroupState,
     ) -> Result<PositionRecord> {
-        let other_log = record
-            .log
-            .as_ref()
-            .is_some_and(|log| log.topic != group.log.topic || log.cluster != group.log.cluster);
+        let other_log = is_of_other_log(&record, &group.log);
         let problem = if other_log {
             Some("the topic is not the one the position belongs to: recreated, or another cluster")
         } else if record.watermark() > range.end {
@@ -236,6 +249,7 @@ impl TakeoverContext {
             if other_log {
                 record.names = std::iter::empty().collect();
                 record.replay = None;
+                record.founding = group.census.founding();
             }
             record.reset_to(range.start);
             return Ok(record);
@@ -252,12 +266,12 @@ impl TakeoverContext {
         tracing::warn!(topic = %self.topology.source, partition, "another owner came before the takeover was through");
     }
 
-    /// Writes the records under their new epochs; the partitions of which that was refused.
-    async fn write_back(&self, records: &[(Granted, PositionRecord)]) -> Result<Vec<u32>> {
+    /// Writes the records, confirmed; those that were refused leave the list.
+    async fn write_back(&self, records: &mut Vec<(Granted, PositionRecord)>) -> Result<()> {
         let mut fenced = Vec::new();
         let limit = max_record_bytes(&self.backend.capability());
         let mut open: Vec<Progress> = Vec::with_capacity(records.len());
-        for (granted, record) in records {
+        for (granted, record) in &*records {
             let encoded = record.encode_within(limit).map_err(|error| {
                 self.error(ErrorKind::TooLarge, "the position record does not fit")
                     .with("partition", granted.partition)
@@ -287,7 +301,8 @@ impl TakeoverContext {
                 }
             }
             if left.is_empty() {
-                return Ok(fenced);
+                records.retain(|(granted, _)| !fenced.contains(&granted.partition));
+                return Ok(());
             }
             open = left;
             tokio::time::sleep(COMMIT_PAUSE).await;

@@ -3,8 +3,8 @@
 use proptest::prelude::*;
 
 use crate::progress::{
-    CrashCount, FORMAT, LogIdentity, Name, Names, Noted, Origin, PositionRecord, RecordError,
-    ResumeMap, TierId,
+    CrashCount, FORMAT, Founding, LogIdentity, Name, Names, Noted, Origin, PositionRecord,
+    RecordError, ResumeMap, TierId,
 };
 
 fn origins(offset: impl Strategy<Value = u64>) -> impl Strategy<Value = Origin> {
@@ -85,10 +85,11 @@ fn records() -> impl Strategy<Value = PositionRecord> {
         any::<bool>(),
         prop::option::of(logs()),
         crashes(),
+        (any::<u32>(), any::<u32>()).prop_map(|(partitions, known)| Founding { partitions, known }),
     );
     (identity, maps(), prop::option::of(maps()), names()).prop_map(
         |(identity, source, replay, names)| {
-            let (owner, epoch, clean, log, crash) = identity;
+            let (owner, epoch, clean, log, crash, founding) = identity;
             let names = names.into_iter().collect();
             PositionRecord {
                 owner,
@@ -99,6 +100,7 @@ fn records() -> impl Strategy<Value = PositionRecord> {
                 names,
                 clean,
                 crash,
+                founding,
             }
         },
     )

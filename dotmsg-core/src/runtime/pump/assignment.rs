@@ -201,6 +201,9 @@ where
         let Granted { partition, grant } = taken.granted;
         self.ownerships += 1;
         let from = taken.record.watermark();
+        if taken.census_open {
+            self.learn_later();
+        }
         let mut owned = Partition::new(
             partition,
             grant,

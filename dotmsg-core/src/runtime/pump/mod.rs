@@ -6,6 +6,7 @@
 
 mod assignment;
 mod commits;
+mod learning;
 mod leaving;
 mod outcomes;
 mod retries;
@@ -36,6 +37,7 @@ use crate::clock::Clock;
 use crate::delivery::Delivery;
 use crate::error::Result;
 use crate::middleware::Outcome;
+use crate::progress::Census;
 use crate::router::{RouteSpec, Topology};
 
 /// After an append to a tier the record is committed this soon: attempts since the last commit would repeat.
@@ -133,6 +135,8 @@ pub(crate) struct Pump<S: Service<Delivery>> {
     /// What is being taken over.
     taking: Vec<Taking>,
     granted: Vec<Granted>,
+    /// A look at the group's records, while it begins.
+    learning: Option<BoxFuture<'static, Result<Census>>>,
     committing: Option<Committing>,
     commit_at: Option<Instant>,
     /// Asked back before they were installed: they are only to be released.
@@ -178,6 +182,7 @@ where
             taking_over: None,
             taking: Vec::new(),
             granted: Vec::new(),
+            learning: None,
             committing: None,
             commit_at: None,
             unwanted: Vec::new(),
@@ -211,6 +216,7 @@ where
             let mut progress = self.poll_shutdown(cx);
             progress |= self.poll_events(cx)?;
             progress |= self.poll_takeover(cx)?;
+            progress |= self.poll_learning(cx);
             self.workers.poll(cx, &mut self.reports)?;
             progress |= self.apply_reports();
             progress |= self.poll_retries(cx)?;

@@ -2,7 +2,9 @@
 
 mod attacks;
 mod basics;
+mod beginning;
 mod gated;
+mod partly;
 mod retries;
 mod tight_store;
 
