@@ -4,8 +4,11 @@
 //! same watermark. After some of those the partition runs one message at a time and notes each in the record *before* its
 //! dispatch; the one found noted by enough unclean takeovers becomes a dead letter of kind `crash_loop`.
 //!
-//! What must stay true: a clean release clears the count (a row of crashes is broken); once one at a time, a partition stays
-//! so until its watermark has passed everything that may have been in flight, or the next message would be blamed.
+//! The mode ends with the dead letter, or where what can have been in flight ends. Both are early on purpose: a message that
+//! is met only afterwards starts a count of its own, and every count begins further on (ADR 0002).
+//!
+//! What must stay true: a clean release clears the count (a row of crashes is broken); a message is noted only when nothing
+//! else runs, and whatever ends the mode forgets the note, or the next message would be blamed.
 
 use super::names::Origin;
 
@@ -16,6 +19,8 @@ pub struct CrashLoopPolicy {
     pub takeovers: u32,
     /// Unclean takeovers that found a message noted after which it becomes a dead letter. Default 3, 0 = never.
     pub confirmations: u32,
+    /// Messages that an owner has in hand at most (`max_held_messages`). Default 20,000.
+    pub in_hand: u64,
 }
 
 impl Default for CrashLoopPolicy {
@@ -23,6 +28,7 @@ impl Default for CrashLoopPolicy {
         Self {
             takeovers: 5,
             confirmations: 3,
+            in_hand: 20_000,
         }
     }
 }
@@ -78,7 +84,7 @@ pub struct CrashCount {
     pub watermark: u64,
     /// The message that was dispatched last in single-message mode.
     pub noted: Option<Noted>,
-    /// The offset from which nothing was in flight when single-message mode began; `None` in normal running.
+    /// The watermark at which single-message mode ends at the latest; `None` in normal running.
     pub until: Option<u64>,
 }
 
@@ -91,6 +97,14 @@ impl CrashCount {
                 confirmations: 0,
             });
         }
+    }
+
+    /// Ends single-message mode: a message that ends the process after this is counted anew.
+    pub fn end(&mut self) {
+        *self = Self {
+            watermark: self.watermark,
+            ..Self::default()
+        };
     }
 
     /// The count after a takeover at `watermark` of a record that was left clean or not.

@@ -122,11 +122,12 @@ impl PositionRecord {
 
     /// The record that a new owner writes, confirmed, before it dispatches anything.
     ///
-    /// `reached` is the first source offset that no former owner can have had in flight: the end of the log as read at the
-    /// takeover, or less where that is known. Single-message mode, if it begins, lasts until the watermark is there. Where
-    /// a dedup store keeps an epoch too, raise `epoch` above the greater of both afterwards.
+    /// Single-message mode, if it begins, lasts until the watermark is where the former owner may have been: at the end of
+    /// the map and as much further as it may have had in hand, but not beyond `log_end` as read at the takeover. Where a
+    /// dedup store keeps an epoch too, raise `epoch` above the greater of both afterwards.
     #[must_use]
-    pub fn takeover(&self, owner: u128, reached: u64, policy: &CrashLoopPolicy) -> Self {
+    pub fn takeover(&self, owner: u128, log_end: u64, policy: &CrashLoopPolicy) -> Self {
+        let reached = log_end.min(self.source.end().saturating_add(policy.in_hand));
         Self {
             owner,
             epoch: self.epoch.saturating_add(1),

@@ -133,6 +133,8 @@ pub(crate) struct Partition {
     pub(crate) paused: bool,
     /// Its record does not fit its store until some away heads end.
     pub(crate) too_large: bool,
+    /// Messages run one at a time, each noted before (crash loop).
+    pub(crate) single: bool,
     /// The last commit of a single-mode note that was confirmed covers the head of `staged`.
     pub(crate) noted: bool,
     /// The replay partition is being read.
@@ -152,6 +154,7 @@ impl Partition {
         let stream = |topic: &Arc<str>, role| {
             Arc::new(Stream::new(Arc::clone(topic), number, record.epoch, role))
         };
+        let mode = crash_policy.mode(&record.crash, record.watermark());
         Self {
             number,
             grant,
@@ -178,6 +181,7 @@ impl Partition {
             parked_bytes: 0,
             paused: false,
             too_large: false,
+            single: mode != Mode::Normal,
             noted: false,
             replay_reading: false,
         }
@@ -344,6 +348,10 @@ impl Partition {
             }
         };
         let Outcome::Away(Away { delay, offset, .. }) = outcome else {
+            // The message that ended the process is set aside: what waits behind it need not go one at a time.
+            if self.crash_policy.dead_letter(&self.crash) == Some(origin) {
+                self.crash.end();
+            }
             return None;
         };
         let tier = self.tier(delay, topology);
@@ -378,12 +386,24 @@ impl Partition {
         self.tiers.iter().map(|(tier, _)| tier.void).sum()
     }
 
-    /// How it runs: normally, or one message at a time.
-    pub(crate) fn single(&self) -> bool {
-        matches!(
-            self.crash_policy.mode(&self.crash, self.source.watermark()),
-            Mode::Single { .. }
-        )
+    /// Prepares the crash note for a commit that is about to be built, while messages run one at a time: names the next one,
+    /// or ends the mode. `true` when it ends with this commit, once that is confirmed and not before: whatever ends the
+    /// process until then must not find the note of a message that has ended well.
+    pub(crate) fn note_next(&mut self, ordering: Ordering) -> bool {
+        if !self.single || !self.nothing_runs() {
+            return false;
+        }
+        let mode = self.crash_policy.mode(&self.crash, self.source.watermark());
+        if mode == Mode::Normal {
+            self.crash.end();
+            return true;
+        }
+        self.suspect_first(ordering);
+        if let Some(next) = self.staged.front() {
+            let origin = self.origin_of(&next.item.ticket);
+            self.crash.note(origin);
+        }
+        false
     }
 
     /// Messages in hand, wherever they are from.
@@ -440,13 +460,6 @@ impl Partition {
                 .find(|name| name.tier.0 == delay_ms && name.offset == ticket.offset)
                 .map_or(Origin::Source(ticket.offset), |name| name.origin),
         }
-    }
-
-    /// Single-message mode is over: nothing that may have been in flight when it began is left.
-    pub(crate) fn end_single(&mut self) {
-        self.crash.noted = None;
-        self.crash.until = None;
-        self.crash.takeovers = 0;
     }
 
     /// The position record as of now.

@@ -76,6 +76,7 @@ pub(crate) fn crash_policy(route: &RouteSpec) -> CrashLoopPolicy {
     CrashLoopPolicy {
         takeovers: route.crash_loop.takeovers,
         confirmations: route.crash_loop.confirmations,
+        in_hand: route.limits.max_held_messages as u64,
     }
 }
 

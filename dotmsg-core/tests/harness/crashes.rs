@@ -1,5 +1,6 @@
 //! Crashes: panics and timeouts of the handler, deaths of the process, and a message that causes them.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
@@ -284,5 +285,139 @@ fn a_message_that_only_waited_while_the_process_was_killed_is_not_blamed() {
             .collect();
         assert_eq!(order, ["a1", "a1", "a2", "a2", "a3", "a3"]);
         test.assert_settled("bill");
+    });
+}
+
+/// Handles what is not poison; a killed process is a handler that never comes back, and then a crash.
+async fn dies_of_poison(delivery: Delivery) -> Handled {
+    if is_poison(&delivery) {
+        std::future::pending::<()>().await;
+    }
+    Ok(())
+}
+
+#[test]
+fn behind_the_message_that_kills_a_long_backlog_runs_as_ever() {
+    run(async {
+        let brokers = TestBrokers::new().partitions(1);
+        let route = || {
+            bill()
+                .with("crash_loop.takeovers", 2)
+                .with("crash_loop.confirmations", 2)
+        };
+        for death in 0..12 {
+            let mut test = brokers.start(app(route(), dies_of_poison)).await;
+            if death == 0 {
+                test.publish("orders", "ok").key("a").id("a1").await;
+                test.publish("orders", "poison").key("b").id("b1").await;
+                for n in 0..5_000 {
+                    let key = (n % 50).to_string();
+                    test.publish("orders", "ok")
+                        .key(key)
+                        .id(n.to_string())
+                        .await;
+                }
+            }
+            // Dies before what ended well is committed in normal running.
+            sleep(Duration::from_millis(100)).await;
+            if !test.dead_letters("bill").is_empty() {
+                test.run_until_idle().await;
+                let letters = test.assert_dead_letters("bill", &["crash_loop"]);
+                assert_eq!(*letters[0].id(), *b"b1");
+                let commits = test.route("bill").stats.commits();
+                assert!(commits < 20, "{commits} commits for the backlog");
+                // In order also where the mode ends: what it had in hand comes before what is read then.
+                let mut last = BTreeMap::new();
+                for entry in test.history("bill") {
+                    if let Ok(id) = entry.id.parse::<u32>() {
+                        let before = last.insert(id % 50, id);
+                        assert!(before <= Some(id), "{id} after {before:?}");
+                    }
+                }
+                assert_eq!(last.len(), 50);
+                test.assert_settled("bill");
+                return;
+            }
+            test.crash().await;
+        }
+        panic!("the poison still kills");
+    });
+}
+
+#[test]
+fn without_a_culprit_only_what_can_have_been_in_hand_runs_one_at_a_time() {
+    run(async {
+        let brokers = TestBrokers::new().partitions(1);
+        let route = || {
+            bill()
+                .with("crash_loop.takeovers", 3)
+                .with("concurrency", 16)
+                .with("max_held_messages", 50)
+                .with("park.max_held_messages", 25)
+        };
+        for death in 0..4 {
+            let hangs = death < 3;
+            let handler = move |_: Delivery| async move {
+                if hangs {
+                    std::future::pending::<()>().await;
+                }
+                Ok(()) as Handled
+            };
+            let mut test = brokers.start(app(route(), handler)).await;
+            if death == 0 {
+                for n in 0..2_000 {
+                    test.publish("orders", "ok").key(n.to_string()).await;
+                }
+            }
+            // Somebody kills it, whatever it does.
+            sleep(Duration::from_secs(1)).await;
+            if hangs {
+                test.crash().await;
+                continue;
+            }
+            test.run_until_idle().await;
+            test.assert_calls("bill", 2_000);
+            test.assert_dead_letters("bill", &[]);
+            let commits = test.route("bill").stats.commits();
+            assert!((50..80).contains(&commits), "{commits} commits");
+            test.assert_settled("bill");
+        }
+    });
+}
+
+#[test]
+fn two_messages_that_kill_the_process_are_found_one_after_the_other() {
+    run(async {
+        let brokers = TestBrokers::new().partitions(1);
+        let route = || {
+            bill()
+                .with("crash_loop.takeovers", 2)
+                .with("crash_loop.confirmations", 2)
+        };
+        for death in 0..24 {
+            let mut test = brokers.start(app(route(), dies_of_poison)).await;
+            if death == 0 {
+                test.publish("orders", "ok").key("a").id("a1").await;
+                test.publish("orders", "poison").key("b").id("b1").await;
+                test.publish("orders", "ok").key("a").id("a2").await;
+                test.publish("orders", "poison").key("c").id("c1").await;
+                test.publish("orders", "ok").key("c").id("c2").await;
+                test.publish("orders", "ok").key("d").id("d1").await;
+            }
+            sleep(Duration::from_secs(2)).await;
+            if test.dead_letters("bill").len() == 2 {
+                test.run_until_idle().await;
+                let letters = test.assert_dead_letters("bill", &["crash_loop", "crash_loop"]);
+                let ids: Vec<_> = letters.iter().map(|letter| letter.id().to_vec()).collect();
+                assert_eq!(ids, [*b"b1", *b"c1"]);
+                test.assert_became("bill", "c2", &[Became::Handled]);
+                test.assert_settled("bill");
+                // The first one found ends its row, the second begins another.
+                assert_eq!(death, 4 + 4);
+                return;
+            }
+            test.crash().await;
+        }
+        panic!("they still kill");
     });
 }

@@ -1,6 +1,12 @@
-//! The crash loop, as a row of takeovers.
+//! The crash loop, as a row of takeovers, and owners that die of what they handle.
 
-use crate::progress::{CrashLoopPolicy, Mode, Noted, Origin, PositionRecord, ResumeMap};
+use std::collections::BTreeSet;
+
+use proptest::prelude::*;
+
+use crate::progress::{
+    CrashCount, CrashLoopPolicy, Mode, Noted, Origin, PositionRecord, ResumeMap,
+};
 
 const LOG_END: u64 = 1_000;
 
@@ -119,4 +125,140 @@ fn zero_turns_it_off() {
         Mode::Single { until: LOG_END }
     );
     assert_eq!(never.dead_letter(&record.crash), None);
+}
+
+#[test]
+fn one_at_a_time_ends_where_the_former_owner_may_have_been() {
+    let policy = CrashLoopPolicy {
+        takeovers: 1,
+        in_hand: 100,
+        ..policy()
+    };
+    let until = |map_end, log_end| {
+        let mut record = PositionRecord::new(0, 10);
+        record.source = ResumeMap::from_unsettled(10, map_end, [10]);
+        record.takeover(1, log_end, &policy).crash.until
+    };
+    assert_eq!(until(10, 1_000_000), Some(110));
+    assert_eq!(until(5_000, 1_000_000), Some(5_100));
+    assert_eq!(until(5_000, 5_020), Some(5_020));
+    assert_eq!(
+        until(10, 10),
+        Some(11),
+        "a message from elsewhere, at the end of the log"
+    );
+}
+
+#[test]
+fn what_ends_the_mode_forgets_the_row() {
+    let mut record = PositionRecord::new(0, 10);
+    (0..5).for_each(|_| crash(&mut record));
+    record.crash.note(Origin::Source(10));
+    record.crash.end();
+    let begun = CrashCount {
+        watermark: 10,
+        ..CrashCount::default()
+    };
+    assert_eq!(record.crash, begun);
+    crash(&mut record);
+    assert_eq!((record.crash.takeovers, mode(&record)), (1, Mode::Normal));
+}
+
+/// A log with messages that end the process, and owners that handle it as the runtime does.
+#[derive(Debug)]
+struct Owners {
+    log_end: u64,
+    culprits: BTreeSet<u64>,
+    policy: CrashLoopPolicy,
+    stored: PositionRecord,
+    condemned: Vec<u64>,
+}
+
+impl Owners {
+    fn unsettled(&self) -> BTreeSet<u64> {
+        (0..self.log_end)
+            .filter(|offset| !self.stored.source.is_settled(*offset))
+            .collect()
+    }
+
+    fn commit(&mut self, unsettled: &BTreeSet<u64>, delivered: u64, crash: CrashCount) {
+        let watermark = unsettled.first().copied().unwrap_or(self.log_end);
+        let end = delivered.max(watermark).max(self.stored.source.end());
+        let listed = unsettled.range(..end).copied();
+        self.stored.source = ResumeMap::from_unsettled(watermark, end, listed);
+        self.stored.crash = crash;
+    }
+
+    /// One owner, from its takeover to its death (`false`) or to the end of the log. `turns` are the messages that it
+    /// handles between two commits, and whether somebody kills it then.
+    fn run(&mut self, turns: &mut dyn Iterator<Item = (usize, bool)>) -> bool {
+        self.stored = self.stored.takeover(1, self.log_end, &self.policy);
+        let mut unsettled = self.unsettled();
+        let mut crash = self.stored.crash;
+        let mut single = false;
+        while let Some(&first) = unsettled.first() {
+            let mode = self.policy.mode(&crash, first);
+            if std::mem::replace(&mut single, mode != Mode::Normal) && !single {
+                // Before anything else starts: what dies next must not find the last note.
+                crash.end();
+                self.commit(&unsettled, first, crash);
+            }
+            match mode {
+                Mode::Single { .. } => {
+                    crash.note(Origin::Source(first));
+                    self.commit(&unsettled, first, crash);
+                    if self.policy.dead_letter(&crash) == Some(Origin::Source(first)) {
+                        self.condemned.push(first);
+                        crash.end();
+                    } else if self.culprits.contains(&first) {
+                        return false;
+                    }
+                    unsettled.remove(&first);
+                }
+                Mode::Normal => {
+                    let (messages, killed) = turns.next().unwrap_or((7, false));
+                    let turn: Vec<u64> = unsettled.iter().copied().take(messages).collect();
+                    for offset in &turn {
+                        if self.culprits.contains(offset) {
+                            return false;
+                        }
+                        unsettled.remove(offset);
+                    }
+                    if killed {
+                        return false;
+                    }
+                    self.commit(&unsettled, turn.last().map_or(0, |last| last + 1), crash);
+                }
+            }
+        }
+        true
+    }
+}
+
+proptest! {
+    #[test]
+    fn every_message_that_kills_is_found_and_no_other(
+        culprits in prop::collection::btree_set(0..120u64, 0..4),
+        takeovers in 1..5u32,
+        confirmations in 1..4u32,
+        // Far less than what is handled between two commits: the mode may end before the culprit had its turn.
+        in_hand in 1..20u64,
+        turns in prop::collection::vec((1..60usize, prop::bool::weighted(0.1)), 0..60),
+    ) {
+        let mut owners = Owners {
+            log_end: 120,
+            culprits,
+            policy: CrashLoopPolicy { takeovers, confirmations, in_hand },
+            stored: PositionRecord::new(0, 0),
+            condemned: Vec::new(),
+        };
+        let mut turns = turns.into_iter();
+        let mut deaths = 0;
+        while !owners.run(&mut turns) {
+            deaths += 1;
+            assert!(deaths < 2_000, "never through: {:?}", owners.stored);
+        }
+        let culprits: Vec<u64> = owners.culprits.iter().copied().collect();
+        prop_assert_eq!(&owners.condemned, &culprits, "{:?}", owners);
+    }
 }

@@ -229,7 +229,7 @@ where
             };
             self.workers.restore_away(partition, head.key, name);
         }
-        if owned.single() {
+        if owned.single {
             tracing::warn!(topic = %self.topology.source, partition, "crash loop: one message at a time");
         }
         let index = partition as usize;

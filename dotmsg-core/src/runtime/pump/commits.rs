@@ -54,15 +54,7 @@ where
             }
             let nothing_runs = partition.nothing_runs();
             let staged = !partition.staged.is_empty();
-            if staged && partition.single() && nothing_runs && !clean {
-                partition.suspect_first(self.route.ordering);
-                let origin = partition
-                    .staged
-                    .front()
-                    .map(|staged| partition.origin_of(&staged.item.ticket))
-                    .expect("it is not empty");
-                partition.crash.note(origin);
-            }
+            let ends_single = !clean && partition.note_next(self.route.ordering);
             match partition.record(clean).encode_within(self.max_record_bytes) {
                 Ok(encoded) => {
                     partition.too_large = false;
@@ -77,7 +69,10 @@ where
                         partition: partition.number,
                         ownership: partition.ownership,
                         staged: staged
-                            && (nothing_runs || self.route.delivery == Semantics::AtMostOnce),
+                            && (nothing_runs
+                                || !partition.single
+                                || self.route.delivery == Semantics::AtMostOnce),
+                        ends_single,
                         clean,
                     });
                 }
@@ -113,6 +108,10 @@ where
                 add(&self.stats.commits, 1);
                 if note.clean && !partition.dirty {
                     partition.phase = Phase::Left;
+                }
+                if note.ends_single {
+                    partition.single = false;
+                    tracing::info!(topic = %self.topology.source, partition = note.partition, "crash loop over: messages run side by side again");
                 }
                 if note.staged {
                     partition.noted = true;

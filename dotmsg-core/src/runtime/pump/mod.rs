@@ -101,6 +101,7 @@ struct Note {
     partition: u32,
     ownership: u32,
     staged: bool,
+    ends_single: bool,
     clean: bool,
 }
 

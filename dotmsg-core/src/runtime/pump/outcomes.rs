@@ -64,7 +64,7 @@ where
                         partition.parked_bytes += bytes;
                         // One message at a time: the one that was dispatched waits for an away head. It does not run, so
                         // that it is not to blame for what comes, and the next may go.
-                        if messages > 0 && partition.single() {
+                        if messages > 0 && partition.single {
                             partition.crash.noted = None;
                             partition.dirty = true;
                             self.commit_within(Duration::ZERO);
@@ -88,7 +88,9 @@ where
         self.held_bytes -= sum.bytes;
         add(&self.stats.handled, sum.messages as u64);
         if sum.begins_commit {
-            self.commit_within(self.route.commit_interval);
+            let one_by_one = self.partitions.iter().flatten().any(|one| one.single);
+            let interval = self.route.commit_interval;
+            self.commit_within(if one_by_one { Duration::ZERO } else { interval });
         }
     }
 
@@ -118,6 +120,7 @@ where
             }
             Outcome::Interrupted => None,
         };
+        let soon = soon.or(partition.single.then_some(Duration::ZERO));
         if soon.is_some() || !was_dirty {
             self.commit_within(soon.unwrap_or(self.route.commit_interval));
         }

@@ -120,7 +120,10 @@ where
         }
         add(&stats.delivered, batch.records.len() as u64);
         let before = (partition.held, partition.held_bytes);
-        let staged = route.delivery == Semantics::AtMostOnce || partition.single();
+        // What is staged comes first, also when single-message mode has just ended.
+        let staged = route.delivery == Semantics::AtMostOnce
+            || partition.single
+            || !partition.staged.is_empty();
         if staged {
             for record in batch.records.drain(..) {
                 stage_source(partition, route.delivery, record);
@@ -151,7 +154,7 @@ where
         let Some(partition) = running(&mut self.partitions, index) else {
             return;
         };
-        if partition.single() {
+        if partition.single {
             partition.staged.push_back(Staged { item, name });
             partition.dirty = true;
             self.commit_within(Duration::ZERO);
@@ -176,11 +179,8 @@ where
         if partition.staged.is_empty() {
             return false;
         }
-        let everything = semantics == Semantics::AtMostOnce || !partition.single();
+        let everything = semantics == Semantics::AtMostOnce || !partition.single;
         if everything {
-            if semantics != Semantics::AtMostOnce {
-                partition.end_single();
-            }
             let staged = std::mem::take(&mut partition.staged);
             for Staged { item, name } in staged {
                 self.dispatch(cx, item, name);

@@ -8,6 +8,7 @@ use std::time::Duration;
 use tokio::time::{sleep, timeout};
 
 use super::gated::{Gated, Valve};
+use super::retries::kill;
 use super::{HANDLED, World};
 use crate::delivery::Delivery;
 use crate::handler::{HandlerError, Returned};
@@ -230,4 +231,41 @@ async fn heads_away_since_order_was_relaxed_run_one_at_a_time() {
     assert_eq!(route.stats.dead_lettered(), 0);
     route.drain().await;
     assert!(world.records().await[&0].settled(3));
+}
+
+/// What ends the process next must not find the note of a message that has ended well.
+#[tokio::test(start_paused = true)]
+async fn the_end_of_single_message_mode_is_confirmed_before_anything_else_starts() {
+    let mut world = World::new(1).await;
+    world.publish(["a", "b"].map(Some)).await;
+    let valve = gated(&mut world);
+    let mut spec = World::spec();
+    spec.crash_loop.takeovers = 1;
+    // The mode ends behind the first message, and the second is not fetched before.
+    spec.limits.concurrency = 1;
+    spec.limits.max_held_messages = 1;
+    let route = world.start(spec.clone(), |_| std::future::pending());
+    sleep(Duration::from_secs(1)).await;
+    kill(&world, route).await;
+    assert_eq!(world.seen(), [("a".to_owned(), 0)]);
+    let go = Arc::new(tokio::sync::Semaphore::new(0));
+    let gate = Arc::clone(&go);
+    let route = world.start(spec, move |_| {
+        let gate = Arc::clone(&gate);
+        async move {
+            gate.acquire().await.unwrap().forget();
+            HANDLED
+        }
+    });
+    sleep(Duration::from_secs(1)).await;
+    assert!(world.records().await[&0].crash.noted.is_some());
+    valve.commits(false);
+    go.add_permits(2);
+    sleep(Duration::from_secs(1)).await;
+    assert_eq!(world.seen(), [("a".to_owned(), 0)]);
+    valve.commits(true);
+    timeout(LONG, route.stats.idle()).await.expect("idle");
+    assert_eq!(world.seen(), [("b".to_owned(), 1)]);
+    assert_eq!(world.records().await[&0].crash.noted, None);
+    route.drain().await;
 }

@@ -38,7 +38,7 @@ fn failing_first(failures: u32) -> impl Fn(Delivery) -> std::future::Ready<Handl
 }
 
 /// Ends a route as a crash would: no drain, no last commit.
-async fn kill(world: &World, route: Route) {
+pub(super) async fn kill(world: &World, route: Route) {
     route.task.abort();
     let _ = route.task.await;
     world.broker.lose("billing", "orders", &[0]);
