@@ -307,7 +307,11 @@ impl Model {
                     "{partition} is new, and had one: {self:?}"
                 );
                 let added = self.first_record.is_some_and(|size| partition >= size);
-                assert!(!added, "{partition} is new, and was added: {self:?}");
+                let told = self.begun || !self.anything_lost;
+                assert!(
+                    !added || !told,
+                    "{partition} is new, and was added: {self:?}"
+                );
             }
             Absence::Grown => {
                 let there = self.first_look.is_some_and(|size| partition < size);
