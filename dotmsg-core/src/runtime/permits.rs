@@ -40,7 +40,6 @@ impl Permits {
     }
 
     /// Takes a permit, or arranges for `waker` to be woken when one may be free.
-    #[inline]
     pub(crate) fn acquire(&self, waker: &Waker) -> bool {
         let one_more = |word| self.has_room(word).then_some(word + 1);
         self.word

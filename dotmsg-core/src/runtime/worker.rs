@@ -439,7 +439,7 @@ where
     }
 
     /// The same for a message that is offered: the permit is kept as the spare one, to be used or kept again.
-    #[inline]
+    #[inline(always)]
     fn admit_spare(&mut self, cx: &mut Context<'_>) -> bool {
         if !self.spare {
             self.spare = self.permits.acquire(cx.waker());
