@@ -3,11 +3,12 @@
 //! Standard input is closed for every child, so that nothing waits for an answer in CI. `DOTMSG__*` variables of the
 //! caller are removed: they would change the configuration that a step compares.
 
+use std::ffi::OsStr;
 use std::path::Path;
 use std::process::{Command, Stdio};
 
 /// A command in the workspace root with closed input and a neutral environment.
-pub(crate) fn command(program: &str, root: &Path) -> Command {
+pub(crate) fn command(program: impl AsRef<OsStr>, root: &Path) -> Command {
     let mut command = Command::new(program);
     command.current_dir(root).stdin(Stdio::null());
     for (name, _) in std::env::vars_os() {
@@ -34,7 +35,7 @@ pub(crate) fn run(root: &Path, args: &[&str], env: &[(&str, &str)]) -> Result<()
         .map(|(name, value)| format!("{name}={value:?} "))
         .collect();
     println!("$ {settings}{shown}");
-    let status = command(&program(), root)
+    let status = command(program(), root)
         .args(args)
         .envs(env.iter().copied())
         .status()
@@ -52,7 +53,7 @@ pub(crate) fn run(root: &Path, args: &[&str], env: &[(&str, &str)]) -> Result<()
 /// When cargo cannot be started, does not succeed, or writes something that is not UTF-8.
 pub(crate) fn output(root: &Path, args: &[&str]) -> Result<String, String> {
     let shown = format!("cargo {}", args.join(" "));
-    let output = command(&program(), root)
+    let output = command(program(), root)
         .args(args)
         .stderr(Stdio::inherit())
         .output()

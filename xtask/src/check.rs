@@ -5,7 +5,7 @@
 
 use crate::step::{Done, Steps};
 use crate::workspace::Workspace;
-use crate::{arrows, cargo, modules, tidy};
+use crate::{arrows, cargo, deny, modules, tidy};
 use std::path::Path;
 
 /// Runs all checks with a summary of their own.
@@ -33,7 +33,7 @@ pub(crate) fn all(workspace: &Workspace, steps: &mut Steps) -> Result<(), String
     steps.run("arrows between crates", || crate_arrows(workspace))?;
     steps.run("arrows between core's modules", || core_arrows(workspace))?;
     steps.run("default features without C code", || no_c_code(workspace))?;
-    steps.run("licences, bans, sources", || deny(root))?;
+    steps.run("licences, bans, sources", || deny::run(workspace))?;
     steps.run("clippy", || {
         passed(cargo::run(
             root,
@@ -130,31 +130,6 @@ fn no_c_code(workspace: &Workspace) -> Result<Done, String> {
         format!("`dotmsg` with default features pulls in `{name}`, which builds or links C code")
     };
     none_of(found.iter().map(explain).collect())
-}
-
-/// Advisories are left out: their database has to be fetched, and the check must give the same answer without a network.
-fn deny(root: &Path) -> Result<Done, String> {
-    let installed = cargo::command(&cargo::program(), root)
-        .args(["deny", "--version"])
-        .output()
-        .is_ok_and(|output| output.status.success());
-    if !installed {
-        return Ok(Done::Skipped(
-            "cargo-deny is not installed (`cargo install cargo-deny`)".to_owned(),
-        ));
-    }
-    passed(cargo::run(
-        root,
-        &[
-            "deny",
-            "--all-features",
-            "check",
-            "bans",
-            "licenses",
-            "sources",
-        ],
-        &[],
-    ))
 }
 
 fn each_feature(workspace: &Workspace) -> Result<Done, String> {

@@ -111,7 +111,7 @@ impl Flights {
         let program = self.target.join("release/examples/flights");
         let out = create(&directory.join("stdout"))?;
         let err = create(&directory.join("stderr"))?;
-        cargo::command(&program.to_string_lossy(), &self.root)
+        cargo::command(&program, &self.root)
             .envs(WITHOUT_CRASH_LOOP)
             .arg("--json")
             .arg("--backend")

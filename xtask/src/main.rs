@@ -14,6 +14,7 @@ mod bench;
 mod cargo;
 mod check;
 mod clock;
+mod deny;
 mod flights;
 mod kill_loop;
 mod lexer;
