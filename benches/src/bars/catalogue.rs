@@ -155,20 +155,21 @@ fn clocked() -> Vec<Line> {
         )
         .bar(5_000.0),
         figure(
-            "zipf.hottest_share",
-            "own.zipf",
-            "hottest_share",
-            "",
-            Better::Higher,
-        )
-        .bar(0.95),
-        figure(
             "zipf.hottest_nominal_share",
             "own.zipf",
             "hottest_nominal_share",
             "",
             Better::Higher,
+        )
+        .bar(0.95),
+        figure(
+            "zipf.hottest_share",
+            "own.zipf",
+            "hottest_share",
+            "",
+            Better::Higher,
         ),
+        figure("zipf.delay", "own.zipf", "delay_ms", "ms", Better::Lower),
     ]
 }
 
