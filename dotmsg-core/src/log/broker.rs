@@ -16,7 +16,7 @@ use super::health::Health;
 use super::journal::Journal;
 use super::lock;
 use super::lock_file::LockFile;
-use super::options::LogOptions;
+use super::options::{Fsync, LogOptions};
 use super::positions::PositionKey;
 use super::publisher::LogPublisher;
 use super::reader::LogReader;
@@ -72,12 +72,12 @@ impl LogBroker {
         let directory = Directory::make(path.as_ref(), Arc::clone(&options.disk))?;
         let lock = LockFile::acquire(path.as_ref())?;
         let log = directory.begin(|| random_identity(&mut options.rng(0)))?;
-        let topics = directory.topics(&options)?;
-        let (journal, positions) = Journal::open(
-            Arc::clone(&options.disk),
-            directory.positions(),
-            salt(&log.identity, 0),
-        )?;
+        let (journal, salt) = (directory.positions(), salt(&log.identity, 0));
+        let (positions, ends) = Journal::read(&*options.disk, &journal, salt)?;
+        let topics = directory.topics(&options, &ends)?;
+        let ends = ends.found(topics.values(), options.fsync == Fsync::Group);
+        let disk = Arc::clone(&options.disk);
+        let journal = Journal::begin(disk, journal, salt, &positions, ends)?;
         let health = Arc::new(Health::default());
         let positions = Arc::new(Mutex::new(positions));
         let writer = Writer::start(Desk {
@@ -217,6 +217,14 @@ impl Backend for LogBroker {
 
     fn subscribe(&self, subscription: Subscription) -> BoxFuture<'_, Result<Membership>> {
         let join = || {
+            if subscription.group.is_empty() {
+                // The journal keeps what is about no group under the empty name.
+                return Err(
+                    Error::new(ErrorKind::Invalid, "subscribe", "the group has no name")
+                        .with("topic", &subscription.topic)
+                        .remedy("Name the consumer group"),
+                );
+            }
             let topic = self
                 .shared
                 .topic_or_create("subscribe", &subscription.topic)?;

@@ -3,9 +3,10 @@
 //! ```text
 //! lock                      held while the log is open
 //! log.json                  format, identity, how often it was opened
-//! positions.journal         position records
+//! positions.journal         position records, and how far partitions are confirmed
 //! topics/NAME/topic.json    name, identity, partitions, retention
 //! topics/NAME/PPPPP-OFFSET.segment
+//! FILE.cut-BYTE-NUMBER      bytes that were cut off a file, kept for the operator
 //! deleted/                  topics on their way out
 //! ```
 //! A topic exists once its `topic.json` does: what a crash left half made or half deleted is removed at open.
@@ -20,10 +21,11 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use super::disk::{Disk, file_error};
+use super::ends::Ends;
 use super::frame::Header;
 use super::lock_file::LOCK_FILE;
-use super::options::LogOptions;
-use super::recovery::{Check, recover, refused};
+use super::options::{Fsync, LogOptions};
+use super::recovery::{Check, Tail, recover, refused};
 use super::segment::{Segment, Segments, parse_segment_name, segment_path};
 use super::topic::{Partition, Topic};
 use crate::error::{Error, ErrorKind, Result};
@@ -119,8 +121,12 @@ impl Directory {
         Ok(())
     }
 
-    /// All topics, recovered.
-    pub(super) fn topics(&self, options: &LogOptions) -> Result<BTreeMap<Arc<str>, Arc<Topic>>> {
+    /// All topics, recovered, and durable up to where they end now (unless the options do without fsync).
+    pub(super) fn topics(
+        &self,
+        options: &LogOptions,
+        ends: &Ends,
+    ) -> Result<BTreeMap<Arc<str>, Arc<Topic>>> {
         let root = self.root.join("topics");
         let mut topics = BTreeMap::new();
         for name in names(&root)? {
@@ -134,7 +140,7 @@ impl Directory {
             if file.name != name || file.partitions == 0 {
                 return Err(refused(&path, 0, "it does not describe the topic it is in"));
             }
-            let topic = Arc::new(open_topic(&directory, &file, options)?);
+            let topic = Arc::new(open_topic(&directory, &file, options, ends)?);
             topics.insert(Arc::clone(&topic.name), topic);
         }
         Ok(topics)
@@ -183,7 +189,12 @@ impl Directory {
     }
 }
 
-fn open_topic(directory: &Path, file: &TopicFile, options: &LogOptions) -> Result<Topic> {
+fn open_topic(
+    directory: &Path,
+    file: &TopicFile,
+    options: &LogOptions,
+    ends: &Ends,
+) -> Result<Topic> {
     let mut bases: BTreeMap<u32, Vec<u64>> = BTreeMap::new();
     for name in names(directory)? {
         if let Some((partition, base)) = parse_segment_name(&name) {
@@ -199,7 +210,20 @@ fn open_topic(directory: &Path, file: &TopicFile, options: &LogOptions) -> Resul
         let mut bases = bases.remove(&partition).unwrap_or_default();
         bases.sort_unstable();
         let salt = salt(&file.identity, partition);
-        partitions.push(open_partition(directory, partition, salt, &bases)?);
+        let tail = Tail {
+            confirmed: ends.get(&file.identity, partition),
+            damaged: options.on_damaged_tail,
+            disk: &*options.disk,
+        };
+        let path = |base| segment_path(directory, partition, base);
+        let segments = open_partition(path, salt, &bases, tail)?;
+        if options.fsync == Fsync::Group
+            && let Some(last) = segments.back()
+            && last.end > tail.confirmed
+        {
+            make_durable(&*options.disk, &path(last.base))?;
+        }
+        partitions.push(segments);
     }
     let partitions = partitions_of(directory, &file.identity, partitions.into_iter());
     let own = file.retention_ms.map(Duration::from_millis);
@@ -212,14 +236,18 @@ fn open_topic(directory: &Path, file: &TopicFile, options: &LogOptions) -> Resul
 }
 
 fn open_partition(
-    directory: &Path,
-    partition: u32,
+    path: impl Fn(u64) -> PathBuf,
     salt: u32,
     bases: &[u64],
+    tail: Tail<'_>,
 ) -> Result<VecDeque<Segment>> {
+    let Some((&active, _)) = bases.split_last() else {
+        tail.check(&path(0), 0, 0, "the files of confirmed records are missing")?;
+        return Ok(VecDeque::new());
+    };
     let mut segments: VecDeque<Segment> = VecDeque::new();
-    for (index, &base) in bases.iter().enumerate() {
-        let path = segment_path(directory, partition, base);
+    for &base in bases {
+        let path = path(base);
         if segments.back().is_some_and(|before| before.end != base) {
             return Err(refused(
                 &path,
@@ -227,8 +255,8 @@ fn open_partition(
                 "it does not begin where the segment before ends",
             ));
         }
-        let check = if index + 1 == bases.len() {
-            Check::Tail
+        let check = if base == active {
+            Check::Tail(tail)
         } else {
             Check::Complete
         };
@@ -240,6 +268,13 @@ fn open_partition(
         segments.push_back(segment);
     }
     Ok(segments)
+}
+
+/// Syncs what a process wrote that did not live to sync it: from now on it is read, and what is read must last.
+fn make_durable(disk: &dyn Disk, path: &Path) -> Result<()> {
+    disk.append(path)
+        .and_then(|mut file| file.sync())
+        .map_err(|error| file_error(path, error))
 }
 
 fn partitions_of(

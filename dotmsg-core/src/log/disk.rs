@@ -20,6 +20,9 @@ pub(super) trait Disk: Debug + Send + Sync {
     /// Replaces a file's contents as one step, durably: temporary file, fsync, rename, fsync of the directory.
     fn replace(&self, path: &Path, contents: &[u8]) -> io::Result<()>;
 
+    /// Cuts a file off, durably.
+    fn truncate(&self, path: &Path, bytes: u64) -> io::Result<()>;
+
     /// Makes the names in a directory durable.
     fn sync_directory(&self, path: &Path) -> io::Result<()>;
 }
@@ -62,6 +65,12 @@ impl Disk for RealDisk {
         fs::rename(&temporary, path)?;
         path.parent()
             .map_or(Ok(()), |directory| self.sync_directory(directory))
+    }
+
+    fn truncate(&self, path: &Path, bytes: u64) -> io::Result<()> {
+        let file = OpenOptions::new().write(true).open(path)?;
+        file.set_len(bytes)?;
+        file.sync_all()
     }
 
     fn sync_directory(&self, path: &Path) -> io::Result<()> {

@@ -12,6 +12,7 @@ use std::thread;
 use tokio::sync::oneshot;
 
 use super::disk::write_error_kind;
+use super::ends::End;
 use super::head::Head;
 use super::journal::Change;
 use super::lock;
@@ -75,7 +76,11 @@ impl Work {
                 Order::Delete(topic, waiter) => group.deletes.push((topic, waiter)),
             }
         }
-        let result = result.and_then(|()| self.commit(&group));
+        // After a failure nothing is written any more: what is still unconfirmed must not be synced after all.
+        let result = match failed {
+            true => Ok(()),
+            false => result.and_then(|()| self.commit(&group)),
+        };
         self.answer(group, result)
     }
 
@@ -110,12 +115,7 @@ impl Work {
     fn commit(&mut self, group: &Group) -> io::Result<()> {
         let dirty = self.heads.values_mut().filter(|head| head.is_dirty());
         flush(&mut dirty.collect::<Vec<_>>(), self.desk.fsync)?;
-        if !group.changes.is_empty() {
-            self.desk.journal.write(&group.changes, group.stamp)?;
-            if self.desk.fsync == Fsync::Group {
-                self.desk.journal.sync()?;
-            }
-        }
+        self.note(group)?;
         for head in self.heads.values_mut().filter(|head| head.is_dirty()) {
             for file in confirm(head, self.desk.retention_bytes) {
                 if let Err(error) = std::fs::remove_file(&file) {
@@ -131,6 +131,25 @@ impl Work {
             self.desk.journal.shrink(&positions)?;
         }
         Ok(())
+    }
+
+    /// Writes the journal, when there are positions; and at the end, when there are records that it has not heard of.
+    fn note(&mut self, group: &Group) -> io::Result<()> {
+        if group.changes.is_empty() && group.stop.is_none() {
+            return Ok(());
+        }
+        let ends: Vec<End> = match self.desk.fsync {
+            Fsync::Group => self.heads.values_mut().filter_map(Head::take_end).collect(),
+            Fsync::Never => Vec::new(),
+        };
+        if group.changes.is_empty() && ends.is_empty() {
+            return Ok(());
+        }
+        self.desk.journal.write(&group.changes, ends, group.stamp)?;
+        match self.desk.fsync {
+            Fsync::Group => self.desk.journal.sync(),
+            Fsync::Never => Ok(()),
+        }
     }
 
     fn answer(&mut self, group: Group, result: io::Result<()>) -> Option<oneshot::Sender<()>> {

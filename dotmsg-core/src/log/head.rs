@@ -6,6 +6,7 @@ use std::io;
 use std::sync::Arc;
 
 use super::disk::{Disk, DiskFile};
+use super::ends::End;
 use super::frame::Frame;
 use super::options::Fsync;
 use super::segment::Segment;
@@ -28,6 +29,8 @@ pub(super) struct Head {
     ended: Vec<Segment>,
     gathered: Vec<u8>,
     dirty: bool,
+    /// The end that the journal was told last.
+    noted: u64,
 }
 
 impl Head {
@@ -46,12 +49,14 @@ impl Head {
             Some(_) => disk.append(&path)?,
             None => disk.create(&path)?,
         };
+        let segment = active.unwrap_or_else(|| Segment::new(0));
         Ok(Self {
             topic,
             partition,
             salt,
             file,
-            segment: active.unwrap_or_else(|| Segment::new(0)),
+            noted: segment.end,
+            segment,
             ended: Vec::new(),
             gathered: Vec::new(),
             dirty: false,
@@ -74,6 +79,16 @@ impl Head {
     /// When its newest record was appended.
     pub(super) fn newest(&self) -> Timestamp {
         self.segment.newest
+    }
+
+    /// Its end, when the journal was not told it yet. Only once everything before it was synced.
+    pub(super) fn take_end(&mut self) -> Option<End> {
+        let offset = self.segment.end;
+        (std::mem::replace(&mut self.noted, offset) != offset).then(|| End {
+            topic: self.topic.identity.as_str().into(),
+            partition: self.partition,
+            offset,
+        })
     }
 
     /// Whether there is something unconfirmed.

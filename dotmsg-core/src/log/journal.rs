@@ -1,4 +1,6 @@
-//! The file of position records: frames of entries, the last entry of a key counts.
+//! The file of position records and of noted [ends](super::ends): frames of entries, the last entry of a key counts.
+//!
+//! A group has a name, so an entry of a group without one is about the partition itself: its noted end.
 //!
 //! An entry lies whole in one frame, so a record is stored whole or not at all. When the file has grown well beyond
 //! what it says, it is written anew beside itself and renamed into place.
@@ -11,9 +13,11 @@ use bytes::Bytes;
 
 use super::codec::{Input, put_optional, put_varint};
 use super::disk::{Disk, DiskFile, file_error};
+use super::ends::{End, Ends};
 use super::frame::{Frame, HEADER};
+use super::options::DamagedTail;
 use super::positions::{PositionKey, Positions};
-use super::recovery::{Check, recover, refused};
+use super::recovery::{Check, Tail, recover, refused};
 use crate::clock::Timestamp;
 use crate::error::Result;
 
@@ -37,26 +41,56 @@ pub(super) struct Journal {
     next: u64,
     bytes: u64,
     rewrite_at: u64,
+    /// What it says about partitions.
+    ends: Ends,
+}
+
+/// An entry of the file.
+enum Entry {
+    Position(Change),
+    End(End),
 }
 
 impl Journal {
-    /// Reads the file of a log, makes it when there is none, and rewrites it.
-    pub(super) fn open(disk: Arc<dyn Disk>, path: PathBuf, salt: u32) -> Result<(Self, Positions)> {
+    /// What the file of a log says; nothing when there is none.
+    pub(super) fn read(disk: &dyn Disk, path: &Path, salt: u32) -> Result<(Positions, Ends)> {
         let mut positions = Positions::default();
-        if path.exists() {
-            recover(&path, salt, 0, Check::Tail, |header, at, bytes| {
-                let frame = Bytes::copy_from_slice(bytes);
-                for (key, record) in decode(&frame, header.count)
-                    .ok_or_else(|| refused(&path, at, "an entry in a whole frame is malformed"))?
-                {
-                    positions.put(key, record);
-                }
-                Ok(())
-            })?;
+        let mut ends = Ends::default();
+        if !path.exists() {
+            return Ok((positions, ends));
         }
-        let (file, next, bytes) =
-            rewrite(&*disk, &path, salt, &positions).map_err(|error| file_error(&path, error))?;
-        let journal = Self {
+        // An entry that is lost makes an older one count, which costs a redelivery.
+        let check = Check::Tail(Tail {
+            confirmed: 0,
+            damaged: DamagedTail::Cut,
+            disk,
+        });
+        recover(path, salt, 0, check, |header, at, bytes| {
+            let frame = Bytes::copy_from_slice(bytes);
+            for entry in decode(&frame, header.count)
+                .ok_or_else(|| refused(path, at, "an entry in a whole frame is malformed"))?
+            {
+                match entry {
+                    Entry::Position((key, record)) => positions.put(key, record),
+                    Entry::End(end) => ends.put(end),
+                }
+            }
+            Ok(())
+        })?;
+        Ok((positions, ends))
+    }
+
+    /// Writes the file anew, to say this.
+    pub(super) fn begin(
+        disk: Arc<dyn Disk>,
+        path: PathBuf,
+        salt: u32,
+        positions: &Positions,
+        ends: Ends,
+    ) -> Result<Self> {
+        let (file, next, bytes) = rewrite(&*disk, &path, salt, positions, &ends)
+            .map_err(|error| file_error(&path, error))?;
+        Ok(Self {
             disk,
             path,
             salt,
@@ -64,15 +98,24 @@ impl Journal {
             next,
             bytes,
             rewrite_at: LEAST_BYTES.max(bytes * GROWTH),
-        };
-        Ok((journal, positions))
+            ends,
+        })
     }
 
-    /// Writes changes behind the end; they count once [`Journal::sync`] has succeeded.
-    pub(super) fn write(&mut self, changes: &[Change], stamp: Timestamp) -> io::Result<()> {
+    /// Writes changes and ends behind the end; they count once [`Journal::sync`] has succeeded.
+    pub(super) fn write(
+        &mut self,
+        changes: &[Change],
+        ends: Vec<End>,
+        stamp: Timestamp,
+    ) -> io::Result<()> {
         let mut frame = Frame::new();
         for (key, record) in changes {
             frame.push(|out| encode(key, record.as_ref(), out));
+        }
+        for end in ends {
+            frame.push(|out| encode_end(&end, out));
+            self.ends.put(end);
         }
         frame.finish(stamp);
         self.file.write(frame.seal(self.salt, self.next))?;
@@ -91,7 +134,7 @@ impl Journal {
             return Ok(());
         }
         (self.file, self.next, self.bytes) =
-            rewrite(&*self.disk, &self.path, self.salt, positions)?;
+            rewrite(&*self.disk, &self.path, self.salt, positions, &self.ends)?;
         self.rewrite_at = LEAST_BYTES.max(self.bytes * GROWTH);
         Ok(())
     }
@@ -102,6 +145,7 @@ fn rewrite(
     path: &Path,
     salt: u32,
     positions: &Positions,
+    ends: &Ends,
 ) -> io::Result<(Box<dyn DiskFile>, u64, u64)> {
     let mut contents = Vec::new();
     let mut next = 0;
@@ -120,34 +164,59 @@ fn rewrite(
             close(&mut frame);
         }
     }
+    for end in ends.iter() {
+        frame.push(|out| encode_end(&end, out));
+        if frame.len() >= FRAME_BYTES {
+            close(&mut frame);
+        }
+    }
     close(&mut frame);
     disk.replace(path, &contents)?;
     Ok((disk.append(path)?, next, contents.len() as u64))
 }
 
 fn encode(key: &PositionKey, record: Option<&Bytes>, out: &mut Vec<u8>) {
-    for text in [&key.group, &key.topic] {
-        put_varint(out, text.len() as u64);
-        out.extend_from_slice(text.as_bytes());
-    }
-    put_varint(out, u64::from(key.partition));
+    encode_place(&key.group, &key.topic, key.partition, out);
     put_optional(out, record);
 }
 
-fn decode(frame: &Bytes, count: u32) -> Option<Vec<Change>> {
+fn encode_end(end: &End, out: &mut Vec<u8>) {
+    encode_place("", &end.topic, end.partition, out);
+    put_optional(
+        out,
+        Some(&Bytes::copy_from_slice(&end.offset.to_le_bytes())),
+    );
+}
+
+fn encode_place(group: &str, topic: &str, partition: u32, out: &mut Vec<u8>) {
+    for text in [group, topic] {
+        put_varint(out, text.len() as u64);
+        out.extend_from_slice(text.as_bytes());
+    }
+    put_varint(out, u64::from(partition));
+}
+
+fn decode(frame: &Bytes, count: u32) -> Option<Vec<Entry>> {
     let mut input = Input::new(frame, HEADER, frame.len());
-    let mut changes = Vec::new();
+    let mut entries = Vec::new();
     for _ in 0..count {
         let key = PositionKey {
             group: input.text()?.into(),
             topic: input.text()?.into(),
             partition: u32::try_from(input.varint()?).ok()?,
         };
-        // A copy: a slice would keep the whole frame for as long as the record counts.
-        let record = input
-            .optional()?
-            .map(|record| Bytes::copy_from_slice(&record));
-        changes.push((key, record));
+        let record = input.optional()?;
+        entries.push(if key.group.is_empty() {
+            Entry::End(End {
+                topic: key.topic,
+                partition: key.partition,
+                offset: u64::from_le_bytes(record?.as_ref().try_into().ok()?),
+            })
+        } else {
+            // A copy: a slice would keep the whole frame for as long as the record counts.
+            let record = record.map(|record| Bytes::copy_from_slice(&record));
+            Entry::Position((key, record))
+        });
     }
-    Some(changes)
+    Some(entries)
 }

@@ -9,7 +9,7 @@
 //! - `topic`, `memory`, `cursor`, `signal`: what a partition holds, and how a reader walks and waits.
 //! - `directory`, `segment`, `fetch`, `frame`, `codec`: what is on disk, and reading it.
 //! - `writer`, `group_commit`, `head`, `journal`, `disk`: group commit, and the seam at which disks fail.
-//! - `recovery`, `lock_file`: what a crash leaves, and one process at a time.
+//! - `recovery`, `ends`, `aside`, `lock_file`: what a crash leaves, and one process at a time.
 //! - `group`: who owns a partition; the only file that knows there is one member per process.
 //! - `publisher`, `source`, `reader`, `admin`, `positions`: the backend contract.
 //! - `retention`, `partitioner`, `health`: rules that both storages share.
@@ -18,11 +18,13 @@
 //! only; nothing here sleeps, spawns tasks or polls in a loop: waiters leave a waker and are woken.
 
 mod admin;
+mod aside;
 mod broker;
 mod codec;
 mod cursor;
 mod directory;
 mod disk;
+mod ends;
 mod factory;
 mod fetch;
 mod frame;
@@ -52,7 +54,7 @@ mod tests;
 
 pub use broker::LogBroker;
 pub use factory::{MemoryLogs, log_factory, memory_factory};
-pub use options::{Fsync, LogOptions};
+pub use options::{DamagedTail, Fsync, LogOptions};
 pub use partitioner::{murmur2, partition_for_key};
 
 use std::sync::{Mutex, MutexGuard, PoisonError};

@@ -20,6 +20,17 @@ pub enum Fsync {
     Never,
 }
 
+/// What opening a log does when the end of a partition holds records that are known to be confirmed, and is damaged or
+/// missing.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum DamagedTail {
+    /// Refuses to open the log (the default).
+    #[default]
+    Refuse,
+    /// Goes on without them: what is there is kept beside the file. For one opening, after the operator has looked at it.
+    Cut,
+}
+
 /// Settings of a log.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
@@ -39,6 +50,8 @@ pub struct LogOptions {
     pub segment_bytes: u64,
     /// When an append is confirmed. Default [`Fsync::Group`].
     pub fsync: Fsync,
+    /// What becomes of a partition's end that was confirmed and is damaged. Default [`DamagedTail::Refuse`].
+    pub on_damaged_tail: DamagedTail,
     /// Largest record: bytes of key, payload and headers. Default 16 MiB, at most 1 GiB.
     pub max_record_bytes: usize,
     /// Seed of identities and grants. Default: none, they differ from run to run.
@@ -50,11 +63,12 @@ pub struct LogOptions {
 /// The largest record a batch's length field is allowed to promise.
 const RECORD_CEILING: usize = 1 << 30;
 
-const KEYS: [&str; 8] = [
+const KEYS: [&str; 9] = [
     "auto_create",
     "default_partitions",
     "fsync",
     "max_record_bytes",
+    "on_damaged_tail",
     "retention",
     "retention_bytes",
     "seed",
@@ -73,6 +87,7 @@ impl LogOptions {
             retention_bytes: None,
             segment_bytes: 64 << 20,
             fsync: Fsync::Group,
+            on_damaged_tail: DamagedTail::Refuse,
             max_record_bytes: 16 << 20,
             seed: None,
             disk: Arc::new(RealDisk),
@@ -123,6 +138,13 @@ impl LogOptions {
             "max_record_bytes" => {
                 self.max_record_bytes = usize::try_from(size(key, value)?)
                     .map_err(|_| refused(key, value, "a size from 1B to 1GiB"))?;
+            }
+            "on_damaged_tail" => {
+                self.on_damaged_tail = match value {
+                    "refuse" => DamagedTail::Refuse,
+                    "cut" => DamagedTail::Cut,
+                    _ => return Err(refused(key, value, "refuse or cut")),
+                }
             }
             "retention" => {
                 self.retention = match value {

@@ -5,25 +5,41 @@
 //! damaged, and cutting there would silently lose what follows (as in the Jepsen report on NATS 2.12.1). It is
 //! refused, with file and byte. Earlier segments were complete when the next began, so damage there is always refused;
 //! they are checked by their headers, and their bodies when they are read.
+//!
+//! Damage in the very last frame looks like a torn tail. What was [noted](super::ends) as confirmed tells the two apart:
+//! a tail that holds such records is refused. Where nothing was noted (the records of the last moments before a crash) it is
+//! cut, and the bytes are [kept aside](super::aside), as they may have been confirmed.
 
-use std::fs::{File, OpenOptions};
+use std::fs::File;
 use std::os::unix::fs::FileExt;
 use std::path::Path;
 
-use super::disk::file_error;
+use super::aside;
+use super::disk::{Disk, file_error};
 use super::frame::{self, HEADER, Header, MAGIC, NoFrame};
+use super::options::DamagedTail;
 use crate::error::{Error, ErrorKind, Result};
 
 /// Bytes fetched at a time.
 const WINDOW: usize = 64 << 10;
 
 /// How much of a file is checked, and what damage in it may be.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Check {
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Check<'a> {
     /// Headers only; all damage is refused. For segments that were complete when the next one began.
     Complete,
     /// Every byte; a torn tail is cut. For the file that was being written.
-    Tail,
+    Tail(Tail<'a>),
+}
+
+/// What is to become of the end of the file that was being written.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Tail<'a> {
+    /// Numbers below this one are known to be confirmed.
+    pub(super) confirmed: u64,
+    /// What to do when such a number is damaged.
+    pub(super) damaged: DamagedTail,
+    pub(super) disk: &'a dyn Disk,
 }
 
 /// Walks the frames of a file whose first is to be number `first`; `visit` gets each with its place and bytes (the
@@ -32,21 +48,22 @@ pub(super) fn recover(
     path: &Path,
     salt: u32,
     first: u64,
-    check: Check,
+    check: Check<'_>,
     mut visit: impl FnMut(&Header, u64, &[u8]) -> Result<()>,
 ) -> Result<()> {
     let mut window = Window::open(path)?;
+    let bodies = matches!(check, Check::Tail(_));
     let mut next = first;
     let mut at = 0;
     while at < window.size {
-        let wanted = match window.frame(path, at, salt, check)? {
-            Ok(header) if header.first == next => header,
-            Ok(_) => return Err(refused(path, at, "it holds a frame of another place")),
-            Err(NoFrame::Version(version)) => return Err(newer(path, at, version)),
-            Err(NoFrame::Damaged) if check == Check::Tail => {
-                return cut(path, &mut window, at, salt);
+        let wanted = match (window.frame(path, at, salt, bodies)?, check) {
+            (Ok(header), _) if header.first == next => header,
+            (Ok(_), _) => return Err(refused(path, at, "it holds a frame of another place")),
+            (Err(NoFrame::Version(version)), _) => return Err(newer(path, at, version)),
+            (Err(NoFrame::Damaged), Check::Tail(tail)) => {
+                return cut(path, &mut window, at, salt, next, tail);
             }
-            Err(NoFrame::Damaged) => {
+            (Err(NoFrame::Damaged), Check::Complete) => {
                 return Err(refused(
                     path,
                     at,
@@ -58,11 +75,50 @@ pub(super) fn recover(
         next = wanted.next();
         at += u64::from(wanted.length);
     }
-    Ok(())
+    match check {
+        Check::Tail(tail) => {
+            tail.check(path, at, next, "it ends before records that were confirmed")
+        }
+        Check::Complete => Ok(()),
+    }
 }
 
-/// Cuts the tail off, unless a whole frame lies in it.
-fn cut(path: &Path, window: &mut Window, at: u64, salt: u32) -> Result<()> {
+impl Tail<'_> {
+    /// Refuses to go on with `next` when later numbers were confirmed, unless that is asked for.
+    pub(super) fn check(&self, path: &Path, at: u64, next: u64, what: &'static str) -> Result<()> {
+        if next >= self.confirmed {
+            return Ok(());
+        }
+        match self.damaged {
+            DamagedTail::Refuse => Err(Error::new(ErrorKind::Corrupt, "read log", what)
+                .with("file", path.display())
+                .with("byte", at)
+                .with("whole up to", next)
+                .with("confirmed up to", self.confirmed)
+                .remedy(
+                    "Restore the file from a copy. To go on without its records from that byte on, open the log once \
+                     with on_damaged_tail = \"cut\": the bytes are kept beside the file",
+                )),
+            DamagedTail::Cut => {
+                tracing::warn!(
+                    file = %path.display(), at, whole = next, confirmed = self.confirmed,
+                    "confirmed records are given up, as on_damaged_tail = \"cut\" says"
+                );
+                Ok(())
+            }
+        }
+    }
+}
+
+/// Cuts the tail off and keeps it aside, unless a whole frame lies in it or it was confirmed.
+fn cut(
+    path: &Path,
+    window: &mut Window,
+    at: u64,
+    salt: u32,
+    next: u64,
+    tail: Tail<'_>,
+) -> Result<()> {
     if let Some(whole) = window.find_frame(path, at, salt)? {
         return Err(refused(
             path,
@@ -71,12 +127,14 @@ fn cut(path: &Path, window: &mut Window, at: u64, salt: u32) -> Result<()> {
         )
         .with("whole frame at byte", whole));
     }
-    tracing::warn!(file = %path.display(), at, bytes = window.size - at, "cut a torn tail off");
-    let result = OpenOptions::new().write(true).open(path).and_then(|file| {
-        file.set_len(at)?;
-        file.sync_all()
-    });
-    result.map_err(|error| file_error(path, error))
+    tail.check(path, at, next, "a confirmed record is damaged")?;
+    let kept = aside::keep(tail.disk, path, &window.file, at..window.size)?;
+    tracing::warn!(
+        file = %path.display(), at, bytes = window.size - at, %kept,
+        "cut a torn tail off"
+    );
+    let cut = tail.disk.truncate(path, at);
+    cut.map_err(|error| file_error(path, error))
 }
 
 /// A file seen through a buffer: small frames come many to a read, large ones are read whole.
@@ -136,7 +194,7 @@ impl Window {
         path: &Path,
         at: u64,
         salt: u32,
-        check: Check,
+        bodies: bool,
     ) -> Result<std::result::Result<Header, NoFrame>> {
         let header = match frame::header(self.get(path, at, HEADER)?, salt) {
             Ok(header) => header,
@@ -145,7 +203,7 @@ impl Window {
         if at + u64::from(header.length) > self.size {
             return Ok(Err(NoFrame::Damaged));
         }
-        if check == Check::Tail && !header.matches(self.get(path, at, header.length as usize)?) {
+        if bodies && !header.matches(self.get(path, at, header.length as usize)?) {
             return Ok(Err(NoFrame::Damaged));
         }
         Ok(Ok(header))
@@ -162,7 +220,7 @@ impl Window {
                 continue;
             };
             at += skip as u64;
-            match self.frame(path, at, salt, Check::Tail)? {
+            match self.frame(path, at, salt, true)? {
                 Ok(_) | Err(NoFrame::Version(_)) => return Ok(Some(at)),
                 Err(NoFrame::Damaged) => at += 1,
             }
@@ -178,7 +236,7 @@ pub(super) fn refused(path: &Path, at: u64, what: &'static str) -> Error {
         .with("byte", at)
         .remedy(
             "Restore the file from a copy. To give the records from there on up, cut the file at that byte and move \
-             the partition's later segments away",
+             the partition's later segments away, then open the log once with on_damaged_tail = \"cut\"",
         )
 }
 

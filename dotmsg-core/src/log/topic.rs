@@ -116,6 +116,11 @@ impl Topic {
         Ok(())
     }
 
+    /// One past the last record of each partition.
+    pub(super) fn ends(&self) -> Vec<u64> {
+        self.with(|partitions| partitions.iter().map(|p| p.range().end).collect())
+    }
+
     /// Works on the partitions under the topic's lock.
     pub(super) fn with<T>(&self, work: impl FnOnce(&mut [Partition]) -> T) -> T {
         work(&mut lock(&self.state).partitions)
