@@ -1,15 +1,20 @@
 //! What the tests of the layers share: a publisher that follows a script, deliveries, a fixed clock.
 
 use std::collections::VecDeque;
+use std::future::{Ready, ready};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
+use std::task::{Context, Poll};
 use std::time::Duration;
+
+use tower_service::Service;
 
 use super::{Ended, Outcome, Provenance};
 use crate::backend::{BoxFuture, PublishOutcome, PublishRecord, Published, Publisher};
 use crate::clock::{Clock, Timestamp};
 use crate::delivery::{Delivery, Lineage, Role, Stream};
 use crate::error::{Error, ErrorKind, Result};
-use crate::handler::HandlerError;
+use crate::handler::{HandlerError, Returned};
 use crate::message::Message;
 
 /// What becomes of one record.
@@ -158,4 +163,23 @@ pub(crate) const fn handled() -> Outcome {
 
 pub(crate) fn transient(text: &str) -> HandlerError {
     HandlerError::transient(text)
+}
+
+/// Panics the first time that it or a clone is asked whether it is ready; handles everything from then on.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct UnreadyOnce(Arc<AtomicBool>);
+
+impl Service<Delivery> for UnreadyOnce {
+    type Response = Returned;
+    type Error = HandlerError;
+    type Future = Ready<std::result::Result<Returned, HandlerError>>;
+
+    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<std::result::Result<(), HandlerError>> {
+        assert!(self.0.swap(true, Ordering::Relaxed), "pool is poisoned");
+        Poll::Ready(Ok(()))
+    }
+
+    fn call(&mut self, _: Delivery) -> Self::Future {
+        ready(Ok(Returned::default()))
+    }
 }

@@ -1,8 +1,8 @@
 //! A panic in the handler is a transient failure of kind `panic`.
 //!
 //! Without this layer a panic would unwind through the worker and take every other running message with it. It also
-//! catches a panic in the destructor of a handler's future, which a timeout may run. It adds no instructions to the path
-//! without a panic beyond a landing pad.
+//! catches a panic in the destructor of a handler's future, which a timeout may run, and one of a service that is asked
+//! whether it is ready. It adds no instructions to the path without a panic beyond landing pads.
 
 mod future;
 mod layer;
@@ -47,7 +47,8 @@ where
     type Future = ResponseFuture<S::Future>;
 
     fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), HandlerError>> {
-        self.inner.poll_ready(cx)
+        catch_unwind(AssertUnwindSafe(|| self.inner.poll_ready(cx)))
+            .unwrap_or_else(|panic| Poll::Ready(Err(error_of(&*panic))))
     }
 
     #[inline]
@@ -83,7 +84,7 @@ fn error_of(panic: &(dyn Any + Send)) -> HandlerError {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::middleware::testing::delivery;
+    use crate::middleware::testing::{UnreadyOnce, delivery};
     use tower::{ServiceExt, service_fn};
 
     #[tokio::test]
@@ -106,6 +107,15 @@ mod tests {
             .await
             .unwrap_err();
         assert_eq!(error.to_string(), "the handler panicked: early");
+    }
+
+    #[tokio::test]
+    async fn a_panic_in_poll_ready_is_an_error_of_readiness() {
+        let mut service = CatchPanic::new(UnreadyOnce::default());
+        let error = service.ready().await.err().unwrap();
+        assert_eq!((error.kind_name(), error.is_transient()), ("panic", true));
+        assert_eq!(error.to_string(), "the handler panicked: pool is poisoned");
+        assert!(service.ready().await.is_ok());
     }
 
     #[tokio::test]

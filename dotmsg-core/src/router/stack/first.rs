@@ -117,15 +117,9 @@ where
         let next = self.bounded.clone();
         // The one that was found ready is the one that is called.
         let bounded = std::mem::replace(&mut self.bounded, next);
-        let not_ready = self.not_ready.take();
-        self.rest.take_over(
-            delivery,
-            Answered {
-                bounded,
-                not_ready,
-                result: None,
-            },
-        )
+        // What it answered when it was asked whether it is ready is its answer to the call.
+        let result = self.not_ready.take().map(Err);
+        self.rest.take_over(delivery, Answered { bounded, result })
     }
 }
 
@@ -157,12 +151,8 @@ where
             .lock()
             .unwrap_or_else(PoisonError::into_inner)
             .clone();
-        let answered = Answered {
-            bounded,
-            not_ready: None,
-            result: Some(result),
-        };
-        self.take_over(delivery, answered)
+        let result = Some(result);
+        self.take_over(delivery, Answered { bounded, result })
     }
 }
 
@@ -210,7 +200,6 @@ where
 /// A bounded handler whose first answer may be there already.
 struct Answered<B> {
     bounded: B,
-    not_ready: Option<HandlerError>,
     result: Option<HandlerResult>,
 }
 
@@ -219,7 +208,6 @@ impl<B: Clone> Clone for Answered<B> {
         // The answer belongs to the one that is called first; a clone is for the repeats.
         Self {
             bounded: self.bounded.clone(),
-            not_ready: None,
             result: None,
         }
     }
@@ -234,9 +222,6 @@ where
     type Future = Answer<B::Future>;
 
     fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), HandlerError>> {
-        if let Some(error) = self.not_ready.take() {
-            return Poll::Ready(Err(error));
-        }
         if self.result.is_some() {
             return Poll::Ready(Ok(()));
         }

@@ -12,7 +12,7 @@ use crate::error::ErrorKind;
 use crate::handler::Outgoing;
 use crate::message::Message;
 use crate::middleware::testing::{
-    Script, ScriptedPublisher, clock, delivery, delivery_of, handled, transient,
+    Script, ScriptedPublisher, UnreadyOnce, clock, delivery, delivery_of, handled, transient,
 };
 use crate::middleware::{Away, Ended};
 
@@ -135,6 +135,22 @@ async fn panic_and_timeout_go_to_a_tier_and_the_future_is_dropped() {
     .await;
     assert!(matches!(outcome, Outcome::Away(_)));
     assert_eq!(Arc::strong_count(&held), 1, "nothing is held any more");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_panic_in_readiness_is_a_failed_call_and_repeated_like_one() {
+    for (attempts, want) in [(2, handled()), (1, DEAD)] {
+        let publisher = ScriptedPublisher::new([]);
+        let mut route = route();
+        route.retry.tiers.clear();
+        route.retry.in_place.attempts = attempts;
+        let service = stack(UnreadyOnce::default(), parts(route, &publisher));
+        assert_eq!(service.oneshot(delivery(1)).await, Ok(want));
+        for call in publisher.calls() {
+            let lineage = Lineage::read(&call[0].message.headers).unwrap();
+            assert_eq!(lineage.attempts, 1);
+        }
+    }
 }
 
 #[tokio::test(start_paused = true)]
