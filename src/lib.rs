@@ -116,7 +116,7 @@
 //! it is built: `ARCHITECTURE.md`.
 
 use dotmsg_core::backend::Registry;
-use dotmsg_core::log::{MemoryLogs, log_factory, memory_factory};
+use dotmsg_core::log::{MemoryLogs, check_setting, log_factory, memory_factory};
 
 pub use dotmsg_core::Bytes;
 pub use dotmsg_core::backend;
@@ -190,6 +190,8 @@ impl app::Adapters for FeatureAdapters {
         let mut registry = Registry::new();
         registry.register("memory", memory_factory(MemoryLogs::new()));
         registry.register("log", log_factory());
+        registry.check_settings("memory", check_setting);
+        registry.check_settings("log", check_setting);
         for scheme in ["kafka", "amqp", "nats", "postgres"] {
             registry.planned(scheme);
         }

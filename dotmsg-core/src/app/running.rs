@@ -10,7 +10,7 @@ use tokio::task::JoinSet;
 use super::handle::OpenBackend;
 use super::signals;
 use super::{Adapters, App, AppHandle, Route, RouteHandle, TopicPublisher};
-use crate::backend::Backend;
+use crate::backend::{Backend, Registry};
 use crate::clock::Clock;
 use crate::config::{BackendConfig, Resolved, RouteDefaults};
 use crate::error::{Error, ErrorKind, Result};
@@ -119,8 +119,9 @@ where
         .iter()
         .map(|route| route.defaults.clone())
         .collect();
-    let resolved = app.config.resolve(&defaults)?;
-    let open = open_backends::<R>(&resolved, &app.given, &app.clock).await?;
+    let registry = R::registry();
+    let resolved = app.config.adapters(&registry).resolve(&defaults)?;
+    let open = open_backends(&registry, &resolved, &app.given, &app.clock).await?;
     let (sender, shutdown) = watch::channel(Shutdown::No);
     let mut random = app
         .seed
@@ -180,12 +181,12 @@ where
 }
 
 /// Opens the backends that a route names; all of them when there are no routes.
-async fn open_backends<R: Adapters>(
+async fn open_backends(
+    registry: &Registry,
     resolved: &Resolved,
     given: &BTreeMap<String, Arc<dyn Backend>>,
     clock: &Arc<dyn Clock>,
 ) -> Result<BTreeMap<String, Open>> {
-    let registry = R::registry();
     let mut open = BTreeMap::new();
     for config in &resolved.backends {
         let mut routes = resolved.routes.iter();

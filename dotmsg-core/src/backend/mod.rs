@@ -25,7 +25,7 @@ pub use capability::{Capability, History, KeyOrder, Ownership, PositionStore, Tr
 pub use control::{CommitOutcome, Control, Progress};
 pub use publisher::{PublishOutcome, PublishRecord, Published, Publisher};
 pub use reader::{ReadBatch, Reader};
-pub use registry::{BackendFactory, BackendOptions, Registry};
+pub use registry::{BackendFactory, BackendOptions, Registry, SettingCheck, WrongSetting};
 pub use source::{AssignmentEvent, Batch, BatchLimits, Granted, Record, Source, Subscription};
 pub use transaction::{Transaction, TransactionOutcome, Transactions};
 

@@ -58,10 +58,25 @@ impl fmt::Debug for BackendOptions {
 pub type BackendFactory =
     Arc<dyn Fn(BackendOptions) -> BoxFuture<'static, Result<Arc<dyn Backend>>> + Send + Sync>;
 
+/// What is wrong with one of an adapter's settings.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum WrongSetting {
+    /// There is no such key; these are all there are.
+    UnknownKey(&'static [&'static str]),
+    /// The value is impossible; this is what is possible (`a size like "64MiB"`). It must not hold the value, which may be
+    /// a secret.
+    Expected(String),
+}
+
+/// Checks one setting of an adapter by its dotted key and its value.
+pub type SettingCheck = fn(&str, &str) -> std::result::Result<(), WrongSetting>;
+
 /// Backends by URL scheme.
 #[derive(Clone, Default)]
 pub struct Registry {
     factories: BTreeMap<&'static str, BackendFactory>,
+    checks: BTreeMap<&'static str, SettingCheck>,
     features: BTreeMap<&'static str, &'static str>,
     planned: BTreeSet<&'static str>,
 }
@@ -76,6 +91,19 @@ impl Registry {
     /// Registers a scheme; a later registration replaces an earlier one.
     pub fn register(&mut self, scheme: &'static str, factory: BackendFactory) {
         self.factories.insert(scheme, factory);
+    }
+
+    /// Checks the settings of an adapter (`[backend.<name>.<adapter>]`) while the configuration is read: what is wrong is then
+    /// reported with file and line, together with everything else that is. Without it the factory has to, when it opens.
+    pub fn check_settings(&mut self, adapter: &'static str, check: SettingCheck) {
+        self.checks.insert(adapter, check);
+    }
+
+    /// The checks of settings, by adapter.
+    pub fn setting_checks(&self) -> impl Iterator<Item = (&'static str, SettingCheck)> + '_ {
+        self.checks
+            .iter()
+            .map(|(adapter, check)| (*adapter, *check))
     }
 
     /// Notes that a scheme needs a cargo feature, for the error when it is off.

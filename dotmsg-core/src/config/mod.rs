@@ -35,10 +35,12 @@ pub use place::Place;
 pub use sections::{BackendConfig, StoreConfig};
 pub use value::Value;
 
+use std::collections::BTreeMap;
 use std::fmt;
 use std::path::Path;
 use std::sync::Arc;
 
+use crate::backend::{Registry, SettingCheck};
 use crate::router::RouteSpec;
 use value::{Entry, Node, Table};
 
@@ -89,6 +91,7 @@ pub struct Config {
     overrides: Vec<(String, Value)>,
     profile: Option<String>,
     environment: Vec<(String, String)>,
+    checks: BTreeMap<&'static str, SettingCheck>,
 }
 
 impl Config {
@@ -154,6 +157,13 @@ impl Config {
     #[must_use]
     pub fn set(mut self, key: &str, value: impl Into<Value>) -> Self {
         self.overrides.push((key.to_owned(), value.into()));
+        self
+    }
+
+    /// Checks the settings of these adapters as well (`[backend.<name>.<adapter>]`). An app does it with its own.
+    #[must_use]
+    pub fn adapters(mut self, registry: &Registry) -> Self {
+        self.checks = registry.setting_checks().collect();
         self
     }
 
@@ -240,7 +250,7 @@ impl Config {
         let (environment, wrong) = environment::tree(&self.environment, &known);
         errors.extend(wrong);
         let own: Vec<&Table> = layers.iter().chain([&environment, &overrides]).collect();
-        errors.extend(walk::layers(&own, names));
+        errors.extend(walk::layers(&own, names, &self.checks));
         layers.extend(profile);
         layers.extend([environment, overrides]);
         let mut root = Table::new();

@@ -11,9 +11,14 @@ use super::keys::{self, Key};
 use super::kind::{self, Kind};
 use super::nearest::{advice, nearest};
 use super::value::{Entry, Node, Table};
+use crate::backend::{SettingCheck, WrongSetting};
 
 /// Walks these layers.
-pub(super) fn layers(layers: &[&Table], handlers: Option<&[&str]>) -> Vec<ConfigError> {
+pub(super) fn layers(
+    layers: &[&Table],
+    handlers: Option<&[&str]>,
+    checks: &BTreeMap<&'static str, SettingCheck>,
+) -> Vec<ConfigError> {
     let mut adapters = keys::ADAPTERS.to_vec();
     for layer in layers {
         adapters_of(layer, &mut adapters);
@@ -21,6 +26,7 @@ pub(super) fn layers(layers: &[&Table], handlers: Option<&[&str]>) -> Vec<Config
     let mut walk = Walk {
         handlers,
         adapters,
+        checks,
         errors: Vec::new(),
     };
     for layer in layers {
@@ -35,6 +41,8 @@ struct Walk<'a> {
     handlers: Option<&'a [&'a str]>,
     /// The adapters whose settings tables are known.
     adapters: Vec<&'a str>,
+    /// Those of them that check their settings here.
+    checks: &'a BTreeMap<&'static str, SettingCheck>,
     errors: Vec<ConfigError>,
 }
 
@@ -74,6 +82,9 @@ impl Walk<'_> {
             let is_table = matches!(entry.node, Node::Table(_));
             let adapters = &self.adapters;
             if is_table && adapters.contains(&key.as_str()) {
+                if let Some(check) = self.checks.get(key.as_str()) {
+                    self.adapter(*check, entry, "", &format!("{path}.{key}"));
+                }
                 continue;
             }
             let near = nearest(key, adapters.iter().copied());
@@ -84,6 +95,33 @@ impl Walk<'_> {
                     self.error(entry, format!("{path}.{key}"), message);
                 }
                 None => self.key(keys::BACKEND, key, entry, path, ""),
+            }
+        }
+    }
+
+    /// Checks the settings of one adapter; `key` is the path within its table. A list is refused for every adapter.
+    fn adapter(&mut self, check: SettingCheck, entry: &Entry, key: &str, path: &str) {
+        match &entry.node {
+            Node::Table(below) => {
+                for (name, entry) in below {
+                    let within = match key {
+                        "" => name.clone(),
+                        key => format!("{key}.{name}"),
+                    };
+                    self.adapter(check, entry, &within, &format!("{path}.{name}"));
+                }
+            }
+            Node::Leaf(value) => {
+                let Some(Err(wrong)) = setting(value).map(|value| check(key, &value)) else {
+                    return;
+                };
+                let message = match wrong {
+                    WrongSetting::UnknownKey(known) => {
+                        format!("unknown key. {}", advice(key, known, "key here"))
+                    }
+                    WrongSetting::Expected(expected) => format!("expected {expected}"),
+                };
+                self.error(entry, path.to_owned(), message);
             }
         }
     }
@@ -203,14 +241,20 @@ pub(super) fn settings<'t>(
         let key = format!("{prefix}{name}");
         match &entry.node {
             Node::Table(below) => refused.extend(settings(below, &format!("{key}."), into)),
-            Node::Leaf(Value::Text(text) | Value::Untyped(text)) => {
-                into.insert(key, text.clone());
-            }
-            Node::Leaf(value @ (Value::Integer(_) | Value::Boolean(_))) => {
-                into.insert(key, value.shown());
-            }
-            Node::Leaf(_) => refused.push((key, entry)),
+            Node::Leaf(value) => match setting(value) {
+                Some(text) => drop(into.insert(key, text)),
+                None => refused.push((key, entry)),
+            },
         }
     }
     refused
+}
+
+/// A setting as its adapter gets it; `None` when it cannot be one.
+fn setting(value: &Value) -> Option<String> {
+    match value {
+        Value::Text(text) | Value::Untyped(text) => Some(text.clone()),
+        Value::Integer(_) | Value::Boolean(_) => Some(value.shown()),
+        Value::List(_) | Value::Other(_) => None,
+    }
 }

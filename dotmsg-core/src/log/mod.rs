@@ -54,7 +54,7 @@ mod tests;
 
 pub use broker::LogBroker;
 pub use factory::{MemoryLogs, log_factory, memory_factory};
-pub use options::{DamagedTail, Fsync, LogOptions};
+pub use options::{DamagedTail, Fsync, LogOptions, check_setting};
 pub use partitioner::{murmur2, partition_for_key};
 
 use std::sync::{Mutex, MutexGuard, PoisonError};

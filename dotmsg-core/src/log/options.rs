@@ -7,6 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::disk::{Disk, RealDisk};
+use crate::backend::WrongSetting;
 use crate::clock::{Clock, SystemClock};
 use crate::error::{Error, ErrorKind, Result};
 
@@ -63,6 +64,9 @@ pub struct LogOptions {
 /// The largest record a batch's length field is allowed to promise.
 const RECORD_CEILING: usize = 1 << 30;
 
+const PARTITIONS: &str = "a number from 1";
+const RECORD_SIZE: &str = "a size from 1B to 1GiB";
+
 const KEYS: [&str; 9] = [
     "auto_create",
     "default_partitions",
@@ -97,10 +101,10 @@ impl LogOptions {
     /// Takes the settings of a backend over, by key.
     ///
     /// # Errors
-    /// An unknown key (names the nearest) or a value that does not parse.
+    /// An unknown key or a value that does not parse.
     pub fn with_settings(mut self, settings: &BTreeMap<String, String>) -> Result<Self> {
         for (key, value) in settings {
-            self.set(key, value)?;
+            self.set(key, value).map_err(|wrong| refused(key, &wrong))?;
         }
         self.check()?;
         Ok(self)
@@ -108,42 +112,46 @@ impl LogOptions {
 
     /// Refuses values that cannot work.
     pub(super) fn check(&self) -> Result<()> {
-        let refuse = |key, value: String, expected| Err(refused(key, &value, expected));
-        if self.default_partitions == 0 {
-            return refuse("default_partitions", "0".into(), "a number from 1");
+        match self.impossible() {
+            Some((key, expected)) => Err(refused(key, &WrongSetting::Expected(expected.into()))),
+            None => Ok(()),
         }
-        if self.segment_bytes == 0 {
-            return refuse("segment_bytes", "0".into(), "a size above 0");
-        }
-        if self.max_record_bytes == 0 || self.max_record_bytes > RECORD_CEILING {
-            let value = self.max_record_bytes.to_string();
-            return refuse("max_record_bytes", value, "a size from 1B to 1GiB");
-        }
-        Ok(())
     }
 
-    fn set(&mut self, key: &str, value: &str) -> Result<()> {
+    /// A value that cannot work: its key, and what can.
+    fn impossible(&self) -> Option<(&'static str, &'static str)> {
+        if self.default_partitions == 0 {
+            return Some(("default_partitions", PARTITIONS));
+        }
+        if self.segment_bytes == 0 {
+            return Some(("segment_bytes", "a size above 0"));
+        }
+        if self.max_record_bytes == 0 || self.max_record_bytes > RECORD_CEILING {
+            return Some(("max_record_bytes", RECORD_SIZE));
+        }
+        None
+    }
+
+    fn set(&mut self, key: &str, value: &str) -> std::result::Result<(), WrongSetting> {
         match key {
-            "auto_create" => self.auto_create = parse(key, value, "true or false")?,
-            "default_partitions" => {
-                self.default_partitions = parse(key, value, "a number from 1")?;
-            }
+            "auto_create" => self.auto_create = parse(value, "true or false")?,
+            "default_partitions" => self.default_partitions = parse(value, PARTITIONS)?,
             "fsync" => {
                 self.fsync = match value {
                     "group" => Fsync::Group,
                     "never" => Fsync::Never,
-                    _ => return Err(refused(key, value, "group or never")),
+                    _ => return Err(expected("group or never")),
                 }
             }
             "max_record_bytes" => {
-                self.max_record_bytes = usize::try_from(size(key, value)?)
-                    .map_err(|_| refused(key, value, "a size from 1B to 1GiB"))?;
+                let size = usize::try_from(size(value)?);
+                self.max_record_bytes = size.map_err(|_| expected(RECORD_SIZE))?;
             }
             "on_damaged_tail" => {
                 self.on_damaged_tail = match value {
                     "refuse" => DamagedTail::Refuse,
                     "cut" => DamagedTail::Cut,
-                    _ => return Err(refused(key, value, "refuse or cut")),
+                    _ => return Err(expected("refuse or cut")),
                 }
             }
             "retention" => {
@@ -151,14 +159,14 @@ impl LogOptions {
                     "forever" => None,
                     _ => Some(
                         humantime::parse_duration(value)
-                            .map_err(|_| refused(key, value, "forever or a duration like 7d"))?,
+                            .map_err(|_| expected("forever or a duration like 7d"))?,
                     ),
                 }
             }
-            "retention_bytes" => self.retention_bytes = Some(size(key, value)?),
-            "seed" => self.seed = Some(parse(key, value, "a number")?),
-            "segment_bytes" => self.segment_bytes = size(key, value)?,
-            _ => return Err(unknown(key, value)),
+            "retention_bytes" => self.retention_bytes = Some(size(value)?),
+            "seed" => self.seed = Some(parse(value, "a number")?),
+            "segment_bytes" => self.segment_bytes = size(value)?,
+            _ => return Err(WrongSetting::UnknownKey(&KEYS)),
         }
         Ok(())
     }
@@ -176,33 +184,50 @@ impl Default for LogOptions {
     }
 }
 
-fn parse<T: std::str::FromStr>(key: &str, value: &str, expected: &'static str) -> Result<T> {
-    value.parse().map_err(|_| refused(key, value, expected))
+/// What is wrong with one setting of `[backend.<name>.log]` or `.memory`, for the registry.
+///
+/// # Errors
+/// An unknown key or an impossible value.
+pub fn check_setting(key: &str, value: &str) -> std::result::Result<(), WrongSetting> {
+    let mut options = LogOptions::default();
+    options.set(key, value)?;
+    // The others are the defaults, which are possible.
+    match options.impossible() {
+        Some((_, possible)) => Err(expected(possible)),
+        None => Ok(()),
+    }
 }
 
-fn size(key: &str, value: &str) -> Result<u64> {
-    value
-        .parse::<bytesize::ByteSize>()
-        .map(|size| size.as_u64())
-        .map_err(|_| refused(key, value, "a size like 64MiB"))
+fn parse<T: std::str::FromStr>(
+    value: &str,
+    possible: &str,
+) -> std::result::Result<T, WrongSetting> {
+    value.parse().map_err(|_| expected(possible))
 }
 
-fn refused(key: &str, value: &str, expected: &'static str) -> Error {
-    Error::new(ErrorKind::Config, "open log", "this value is not possible")
+fn size(value: &str) -> std::result::Result<u64, WrongSetting> {
+    let size = value.parse::<bytesize::ByteSize>();
+    size.map(|size| size.as_u64())
+        .map_err(|_| expected("a size like 64MiB"))
+}
+
+fn expected(what: &str) -> WrongSetting {
+    WrongSetting::Expected(what.to_owned())
+}
+
+fn refused(key: &str, wrong: &WrongSetting) -> Error {
+    let (what, remedy) = match wrong {
+        WrongSetting::UnknownKey(known) => {
+            ("unknown setting", format!("Known: {}", known.join(", ")))
+        }
+        WrongSetting::Expected(expected) => (
+            "this value is not possible",
+            format!("Expected: {expected}"),
+        ),
+    };
+    Error::new(ErrorKind::Config, "open log", what)
         .with("setting", key)
-        .with("value", value)
-        .remedy(format!("Expected: {expected}"))
-}
-
-fn unknown(key: &str, value: &str) -> Error {
-    let near = KEYS
-        .into_iter()
-        .min_by_key(|known| strsim::damerau_levenshtein(known, key))
-        .unwrap_or(KEYS[0]);
-    Error::new(ErrorKind::Config, "open log", "unknown setting")
-        .with("setting", key)
-        .with("value", value)
-        .remedy(format!("Did you mean `{near}`?"))
+        .remedy(remedy)
 }
 
 #[cfg(test)]
@@ -226,7 +251,7 @@ mod tests {
     }
 
     #[test]
-    fn a_bad_setting_is_named_with_its_value() {
+    fn a_bad_setting_is_named_and_one_alone_is_checked_in_the_same_way() {
         for (key, value) in [
             ("fsync", "sometimes"),
             ("default_partitions", "0"),
@@ -237,8 +262,13 @@ mod tests {
             let error = settings(key, value).unwrap_err();
             assert_eq!(error.kind(), ErrorKind::Config);
             assert!(error.to_string().contains(key), "{error}");
+            let alone = check_setting(key, value);
+            assert!(matches!(alone, Err(WrongSetting::Expected(_))), "{alone:?}");
         }
+        assert_eq!(check_setting("segment_bytes", "2MiB"), Ok(()));
+        let unknown = check_setting("segment_byte", "2MiB");
+        assert_eq!(unknown, Err(WrongSetting::UnknownKey(&KEYS)));
         let error = settings("segment_byte", "1").unwrap_err().to_string();
-        assert!(error.contains("`segment_bytes`"), "{error}");
+        assert!(error.contains("segment_bytes"), "{error}");
     }
 }

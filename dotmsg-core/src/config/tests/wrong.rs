@@ -1,7 +1,8 @@
 //! Wrong keys, types and texts, and the exact words that refuse each.
 
 use super::super::Config;
-use super::{bill, refused};
+use super::{bill, config, refused, vars};
+use crate::backend::Registry;
 
 #[test]
 fn an_unknown_key_of_a_route() {
@@ -104,6 +105,45 @@ acks = "all"
   dotmsg.toml:4: backend.main.kafak: unknown table. Did you mean `kafka`?
 "#,
     );
+}
+
+#[test]
+fn settings_of_the_embedded_log_all_at_once_in_every_layer() {
+    let mut registry = Registry::new();
+    registry.check_settings("log", crate::log::check_setting);
+    let text = r#"
+[backend.main]
+url = "log:./orders-log"
+[backend.main.log]
+segment_byte = "1MiB"
+fsync = "canary"
+default_partitions = 0
+retention.bytes = "canary"
+retention_bytes = "1GiB"
+seed = ["canary"]
+[backend.main.memory]
+segment_byte = "no check is registered for it"
+[profile.production.backend.main.log]
+max_record_bytes = "9GiB"
+"#;
+    let environment = vars(&[("DOTMSG__BACKEND__MAIN__LOG__AUTO_CREATE", "canary")]);
+    let errors = config(text)
+        .env(environment)
+        .adapters(&registry)
+        .resolve(&[bill().with("concurrency", 0)])
+        .unwrap_err();
+    let expected = r#"
+8 errors
+  dotmsg.toml:5: backend.main.log.segment_byte: unknown key. Did you mean `segment_bytes`?
+  dotmsg.toml:6: backend.main.log.fsync: expected group or never
+  dotmsg.toml:7: backend.main.log.default_partitions: expected a number from 1
+  dotmsg.toml:8: backend.main.log.retention.bytes: unknown key. Did you mean `retention_bytes`?
+  dotmsg.toml:10: backend.main.log.seed: expected a string, a whole number or a boolean
+  dotmsg.toml:14: profile.production.backend.main.log.max_record_bytes: expected a size from 1B to 1GiB
+  environment variable DOTMSG__BACKEND__MAIN__LOG__AUTO_CREATE: backend.main.log.auto_create: expected true or false
+  attribute of handler bill: routes.bill.concurrency: expected a whole number from 1 to 1000000, found 0
+"#;
+    assert_eq!(errors.to_string(), expected.trim());
 }
 
 #[test]
