@@ -18,7 +18,7 @@ use syn::visit_mut::{self, VisitMut};
 use syn::{Attribute as RustAttribute, Ident, ItemFn, Lifetime, ReturnType, Type};
 
 use crate::attribute::Attribute;
-use crate::signature::{argument_type, is_payload, only_argument};
+use crate::signature::{MAX_ARGUMENTS, argument_type, is_payload, only_argument};
 
 /// The function under the attribute, expanded.
 pub(crate) fn expand(attribute: &Attribute, function: &ItemFn) -> TokenStream {
@@ -26,6 +26,57 @@ pub(crate) fn expand(attribute: &Attribute, function: &ItemFn) -> TokenStream {
     let meta = meta(attribute, function);
     let invoke = invoke(attribute, function);
     quote! { #callable #meta #invoke }
+}
+
+/// What stands for a function that cannot be a handler, so that only the true error shows: it can be called and registered as
+/// if it could. The function itself is inside, for the compiler to look at.
+pub(crate) fn stub(attribute: &Attribute, function: &ItemFn) -> TokenStream {
+    let signature = &function.sig;
+    let types = signature.inputs.iter().filter_map(argument_type);
+    let types: Vec<_> = types.take(MAX_ARGUMENTS).collect();
+    if types.len() < signature.inputs.len().min(MAX_ARGUMENTS) {
+        // A method: beside it is no place for a type.
+        return function.to_token_stream();
+    }
+    let name = &signature.ident;
+    let vis = &function.vis;
+    let cfg = cfg(function);
+    let arguments = arguments(types.len());
+    let generics = &signature.generics;
+    let conditions = &generics.where_clause;
+    let output = match &signature.output {
+        ReturnType::Type(_, output) if !matches!(**output, Type::ImplTrait(_)) => quote!(#output),
+        _ => quote!(()),
+    };
+    let meta = meta(attribute, function);
+    quote! {
+        #(#cfg)*
+        #[allow(clippy::too_many_arguments)]
+        #vis fn #name #generics (
+            #(#arguments: #types),*
+        ) -> ::dotmsg::__private::core::handler::Described<::core::future::Pending<#output>, #name>
+        #conditions
+        {
+            #[allow(dead_code)]
+            #function
+
+            ::dotmsg::__private::core::handler::Described::new(::core::future::pending())
+        }
+
+        #meta
+
+        #(#cfg)*
+        impl<S: 'static> ::dotmsg::__private::core::handler::Invoke<S> for #name {
+            fn invoke(
+                _: ::dotmsg::__private::core::delivery::Delivery,
+                _: ::std::sync::Arc<S>,
+            ) -> impl ::core::future::Future<Output = ::dotmsg::__private::core::handler::HandlerResult>
+                + ::core::marker::Send
+                + 'static {
+                ::core::future::pending()
+            }
+        }
+    }
 }
 
 /// The function that users call: same arguments, same output.

@@ -10,7 +10,6 @@ mod signature;
 mod value;
 
 use proc_macro::TokenStream;
-use quote::ToTokens;
 
 /// Makes a message handler of an async function, and says what it subscribes to.
 ///
@@ -41,7 +40,7 @@ pub fn handler(attribute: TokenStream, item: TokenStream) -> TokenStream {
             Ok(()) => expand::expand(&attribute, &function),
             Err(error) => {
                 errors.push(error);
-                function.into_token_stream()
+                expand::stub(&attribute, &function)
             }
         },
         Err(error) => {

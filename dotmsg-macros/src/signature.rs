@@ -4,7 +4,7 @@ use syn::spanned::Spanned;
 use syn::{Error, FnArg, GenericParam, ItemFn, Path, Result, Type};
 
 /// The most arguments a handler may have: registration is written out for each number up to this.
-const MAX_ARGUMENTS: usize = 12;
+pub(crate) const MAX_ARGUMENTS: usize = 12;
 
 /// Checks that the function can be a handler as far as its signature tells.
 pub(crate) fn check(function: &ItemFn) -> Result<()> {
