@@ -3,7 +3,8 @@
 //! The router's `stack` fixes their order, outermost first:
 //! trace → dead letter → tiers → limits → in-place retry → publish returned → timeout → catch panic → handler.
 //! A layer that can end a delivery elsewhere (tiers, dead letter) sits outside the ones that only repeat or bound a call,
-//! so that a message is never in a tier while an attempt of it is still running.
+//! so that a message is never in a tier while an attempt of it is still running. Both are one service, [`on_failure`],
+//! with two actions.
 //!
 //! A service in between answers `Result<Outcome, Failed>`: what a delivery came to, or why it is to go elsewhere.
 //! Every layer also takes a plain handler's `Result<Settlement, HandlerError>` (see [`Conclude`]), which is what makes it
@@ -33,6 +34,7 @@ pub mod catch_panic;
 pub mod dead_letter;
 pub mod limits;
 pub mod observe;
+pub mod on_failure;
 pub mod publish_returned;
 pub mod retry_in_place;
 pub mod tiers;

@@ -8,25 +8,22 @@
 //! records of the removed tier go on to the next longer one. Permanent failures, and transient ones after the last tier,
 //! pass on; so does one whose copy the broker takes for too large, as waiting cannot make it smaller.
 
-mod future;
-mod layer;
 mod send;
 
-pub use future::ResponseFuture;
-pub use layer::TiersLayer;
-
-use std::fmt;
 use std::sync::Arc;
-use std::task::{Context, Poll};
 use std::time::Duration;
 
-use tower_service::Service;
-
-use super::failed::poll_ready;
-use super::{Conclude, Failed, Outcome, Provenance};
-use crate::backend::Publisher;
+use super::on_failure::{Action, OnFailure, OnFailureLayer};
+use super::{Failed, Outcome, Provenance};
+use crate::backend::{BoxFuture, Publisher};
 use crate::clock::Clock;
 use crate::delivery::{Delivery, Role};
+
+/// Sends to a tier what its inner service fails at for now.
+pub type Tiers<S> = OnFailure<S, TierParts>;
+
+/// The layer of [`Tiers`].
+pub type TiersLayer = OnFailureLayer<TierParts>;
 
 /// Where failed messages wait.
 #[derive(Clone, Debug)]
@@ -51,75 +48,15 @@ impl TierParts {
     }
 }
 
-/// Sends to a tier what its inner service fails at for now.
-pub struct Tiers<S> {
-    inner: S,
-    // `None`: no tiers.
-    parts: Option<Arc<TierParts>>,
-    // Why the inner service was not ready; the failure of the next delivery.
-    not_ready: Option<Failed>,
-}
-
-impl<S> Tiers<S> {
-    /// Around `inner`.
-    #[must_use]
-    pub fn new(inner: S, parts: Arc<TierParts>) -> Self {
-        Self {
-            inner,
-            parts: (!parts.ladder.is_empty()).then_some(parts),
-            not_ready: None,
-        }
-    }
-}
-
-impl<S: Clone> Clone for Tiers<S> {
-    fn clone(&self) -> Self {
-        Self {
-            inner: self.inner.clone(),
-            parts: self.parts.clone(),
-            // Readiness belongs to the one that was asked.
-            not_ready: None,
-        }
-    }
-}
-
-impl<S: fmt::Debug> fmt::Debug for Tiers<S> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_tuple("Tiers").field(&self.inner).finish()
-    }
-}
-
-impl<S> Service<Delivery> for Tiers<S>
-where
-    S: Service<Delivery>,
-    Result<S::Response, S::Error>: Conclude,
-{
-    type Response = Outcome;
+impl Action for TierParts {
     type Error = Failed;
-    type Future = ResponseFuture<S::Future>;
 
-    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Failed>> {
-        match poll_ready(&mut self.inner, cx) {
-            Poll::Ready(Err(failed)) if self.parts.is_some() => {
-                self.not_ready = Some(failed);
-                Poll::Ready(Ok(()))
-            }
-            other => other,
-        }
-    }
-
-    #[inline]
-    fn call(&mut self, delivery: Delivery) -> Self::Future {
-        let attempt = delivery.attempt();
-        let Some(parts) = &self.parts else {
-            return ResponseFuture::calling(self.inner.call(delivery), attempt, None);
-        };
-        if let Some(mut failed) = self.not_ready.take() {
-            failed.attempts = attempt.saturating_sub(1);
-            return ResponseFuture::failed(failed, delivery, Arc::clone(parts));
-        }
-        let kept = Some((delivery.clone(), Arc::clone(parts)));
-        ResponseFuture::calling(self.inner.call(delivery), attempt, kept)
+    fn act(
+        self: Arc<Self>,
+        delivery: Delivery,
+        failed: Failed,
+    ) -> BoxFuture<'static, Result<Outcome, Failed>> {
+        Box::pin(send::send(self, delivery, failed))
     }
 }
 

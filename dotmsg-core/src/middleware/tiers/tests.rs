@@ -3,6 +3,7 @@
 use std::future::ready;
 
 use tower::{ServiceExt, service_fn};
+use tower_service::Service;
 
 use super::*;
 use crate::clock::Timestamp;

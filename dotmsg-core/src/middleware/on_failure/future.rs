@@ -1,4 +1,4 @@
-//! The future of [`Tiers`](super::Tiers).
+//! The future of [`OnFailure`](super::OnFailure).
 
 use std::fmt;
 use std::future::Future;
@@ -8,50 +8,50 @@ use std::task::{Context, Poll, ready};
 
 use pin_project_lite::pin_project;
 
-use super::{TierParts, send};
+use super::Action;
 use crate::backend::BoxFuture;
 use crate::delivery::Delivery;
 use crate::middleware::{Conclude, Failed, Outcome};
 
 pin_project! {
     #[project = StateProjection]
-    enum State<F> {
+    enum State<F, E> {
         Calling { #[pin] call: F },
-        Sending { sending: BoxFuture<'static, Result<Outcome, Failed>> },
+        Acting { acting: BoxFuture<'static, Result<Outcome, E>> },
     }
 }
 
 pin_project! {
-    /// Ends with the inner future, or when the copy in the tier is confirmed. Boxed only after a failure.
-    pub struct ResponseFuture<F> {
+    /// Ends with the inner future, or with the action. Boxed only after a failure.
+    pub struct ResponseFuture<F, A: Action> {
         #[pin]
-        state: State<F>,
+        state: State<F, A::Error>,
         attempt: u32,
-        kept: Option<(Delivery, Arc<TierParts>)>,
+        kept: Option<(Delivery, Arc<A>)>,
     }
 }
 
-impl<F> ResponseFuture<F> {
-    pub(super) fn calling(call: F, attempt: u32, kept: Option<(Delivery, Arc<TierParts>)>) -> Self {
+impl<F, A: Action> ResponseFuture<F, A> {
+    pub(super) fn calling(call: F, attempt: u32, delivery: Delivery, action: Arc<A>) -> Self {
         Self {
             state: State::Calling { call },
             attempt,
-            kept,
+            kept: Some((delivery, action)),
         }
     }
 
-    pub(super) fn failed(failed: Failed, delivery: Delivery, parts: Arc<TierParts>) -> Self {
+    pub(super) fn failed(failed: Failed, delivery: Delivery, action: Arc<A>) -> Self {
         Self {
             attempt: failed.attempts,
-            state: State::Sending {
-                sending: Box::pin(send::send(parts, delivery, failed)),
+            state: State::Acting {
+                acting: action.act(delivery, failed),
             },
             kept: None,
         }
     }
 }
 
-impl<F> fmt::Debug for ResponseFuture<F> {
+impl<F, A: Action> fmt::Debug for ResponseFuture<F, A> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("ResponseFuture")
             .field("attempt", &self.attempt)
@@ -59,18 +59,19 @@ impl<F> fmt::Debug for ResponseFuture<F> {
     }
 }
 
-impl<F> Future for ResponseFuture<F>
+impl<F, A> Future for ResponseFuture<F, A>
 where
     F: Future,
     F::Output: Conclude,
+    A: Action,
 {
-    type Output = Result<Outcome, Failed>;
+    type Output = Result<Outcome, A::Error>;
 
     #[inline]
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let mut this = self.project();
         let failed = match this.state.as_mut().project() {
-            StateProjection::Sending { sending } => return sending.as_mut().poll(cx),
+            StateProjection::Acting { acting } => return acting.as_mut().poll(cx),
             StateProjection::Calling { call } => {
                 match ready!(call.poll(cx)).conclude(*this.attempt) {
                     Ok(outcome) => return Poll::Ready(Ok(outcome)),
@@ -78,12 +79,10 @@ where
                 }
             }
         };
-        let Some((delivery, parts)) = this.kept.take() else {
-            return Poll::Ready(Err(failed));
-        };
-        let mut sending: BoxFuture<'static, _> = Box::pin(send::send(parts, delivery, failed));
-        let poll = sending.as_mut().poll(cx);
-        this.state.set(State::Sending { sending });
+        let (delivery, action) = this.kept.take().expect("polled after it had ended");
+        let mut acting = action.act(delivery, failed);
+        let poll = acting.as_mut().poll(cx);
+        this.state.set(State::Acting { acting });
         poll
     }
 }
