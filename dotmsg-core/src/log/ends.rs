@@ -58,11 +58,14 @@ impl Ends {
             let identity: Arc<str> = topic.identity.as_str().into();
             for (partition, end) in (0..).zip(topic.ends()) {
                 let noted = self.get(&identity, partition);
-                found.put(End {
-                    topic: Arc::clone(&identity),
-                    partition,
-                    offset: if durable { end } else { end.min(noted) },
-                });
+                let offset = if durable { end } else { end.min(noted) };
+                if offset > 0 {
+                    found.put(End {
+                        topic: Arc::clone(&identity),
+                        partition,
+                        offset,
+                    });
+                }
             }
         }
         found
