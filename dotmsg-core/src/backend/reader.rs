@@ -3,6 +3,7 @@
 //! One reader serves many partitions, because a client that fetches has its own threads and connections: a route needs
 //! one reader for all its retry partitions (on Kafka: one consumer that `assign`s them).
 
+use std::ops::Range;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 
@@ -16,8 +17,11 @@ pub struct ReadBatch {
     pub topic: Option<Arc<str>>,
     /// The partition they are from.
     pub partition: u32,
-    /// The records. The first may lie above the offset asked for, when retention removed what was below.
+    /// The records; none when there is only `removed` to tell.
     pub records: Vec<Record>,
+    /// The offsets that were to be read next and are not in the log any more: the reader was too slow for retention, or
+    /// was told to read from below the first record. Reading goes on behind them. Never for gaps of another kind.
+    pub removed: Option<Range<u64>>,
 }
 
 /// Reads the partitions it is told to, from where it is told.

@@ -86,6 +86,23 @@ pub enum AssignmentEvent {
     },
     /// These partitions are gone already: nothing may be committed for them.
     Lost(Vec<u32>),
+    /// What was to be read next of a partition is not in the log any more. No batches of it until it is resumed, which
+    /// says from where. An adapter never goes on elsewhere by itself: what is skipped would be lost unheard of.
+    ///
+    /// Not for offsets that never held a record for a consumer, or hold none after compaction: such gaps are read over.
+    /// One that is overtaken while it is paused is reported at the latest when it is resumed. (On Kafka:
+    /// `OFFSET_OUT_OF_RANGE`, with `auto.offset.reset = "error"`.)
+    OutOfRange {
+        /// The partition.
+        partition: u32,
+        /// The grant under which it is owned; the runtime drops an event of an older one.
+        grant: u64,
+        /// The offset that was to be read next.
+        position: u64,
+        /// The first offset that the log holds. Above `position` when retention was faster than the reader; at or below
+        /// it when the log was cut short.
+        start: u64,
+    },
 }
 
 /// Assignment events and batches of one group member.

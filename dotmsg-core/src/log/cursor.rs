@@ -1,7 +1,8 @@
 //! A reader's place in one partition.
 //!
-//! Shared by group members and readers outside groups. A cursor below the first kept record goes on at the first; one
-//! beyond the end waits until the log gets there. It opens the file it reads and holds one span of it at most.
+//! Shared by group members and readers outside groups. A cursor below the first kept record says so and stays, since
+//! what it would skip was never read; one beyond the end waits until the log gets there. It opens the file it reads and
+//! holds one span of it at most: what was fetched is read to its end, whatever retention does meanwhile.
 
 use std::fs::File;
 use std::io;
@@ -26,7 +27,23 @@ pub(super) struct Cursor {
     names: Names,
 }
 
+/// What reading came to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Read {
+    /// Nothing was in the way.
+    Through,
+    /// What is next was removed: the partition begins here now. The cursor has not moved.
+    Overtaken { start: u64 },
+}
+
 /// What the topic says a cursor has to read.
+enum Next {
+    /// Nothing, or it was in memory and is taken.
+    Done(Read),
+    Fetch(Found),
+}
+
+/// Bytes of a file.
 struct Found {
     span: Span,
     path: PathBuf,
@@ -42,6 +59,11 @@ impl Cursor {
         }
     }
 
+    /// The offset to be read next.
+    pub(super) fn next(&self) -> u64 {
+        self.next
+    }
+
     /// Adds the next records to `out` (empty), within the limits; none at the end of the partition.
     pub(super) fn read(
         &mut self,
@@ -49,7 +71,7 @@ impl Cursor {
         partition: u32,
         limits: BatchLimits,
         out: &mut Vec<Record>,
-    ) -> Result<()> {
+    ) -> Result<Read> {
         loop {
             if let Some(fetched) = &mut self.fetched {
                 fetched.take(&mut self.next, limits, &mut self.names, out)?;
@@ -58,13 +80,13 @@ impl Cursor {
                     self.fetched = None;
                 }
                 if !out.is_empty() {
-                    return Ok(());
+                    return Ok(Read::Through);
                 }
             }
-            let Some(found) = self.find(topic, partition, limits, out) else {
-                return Ok(());
-            };
-            self.fetch(topic, partition, found)?;
+            match self.find(topic, partition, limits, out) {
+                Next::Done(read) => return Ok(read),
+                Next::Fetch(found) => self.fetch(topic, partition, found)?,
+            }
         }
     }
 
@@ -75,17 +97,27 @@ impl Cursor {
         partition: u32,
         limits: BatchLimits,
         out: &mut Vec<Record>,
-    ) -> Option<Found> {
-        topic.with(|partitions| match &partitions[partition as usize] {
-            Partition::Memory(memory) => {
-                self.next = memory.read(self.next, limits, out);
-                None
+    ) -> Next {
+        topic.with(|partitions| {
+            let partition = &partitions[partition as usize];
+            let start = partition.range().start;
+            if self.next < start {
+                return Next::Done(Read::Overtaken { start });
             }
-            Partition::Disk(segments) => segments.span(self.next, self.place).map(|span| Found {
-                span,
-                path: segments.path(span.place.base),
-                salt: segments.salt(),
-            }),
+            match partition {
+                Partition::Memory(memory) => {
+                    self.next = memory.read(self.next, limits, out);
+                    Next::Done(Read::Through)
+                }
+                Partition::Disk(segments) => match segments.span(self.next, self.place) {
+                    Some(span) => Next::Fetch(Found {
+                        span,
+                        path: segments.path(span.place.base),
+                        salt: segments.salt(),
+                    }),
+                    None => Next::Done(Read::Through),
+                },
+            }
         })
     }
 

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 
-use super::cursor::Cursor;
+use super::cursor::{Cursor, Read};
 use super::shared::Shared;
 use super::signal::Signal;
 use super::topic::Topic;
@@ -54,13 +54,17 @@ impl LogReader {
             let index = (self.turn + step) % count;
             let assigned = &mut self.assigned[index];
             assigned.topic.check("read")?;
-            assigned.cursor.read(
+            while let Read::Overtaken { start } = assigned.cursor.read(
                 &assigned.topic,
                 assigned.partition,
                 limits,
                 &mut batch.records,
-            )?;
-            if !batch.records.is_empty() {
+            )? {
+                let first = batch.removed.as_ref().map(|removed| removed.start);
+                batch.removed = Some(first.unwrap_or(assigned.cursor.next())..start);
+                assigned.cursor = Cursor::at(start);
+            }
+            if !batch.records.is_empty() || batch.removed.is_some() {
                 batch.topic = Some(Arc::clone(&assigned.topic.name));
                 batch.partition = assigned.partition;
                 self.turn = (index + 1) % count;
@@ -107,6 +111,7 @@ impl Reader for LogReader {
     ) -> Poll<Result<()>> {
         batch.records.clear();
         batch.topic = None;
+        batch.removed = None;
         while self.signal.wait(cx).is_ready() {
             let result = self.fill(limits, batch);
             if !matches!(result, Ok(false)) {

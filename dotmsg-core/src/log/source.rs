@@ -4,13 +4,14 @@
 //! lock of theirs. Ownership ends with `close`, or when both halves are dropped: a member that is gone never blocks the
 //! next one.
 
+use std::collections::VecDeque;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
 use bytes::Bytes;
 
-use super::cursor::Cursor;
+use super::cursor::{Cursor, Read};
 use super::group::{Command, Inbox};
 use super::lock;
 use super::positions::PositionKey;
@@ -53,6 +54,8 @@ pub(super) struct LogSource {
     partitions: Vec<Owned>,
     /// The partition that is looked at first: the one after the last that gave records.
     turn: usize,
+    /// Partitions that retention overtook, to be told as events.
+    overtaken: VecDeque<AssignmentEvent>,
 }
 
 impl LogSource {
@@ -66,6 +69,7 @@ impl LogSource {
             topic,
             partitions,
             turn: 0,
+            overtaken: VecDeque::new(),
         }
     }
 
@@ -119,9 +123,19 @@ impl LogSource {
                 continue;
             };
             let partition = u32::try_from(index).unwrap_or(u32::MAX);
-            owned
+            let read = owned
                 .cursor
                 .read(&self.topic, partition, limits, &mut batch.records)?;
+            if let Read::Overtaken { start } = read {
+                owned.running = false;
+                self.overtaken.push_back(AssignmentEvent::OutOfRange {
+                    partition,
+                    grant,
+                    position: owned.cursor.next(),
+                    start,
+                });
+                self.seat.inbox.event_signal.raise();
+            }
             if !batch.records.is_empty() {
                 batch.partition = partition;
                 batch.grant = grant;
@@ -136,7 +150,8 @@ impl LogSource {
 impl Source for LogSource {
     fn poll_event(&mut self, cx: &mut Context<'_>) -> Poll<Result<AssignmentEvent>> {
         loop {
-            if let Some(event) = self.seat.inbox.next_event() {
+            let inbox = &self.seat.inbox;
+            if let Some(event) = inbox.next_event().or_else(|| self.overtaken.pop_front()) {
                 return Poll::Ready(Ok(event));
             }
             if let Err(error) = self.check("poll event") {

@@ -130,6 +130,10 @@ impl DeadLetters {
             }
             let (reader, batch) = (&mut self.reader, &mut self.batch);
             poll_fn(|cx| reader.poll_batch(cx, READ_LIMITS, batch)).await?;
+            if let Some(removed) = batch.removed.take() {
+                tracing::warn!(topic = %self.topic, partition = reading.partition, from = removed.start, to = removed.end, "dead letters were removed by retention before they were read");
+                reading.next = removed.end;
+            }
             if let Some(last) = batch.records.last() {
                 reading.next = last.offset + 1;
             }

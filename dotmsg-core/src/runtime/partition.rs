@@ -4,6 +4,7 @@
 //! is. One value describes the partition, so nothing here is ever written in parts.
 
 use std::collections::VecDeque;
+use std::ops::Range;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -55,6 +56,26 @@ impl Track {
             return None;
         }
         self.tracker.peek(offset)
+    }
+
+    /// How many offsets of a range that was removed nobody has settled: those that an earlier owner did are no loss.
+    pub(crate) fn unsettled_in(&self, removed: &Range<u64>) -> u64 {
+        let beyond = removed
+            .end
+            .saturating_sub(removed.start.max(self.earlier_end));
+        let listed = self.earlier.map().runs().map(|run| {
+            run.end
+                .min(removed.end)
+                .saturating_sub(run.start.max(removed.start))
+        });
+        beyond + listed.sum::<u64>()
+    }
+
+    /// Reading goes on at `start`: nothing below it that was not read yet is there any more.
+    pub(crate) fn pass(&mut self, start: u64) {
+        if let Some(last) = start.checked_sub(1) {
+            self.tracker.skip(last);
+        }
     }
 
     fn map(&self) -> ResumeMap {

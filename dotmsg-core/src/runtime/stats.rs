@@ -21,6 +21,7 @@ pub struct RouteStats {
     pub(crate) away: AtomicU64,
     pub(crate) void: AtomicU64,
     pub(crate) paused: AtomicU64,
+    pub(crate) removed: AtomicU64,
     pub(crate) commits: AtomicU64,
     asked: AtomicU64,
     answered: AtomicU64,
@@ -57,6 +58,8 @@ readers! {
     void,
     /// Partitions paused at a cap now.
     paused,
+    /// Records of the source or of the replay topic that retention removed before this route had read them.
+    removed,
     /// Commits confirmed.
     commits,
 }

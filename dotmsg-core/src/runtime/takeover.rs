@@ -34,6 +34,10 @@ const READ_LIMITS: BatchLimits = BatchLimits {
     messages: 256,
     bytes: 1 << 20,
 };
+const TRUNCATED: &str = "the log ends below the position: it was truncated";
+const REMOVED: &str = "records that were never settled have been removed by retention";
+const RESTORE: &str =
+    "Restore the log, or set on_log_mismatch = \"earliest\" to start at its first record";
 
 /// What a takeover needs.
 #[derive(Clone)]
@@ -43,6 +47,15 @@ pub(crate) struct TakeoverContext {
     pub(crate) backend: Arc<dyn Backend>,
     pub(crate) control: Arc<dyn Control>,
     pub(crate) owner: u128,
+}
+
+/// See [`AssignmentEvent::OutOfRange`](crate::backend::AssignmentEvent::OutOfRange).
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct OutOfRange {
+    pub(crate) partition: u32,
+    pub(crate) grant: u64,
+    pub(crate) position: u64,
+    pub(crate) start: u64,
 }
 
 /// An away head that the record names.
@@ -236,9 +249,9 @@ impl TakeoverContext {
         let problem = if other_log {
             Some("the topic is not the one the position belongs to: recreated, or another cluster")
         } else if record.watermark() > range.end {
-            Some("the log ends below the position: it was truncated")
+            Some(TRUNCATED)
         } else if record.watermark() < range.start {
-            Some("records that were never settled have been removed by retention")
+            Some(REMOVED)
         } else {
             None
         };
@@ -260,7 +273,27 @@ impl TakeoverContext {
             .with("partition", partition)
             .with("position", record.watermark())
             .with("log", format!("{}..{}", range.start, range.end))
-            .remedy("Restore the log, or set on_log_mismatch = \"earliest\" to start at its first record"))
+            .remedy(RESTORE))
+    }
+
+    /// A partition of which the log does not hold what was to be read next, found while it ran. See [`OutOfRange`].
+    pub(crate) fn out_of_range(&self, found: OutOfRange) -> Error {
+        let truncated = found.start <= found.position;
+        let remedy = match self.route.on_log_mismatch {
+            // What is in hand belongs to the old log, so that only a new takeover may begin with the new one.
+            LogMismatch::Earliest if truncated => {
+                "Start the route again: it begins at the log's first record"
+            }
+            _ => RESTORE,
+        };
+        self.error(
+            ErrorKind::PositionLost,
+            if truncated { TRUNCATED } else { REMOVED },
+        )
+        .with("partition", found.partition)
+        .with("position", found.position)
+        .with("log starts at", found.start)
+        .remedy(remedy)
     }
 
     fn fenced(&self, partition: u32) {
@@ -362,6 +395,12 @@ impl TakeoverContext {
         let mut batch = ReadBatch::default();
         while !names.is_empty() {
             poll_fn(|cx| reader.poll_batch(cx, READ_LIMITS, &mut batch)).await?;
+            let removed = batch.removed.as_ref().map_or(0, |removed| removed.end);
+            if let Some((&lowest, _)) = names.first_key_value()
+                && lowest < removed
+            {
+                return Err(missing(lowest));
+            }
             for Record {
                 offset,
                 appended_at,

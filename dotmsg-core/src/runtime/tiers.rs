@@ -116,15 +116,25 @@ impl Tier {
         }
     }
 
-    /// Takes what was read.
+    /// Takes what was read; reading went on at `removed`, when retention was faster.
     ///
     /// # Errors
     /// The offset of a named record that the log does not hold any more.
-    pub(crate) fn take_read(&mut self, records: &mut Vec<Record>) -> Result<(), u64> {
+    pub(crate) fn take_read(
+        &mut self,
+        records: &mut Vec<Record>,
+        removed: Option<u64>,
+    ) -> Result<(), u64> {
         let Some(next) = self.reading else {
             records.clear();
             return Ok(());
         };
+        if let Some(start) = removed.filter(|start| next < *start) {
+            if let Some((&missing, _)) = self.waiting.range(next..start).next() {
+                return Err(missing);
+            }
+            self.reading = Some(start);
+        }
         let (Some(first), Some(last)) = (
             records.first().map(|record| record.offset),
             records.last().map(|record| record.offset),
@@ -200,7 +210,7 @@ mod tests {
         tier.name(5, Origin::Source(11), due + Duration::from_secs(1));
         assert_eq!(tier.next_reading(start), Reading::Keep);
         assert_eq!(tier.next_reading(due), Reading::From(3));
-        tier.take_read(&mut records(3..7)).unwrap();
+        tier.take_read(&mut records(3..7), None).unwrap();
         assert_eq!(tier.void, 2);
         assert_eq!(tier.pop_due(due).unwrap().offset, 3);
         assert!(tier.pop_due(due).is_none());
@@ -219,10 +229,10 @@ mod tests {
         let mut tier = tier();
         tier.name(4, Origin::Source(1), now);
         assert_eq!(tier.next_reading(now), Reading::From(4));
-        tier.take_read(&mut records(4..6)).unwrap();
+        tier.take_read(&mut records(4..6), None).unwrap();
         tier.name(2, Origin::Source(0), now);
         assert_eq!(tier.next_reading(now), Reading::From(2));
-        tier.take_read(&mut records(2..6)).unwrap();
+        tier.take_read(&mut records(2..6), None).unwrap();
         assert_eq!(tier.pop_due(now).unwrap().offset, 2);
         assert_eq!(tier.pop_due(now).unwrap().offset, 4);
     }
@@ -233,6 +243,8 @@ mod tests {
         let mut tier = tier();
         tier.name(4, Origin::Source(1), now);
         tier.next_reading(now);
-        assert_eq!(tier.take_read(&mut records(7..8)), Err(4));
+        assert_eq!(tier.take_read(&mut records(7..8), None), Err(4));
+        assert_eq!(tier.take_read(&mut Vec::new(), Some(4)), Ok(()));
+        assert_eq!(tier.take_read(&mut Vec::new(), Some(5)), Err(4));
     }
 }

@@ -3,6 +3,7 @@
 mod contract;
 mod faults;
 mod membership;
+mod overtaken;
 mod recovery;
 mod restart;
 

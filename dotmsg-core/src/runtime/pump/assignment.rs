@@ -9,14 +9,15 @@ use std::time::Duration;
 use tokio::time::Instant;
 use tower_service::Service;
 
-use super::{Fate, Pump, Shutdown, Taking, owned};
+use super::{Fate, Pump, Shutdown, Taking, add, owned, running};
 use crate::backend::{AssignmentEvent, Granted};
 use crate::delivery::Delivery;
 use crate::error::Result;
 use crate::middleware::Outcome;
+use crate::router::LogMismatch;
 use crate::runtime::lanes::AwayName;
 use crate::runtime::partition::{Partition, Phase};
-use crate::runtime::takeover::{Taken, crash_policy, take_over};
+use crate::runtime::takeover::{OutOfRange, Taken, crash_policy, take_over};
 
 impl<S> Pump<S>
 where
@@ -77,9 +78,52 @@ where
                         self.lose(number);
                     }
                 }
+                AssignmentEvent::OutOfRange {
+                    partition,
+                    grant,
+                    position,
+                    start,
+                } => self.out_of_range(OutOfRange {
+                    partition,
+                    grant,
+                    position,
+                    start,
+                })?,
             }
         }
         Ok(progress)
+    }
+
+    /// The source has stopped before records that are gone: never silently goes on behind them. What is in hand of the
+    /// partition, and what waits in lanes and tiers, is not concerned.
+    fn out_of_range(&mut self, found: OutOfRange) -> Result<()> {
+        let Some(partition) = running(&mut self.partitions, found.partition as usize)
+            .filter(|partition| partition.grant == found.grant)
+        else {
+            return Ok(());
+        };
+        let OutOfRange {
+            position, start, ..
+        } = found;
+        if start <= position {
+            return Err(self.takeover.out_of_range(found));
+        }
+        let lost = partition.source.unsettled_in(&(position..start));
+        if lost > 0 {
+            if self.route.on_log_mismatch == LogMismatch::Error {
+                return Err(self.takeover.out_of_range(found));
+            }
+            tracing::warn!(topic = %self.topology.source, partition = found.partition, position, start, lost, "records that were never settled have been removed by retention; going on at the first record");
+            add(&self.stats.removed, lost);
+        }
+        partition.source.pass(start);
+        partition.dirty = true;
+        self.control.resume(found.partition, Some(start));
+        if partition.paused {
+            self.control.pause(found.partition);
+        }
+        self.commit_within(self.route.commit_interval);
+        Ok(())
     }
 
     /// Partitions that are asked back before they were installed: those of which nothing is known any more, or nothing

@@ -3,12 +3,13 @@
 //! They never wait for the source's limits: followers that fill the held cap wait for exactly these records.
 
 use std::convert::Infallible;
+use std::ops::Range;
 use std::task::{Context, Poll};
 
 use tokio::time::Instant;
 use tower_service::Service;
 
-use super::{Pump, READ_LIMITS, RETRY_RESERVE, Shutdown, running};
+use super::{Pump, READ_LIMITS, RETRY_RESERVE, Shutdown, add, running};
 use crate::backend::ReadBatch;
 use crate::delivery::Delivery;
 use crate::error::{Error, ErrorKind, Result};
@@ -99,6 +100,22 @@ where
         Ok(())
     }
 
+    /// Replays were removed before they were read. Their dead letters are still there to be replayed again, so the route
+    /// goes on; it says so, and counts.
+    fn replays_removed(&mut self, index: usize, removed: &Range<u64>) {
+        let Some(partition) = running(&mut self.partitions, index) else {
+            return;
+        };
+        let lost = partition.replay.unsettled_in(removed);
+        if lost > 0 {
+            tracing::warn!(topic = %self.topology.replay, partition = partition.number, from = removed.start, to = removed.end, lost, "replayed messages were removed by retention before they were handled; replay their dead letters again");
+            add(&self.stats.removed, lost);
+        }
+        partition.replay.pass(removed.end);
+        partition.dirty = true;
+        self.commit_within(self.route.commit_interval);
+    }
+
     pub(super) fn take_read(&mut self, cx: &mut Context<'_>, read: &mut ReadBatch) -> Result<()> {
         let index = read.partition as usize;
         let Some(partition) = running(&mut self.partitions, index) else {
@@ -107,6 +124,9 @@ where
         };
         let topic = read.topic.take().unwrap_or_default();
         if topic == self.topology.replay {
+            if let Some(removed) = read.removed.take() {
+                self.replays_removed(index, &removed);
+            }
             for record in read.records.drain(..) {
                 if let Some(partition) = running(&mut self.partitions, index)
                     && let Some(item) = partition.replay_item(record)
@@ -124,16 +144,18 @@ where
             read.records.clear();
             return Ok(());
         };
-        tier.take_read(&mut read.records).map_err(|offset| {
-            Error::new(
-                ErrorKind::PositionLost,
-                "read retry topic",
-                "a message that waits for its retry is not there any more",
-            )
-            .with("topic", &topic)
-            .with("partition", read.partition)
-            .with("offset", offset)
-            .remedy("Its retention must exceed the source's plus the ladder")
-        })
+        let removed = read.removed.take().map(|removed| removed.end);
+        tier.take_read(&mut read.records, removed)
+            .map_err(|offset| {
+                Error::new(
+                    ErrorKind::PositionLost,
+                    "read retry topic",
+                    "a message that waits for its retry is not there any more",
+                )
+                .with("topic", &topic)
+                .with("partition", read.partition)
+                .with("offset", offset)
+                .remedy("Its retention must exceed the source's plus the ladder")
+            })
     }
 }

@@ -4,6 +4,7 @@ mod attacks;
 mod basics;
 mod beginning;
 mod gated;
+mod overtaken;
 mod partly;
 mod retries;
 mod tight_store;

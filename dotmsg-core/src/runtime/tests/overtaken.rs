@@ -1,0 +1,176 @@
+//! Retention that overtakes a running route, by both policies, and what it must leave alone.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::sync::watch;
+use tokio::time::{sleep, timeout};
+
+use super::{HANDLED, World};
+use crate::backend::{Backend, PublishOutcome, PublishRecord};
+use crate::clock::{Clock, Timestamp, TokioClock};
+use crate::delivery::Delivery;
+use crate::error::ErrorKind;
+use crate::log::{LogBroker, LogOptions};
+use crate::message::Message;
+use crate::router::{LogMismatch, RouteSpec};
+
+const LONG: Duration = Duration::from_secs(600);
+/// How long the topic keeps its records, one a segment.
+const KEPT: Duration = Duration::from_secs(60);
+
+async fn world() -> World {
+    let mut world = World::new(1).await;
+    let clock: Arc<dyn Clock> = Arc::new(TokioClock::starting_at(Timestamp(1_000_000)));
+    let mut options = LogOptions::new(Arc::clone(&clock));
+    options.segment_bytes = 1;
+    options.retention = Some(KEPT);
+    options.auto_create = true;
+    options.default_partitions = 1;
+    (world.broker, world.clock) = (LogBroker::memory(options), clock);
+    world
+}
+
+/// Holds one message at a time, so that the source stops behind the first.
+fn spec(policy: LogMismatch) -> RouteSpec {
+    let mut spec = World::spec();
+    spec.on_log_mismatch = policy;
+    spec.limits.max_held_messages = 1;
+    spec
+}
+
+/// A handler that waits until it is let go, and how it is.
+fn gate() -> (
+    watch::Sender<bool>,
+    impl Fn(Delivery) -> crate::backend::BoxFuture<'static, crate::middleware::Outcome> + Clone,
+) {
+    let (sender, receiver) = watch::channel(false);
+    let handler = move |_: Delivery| {
+        let mut receiver = receiver.clone();
+        Box::pin(async move {
+            let _ = receiver.wait_for(|open| *open).await;
+            HANDLED
+        }) as crate::backend::BoxFuture<'static, _>
+    };
+    (sender, handler)
+}
+
+async fn put(world: &World, topic: &str, payload: &'static str) {
+    let record = PublishRecord {
+        topic: topic.into(),
+        partition: Some(0),
+        message: Message::new(payload),
+    };
+    let outcome = world.broker.publisher().publish(vec![record]).await;
+    assert!(matches!(outcome[0], PublishOutcome::Ok(_)), "{outcome:?}");
+}
+
+/// Removes all but the newest record.
+async fn retain(world: &World) {
+    sleep(KEPT * 2).await;
+    world.broker.apply_retention().unwrap();
+}
+
+#[tokio::test(start_paused = true)]
+async fn by_default_the_route_stops_with_the_remedy() {
+    let world = world().await;
+    world.publish([None; 5]).await;
+    let (open, handler) = gate();
+    let route = world.start(spec(LogMismatch::Error), handler);
+    while world.seen().is_empty() {
+        sleep(Duration::from_millis(1)).await;
+    }
+    retain(&world).await;
+    open.send_replace(true);
+    let ended = timeout(LONG, route.task).await.expect("it stops");
+    let error = ended.unwrap().unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::PositionLost);
+    let text = error.to_string();
+    assert!(
+        text.contains("position 1, log starts at 4") && text.contains("on_log_mismatch"),
+        "{text}"
+    );
+}
+
+#[tokio::test(start_paused = true)]
+async fn with_earliest_it_counts_what_is_gone_and_goes_on() {
+    let world = world().await;
+    world.publish([None; 5]).await;
+    let (open, handler) = gate();
+    let route = world.start(spec(LogMismatch::Earliest), handler);
+    while world.seen().is_empty() {
+        sleep(Duration::from_millis(1)).await;
+    }
+    retain(&world).await;
+    open.send_replace(true);
+    timeout(LONG, route.stats.idle()).await.expect("idle");
+    assert_eq!(world.seen(), [(String::new(), 4)]);
+    assert_eq!((route.stats.removed(), route.stats.handled()), (3, 2));
+    assert!(world.records().await[&0].settled(5));
+    put(&world, "orders", "x").await;
+    timeout(LONG, route.stats.idle()).await.expect("idle");
+    assert_eq!(world.seen(), [(String::new(), 5)]);
+    route.drain().await;
+}
+
+/// The earlier owner left only offset 0 unsettled: what was removed behind it is no loss.
+#[tokio::test(start_paused = true)]
+async fn what_an_earlier_owner_settled_is_not_missed() {
+    let world = world().await;
+    world.publish([None; 5]).await;
+    let mut first = World::spec();
+    first.drain_timeout = Duration::from_secs(1);
+    let route = world.start(first, |delivery| async move {
+        match delivery.position().offset {
+            0 => std::future::pending().await,
+            _ => HANDLED,
+        }
+    });
+    sleep(Duration::from_secs(1)).await;
+    route.drain().await;
+    world.seen();
+    let (open, handler) = gate();
+    let mut second = spec(LogMismatch::Error);
+    second.limits.batch_messages = 1;
+    let route = world.start(second, handler);
+    while world.seen().is_empty() {
+        sleep(Duration::from_millis(1)).await;
+    }
+    retain(&world).await;
+    open.send_replace(true);
+    put(&world, "orders", "x").await;
+    timeout(LONG, route.stats.idle()).await.expect("idle");
+    assert_eq!(world.seen(), [(String::new(), 5)]);
+    assert_eq!(route.stats.removed(), 0);
+    route.drain().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn replays_that_are_gone_are_counted_and_the_next_ones_run() {
+    let world = world().await;
+    world.publish([None]).await;
+    let (open, handler) = gate();
+    let route = world.start(spec(LogMismatch::Error), handler);
+    while world.seen().is_empty() {
+        sleep(Duration::from_millis(1)).await;
+    }
+    route.drain().await;
+    for _ in 0..4 {
+        put(&world, "orders.billing.replay", "x").await;
+    }
+    retain(&world).await;
+    open.send_replace(true);
+    let route = world.start(spec(LogMismatch::Error), |_| async { HANDLED });
+    timeout(LONG, route.stats.idle()).await.expect("idle");
+    assert_eq!(route.stats.removed(), 3);
+    assert_eq!(
+        route.stats.handled(),
+        2,
+        "the source's one and the last replay"
+    );
+    route.drain().await;
+    let route = world.start(spec(LogMismatch::Error), |_| async { HANDLED });
+    timeout(LONG, route.stats.idle()).await.expect("idle");
+    assert_eq!(route.stats.removed(), 0, "it is told once");
+    route.drain().await;
+}
