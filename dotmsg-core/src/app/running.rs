@@ -3,9 +3,11 @@
 use std::collections::BTreeMap;
 use std::future::Future;
 use std::sync::Arc;
+use std::time::Duration;
 
 use tokio::sync::watch;
 use tokio::task::JoinSet;
+use tokio::time::{Instant, timeout_at};
 
 use super::handle::OpenBackend;
 use super::signals;
@@ -17,6 +19,9 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::router::StackParts;
 use crate::router::{RouteSpec, Topology};
 use crate::runtime::{RouteContext, RouteReport, RouteStats, Shutdown, prepare};
+
+/// All backends together are closed within this, whatever they do: their routes have ended, so nothing waits for them.
+const CLOSE_WITHIN: Duration = Duration::from_secs(5);
 
 /// What became of each route.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -78,9 +83,14 @@ impl Running {
             result = &mut ended => result,
             () = &mut drive => ended.await,
         };
-        for (backend, _) in self.handle.backends.values() {
-            if let Err(error) = backend.close().await {
-                tracing::warn!(%error, "closing a backend failed");
+        let deadline = Instant::now() + CLOSE_WITHIN;
+        for (name, (backend, _)) in self.handle.backends.iter() {
+            match timeout_at(deadline, backend.close()).await {
+                Ok(Ok(())) => {}
+                Ok(Err(error)) => {
+                    tracing::warn!(backend = %name, %error, "closing a backend failed");
+                }
+                Err(_) => tracing::error!(backend = %name, "a backend does not close; left behind"),
             }
         }
         result

@@ -7,13 +7,14 @@ use tokio::sync::watch;
 use tower_service::Service;
 
 use super::group::{GroupState, growth_error};
-use super::pump::{Pump, PumpParts, RouteReport, Shutdown};
+use super::pump::{ABANDON_WITHIN, Pump, PumpParts, RouteReport, Shutdown};
 use super::stats::RouteStats;
 use super::takeover::TakeoverContext;
 use super::worker::LanePolicy;
 use super::workers::Workers;
 use crate::backend::{
-    Backend, Capability, KeyOrder, PositionStore, Subscription, TopicSpec, Transactional,
+    Backend, Capability, Control, KeyOrder, PositionStore, Reader, Source, Subscription, TopicSpec,
+    Transactional,
 };
 use crate::clock::Clock;
 use crate::delivery::Delivery;
@@ -113,12 +114,18 @@ where
     S::Future: Send,
 {
     let route = &context.route;
-    prepare(&context).await?;
-    let subscription = Subscription {
-        topic: Arc::clone(&context.topology.source),
-        group: route.group.as_str().into(),
+    let (source, control, reader) = tokio::select! {
+        biased;
+        joined = join(&context) => joined?,
+        () = out_of_time(context.shutdown.clone()) => {
+            tracing::error!(route = %route.handler, topic = %context.topology.source, "the shutdown ended before the broker let the route join");
+            return Ok(RouteReport {
+                handler: route.handler.clone(),
+                unanswered: vec!["start"],
+                ..RouteReport::default()
+            });
+        }
     };
-    let (source, control) = context.backend.subscribe(subscription).await?;
     tracing::info!(
         route = %route.handler,
         topic = %context.topology.source,
@@ -128,7 +135,6 @@ where
         tiers = route.retry.tiers.len(),
         "route started"
     );
-    let reader = context.backend.reader().await?;
     let mut random = fastrand::Rng::with_seed(context.seed);
     let policy = LanePolicy {
         ordering: route.ordering,
@@ -153,6 +159,32 @@ where
         shutdown: context.shutdown.clone(),
     };
     Pump::new(parts).run().await
+}
+
+/// Everything that is asked of the broker before the first event.
+async fn join(
+    context: &RouteContext,
+) -> Result<(Box<dyn Source>, Arc<dyn Control>, Box<dyn Reader>)> {
+    prepare(context).await?;
+    let subscription = Subscription {
+        topic: Arc::clone(&context.topology.source),
+        group: context.route.group.as_str().into(),
+    };
+    let (source, control) = context.backend.subscribe(subscription).await?;
+    Ok((source, control, context.backend.reader().await?))
+}
+
+/// Resolves when a route that has nothing in hand yet must end: it has nothing to drain either.
+async fn out_of_time(mut shutdown: watch::Receiver<Shutdown>) {
+    // An error means that nobody is left to ask for it.
+    if shutdown
+        .wait_for(|stage| *stage != Shutdown::No)
+        .await
+        .is_err()
+    {
+        std::future::pending::<()>().await;
+    }
+    tokio::time::sleep(ABANDON_WITHIN).await;
 }
 
 /// Creates the group's own topics, with the partitions of the source; checks those that exist.

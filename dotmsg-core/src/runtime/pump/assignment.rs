@@ -9,7 +9,9 @@ use std::time::Duration;
 use tokio::time::Instant;
 use tower_service::Service;
 
-use super::{Fate, Pump, Shutdown, Taking, add, owned, running};
+use super::{
+    ABANDON_WITHIN, DROP_WITHIN, Fate, LEAVE_WITHIN, Pump, Shutdown, Taking, add, owned, running,
+};
 use crate::backend::{AssignmentEvent, Granted};
 use crate::delivery::Delivery;
 use crate::error::Result;
@@ -50,10 +52,16 @@ where
     }
 
     pub(super) fn start_stop(&mut self, stage: Shutdown) {
-        let timeout = match stage {
-            Shutdown::Abandon => Duration::ZERO,
-            Shutdown::No | Shutdown::Drain => self.route.drain_timeout,
+        let drain = self.route.drain_timeout;
+        let (timeout, limit) = match stage {
+            Shutdown::Abandon => (Duration::ZERO, ABANDON_WITHIN),
+            Shutdown::No | Shutdown::Drain => {
+                let commit = self.last_commit_within();
+                (drain, drain + DROP_WITHIN + commit + LEAVE_WITHIN)
+            }
         };
+        let end_at = Instant::now() + limit;
+        self.end_at = Some(self.end_at.map_or(end_at, |before| before.min(end_at)));
         let numbers: Vec<u32> = (0..).take(self.partitions.len()).collect();
         self.give_up(&numbers, timeout);
     }
@@ -152,6 +160,8 @@ where
     /// Starts nothing more of these partitions and lets what runs end within `timeout`.
     pub(super) fn give_up(&mut self, numbers: &[u32], timeout: Duration) {
         let deadline = Instant::now() + timeout;
+        // Nothing runs any more of one that is leaving: it only needs its commit, which no haste may take away.
+        let leave_by = deadline.max(Instant::now() + self.last_commit_within());
         for &number in numbers {
             let Some(partition) = owned(&mut self.partitions, number) else {
                 continue;
@@ -165,7 +175,8 @@ where
                     self.workers
                         .stop_partition(number, ownership, &mut self.reports);
                 }
-                Phase::Draining(until) | Phase::Leaving(until) => *until = deadline.min(*until),
+                Phase::Draining(until) => *until = deadline.min(*until),
+                Phase::Leaving(until) => *until = leave_by.min(*until),
                 Phase::Dropping(_) | Phase::Left => {}
             }
         }

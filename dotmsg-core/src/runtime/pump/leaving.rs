@@ -7,7 +7,7 @@ use std::task::{Context, Poll};
 use tokio::time::Instant;
 use tower_service::Service;
 
-use super::{DROP_WITHIN, Pump, RouteReport, Shutdown};
+use super::{DROP_WITHIN, Pump, RouteReport};
 use crate::delivery::Delivery;
 use crate::error::Result;
 use crate::middleware::Outcome;
@@ -82,34 +82,53 @@ where
         true
     }
 
-    /// Ends the pump once everything is given up: close, then the report.
+    /// Ends the pump once everything is given up (close, then the report) or the shutdown's time is up.
     pub(super) fn poll_closing(&mut self, cx: &mut Context<'_>) -> Option<Result<RouteReport>> {
-        loop {
-            if let Some(closing) = &mut self.closing {
-                match closing.as_mut().poll(cx) {
-                    Poll::Pending => return None,
-                    Poll::Ready(Err(error)) => {
-                        tracing::warn!(topic = %self.topology.source, %error, "leaving the group failed");
-                    }
-                    Poll::Ready(Ok(())) => {}
-                }
-                self.closing = None;
-                return Some(Ok(RouteReport {
-                    handler: self.route.handler.clone(),
-                    abandoned: self.abandoned,
-                }));
-            }
-            let through = self.stage != Shutdown::No
-                && self.taking_over.is_none()
-                && self.committing.is_none()
-                && self.releasing.is_none()
-                && self.partitions.iter().all(Option::is_none);
-            if !through {
-                return None;
-            }
+        let end_at = self.end_at?;
+        let now = Instant::now();
+        if self.closing.is_none() && self.is_through() {
             let control = Arc::clone(&self.control);
-            let deadline = self.route.drain_timeout;
-            self.closing = Some(Box::pin(async move { control.close(deadline).await }));
+            let left = end_at.saturating_duration_since(now);
+            self.closing = Some(Box::pin(async move { control.close(left).await }));
+        }
+        if let Some(closing) = &mut self.closing
+            && let Poll::Ready(closed) = closing.as_mut().poll(cx)
+        {
+            self.closing = None;
+            if let Err(error) = closed {
+                tracing::warn!(topic = %self.topology.source, %error, "leaving the group failed");
+            }
+            return Some(Ok(self.report()));
+        }
+        (end_at <= now).then(|| Ok(self.report()))
+    }
+
+    /// Whether only the group is left to be left. A commit that is still on its way then is one whose partitions have
+    /// waited for it as long as they may.
+    fn is_through(&self) -> bool {
+        self.taking_over.is_none()
+            && self.releasing.is_none()
+            && self.unwanted.is_empty()
+            && self.partitions.iter().all(Option::is_none)
+    }
+
+    fn report(&self) -> RouteReport {
+        let unanswered: Vec<&'static str> = [
+            ("takeover", self.taking_over.is_some()),
+            ("commit", self.committing.is_some()),
+            ("release", self.releasing.is_some()),
+            ("close", self.closing.is_some()),
+        ]
+        .into_iter()
+        .filter_map(|(what, open)| open.then_some(what))
+        .collect();
+        if !unanswered.is_empty() {
+            tracing::error!(topic = %self.topology.source, ?unanswered, "the shutdown ended without an answer of the broker");
+        }
+        RouteReport {
+            handler: self.route.handler.clone(),
+            abandoned: self.abandoned,
+            unanswered,
         }
     }
 }

@@ -46,6 +46,11 @@ const COMMIT_SOON: Duration = Duration::from_millis(5);
 const COMMIT_RETRY: Duration = Duration::from_millis(200);
 /// Workers in tasks of their own drop a handler as soon as it yields; one that does not for so long is not waited for.
 const DROP_WITHIN: Duration = Duration::from_millis(500);
+/// The limit of a shutdown after its second signal, whatever the broker does. The first 3 s of it are for last commits.
+pub(super) const ABANDON_WITHIN: Duration = Duration::from_secs(5);
+const ABANDON_COMMIT_WITHIN: Duration = Duration::from_secs(3);
+/// The part of a drain that is kept for a takeover's end, release and close, behind the last commit.
+const LEAVE_WITHIN: Duration = Duration::from_secs(5);
 /// One read of tier and replay partitions.
 const READ_LIMITS: BatchLimits = BatchLimits {
     messages: 256,
@@ -63,6 +68,9 @@ pub struct RouteReport {
     pub handler: String,
     /// Messages that were given up unsettled at the deadline of the shutdown; their next owner gets them again.
     pub abandoned: u64,
+    /// What the broker had not answered when the shutdown's time was up: `start`, `takeover`, `commit`, `release`,
+    /// `close`. Whether it happened is not known; without the commit, what was settled since the last one is repeated.
+    pub unanswered: Vec<&'static str>,
 }
 
 /// How far a shutdown has come; each signal is one step.
@@ -71,9 +79,10 @@ pub enum Shutdown {
     /// Not asked for.
     #[default]
     No,
-    /// Stop fetching, drain, commit, close.
+    /// Stop fetching, drain, commit, close: within the route's drain timeout, a quarter of it for the last commit, and
+    /// 6 s more.
     Drain,
-    /// Give up what still runs, commit what is settled, close.
+    /// Give up what still runs, commit what is settled, close: within 5 s.
     Abandon,
 }
 
@@ -130,6 +139,8 @@ pub(crate) struct Pump<S: Service<Delivery>> {
     shutdown: watch::Receiver<Shutdown>,
     shutdown_changed: Option<BoxFuture<'static, ()>>,
     stage: Shutdown,
+    /// The shutdown ends here, whatever is still unanswered.
+    end_at: Option<Instant>,
     partitions: Vec<Option<Partition>>,
     ownerships: u32,
     taking_over: Option<BoxFuture<'static, Result<Vec<Taken>>>>,
@@ -178,6 +189,7 @@ where
             shutdown: parts.shutdown,
             shutdown_changed: None,
             stage: Shutdown::No,
+            end_at: None,
             partitions: Vec::new(),
             ownerships: 0,
             taking_over: None,

@@ -6,7 +6,7 @@ use std::time::Duration;
 use tokio::time::Instant;
 use tower_service::Service;
 
-use super::{COMMIT_RETRY, COMMIT_SOON, Pump, add, current};
+use super::{ABANDON_COMMIT_WITHIN, COMMIT_RETRY, COMMIT_SOON, Pump, Shutdown, add, current};
 use crate::delivery::Delivery;
 use crate::middleware::{Ended, Outcome};
 use crate::runtime::partition::{Partition, Phase};
@@ -131,13 +131,22 @@ where
         self.commit_at = Some(self.commit_at.map_or(at, |before| before.min(at)));
     }
 
+    /// How long the last commit of a partition may take.
+    pub(super) fn last_commit_within(&self) -> Duration {
+        let limit = self.route.drain_timeout / 4 + COMMIT_RETRY;
+        match self.stage {
+            Shutdown::Abandon => limit.min(ABANDON_COMMIT_WITHIN),
+            Shutdown::No | Shutdown::Drain => limit,
+        }
+    }
+
     pub(super) fn drained(&mut self, number: u32, ownership: u32) {
+        let leave_by = Instant::now() + self.last_commit_within();
         if let Some(partition) = current(&mut self.partitions, number, ownership)
             && let Phase::Draining(_) | Phase::Dropping(_) = partition.phase
         {
             // The last commit has at least this long, however late the drain ended.
-            partition.phase =
-                Phase::Leaving(Instant::now() + self.route.drain_timeout / 4 + COMMIT_RETRY);
+            partition.phase = Phase::Leaving(leave_by);
             partition.dirty = true;
             self.commit_within(Duration::ZERO);
         }

@@ -5,6 +5,7 @@ use std::future::Future;
 use std::sync::atomic::Ordering::Relaxed;
 use std::task::Context;
 
+use tokio::time::Instant;
 use tower_service::Service;
 
 use super::{Pump, RETRY_RESERVE, Shutdown};
@@ -32,11 +33,9 @@ where
                 | Phase::Leaving(deadline) => Some(deadline),
                 Phase::Running | Phase::Left => None,
             };
-            next = match (next, at) {
-                (Some(a), Some(b)) => Some(a.min(b)),
-                (a, b) => a.or(b),
-            };
+            next = earlier(next, at);
         }
+        next = earlier(next, self.end_at);
         let Some(next) = next else {
             self.timer_at = None;
             return false;
@@ -77,5 +76,12 @@ where
         stats.away.store(sum(|p| p.away() as u64), Relaxed);
         stats.void.store(sum(Partition::void), Relaxed);
         stats.paused.store(sum(|p| u64::from(p.paused)), Relaxed);
+    }
+}
+
+fn earlier(a: Option<Instant>, b: Option<Instant>) -> Option<Instant> {
+    match (a, b) {
+        (Some(a), Some(b)) => Some(a.min(b)),
+        (a, b) => a.or(b),
     }
 }

@@ -127,7 +127,7 @@ async fn a_shutdown_during_a_takeover_gives_up_what_it_took() {
     }
     let draining = tokio::spawn(route.drain());
     // Long enough for the other partition to be given up without a last commit.
-    sleep(Duration::from_secs(60)).await;
+    sleep(Duration::from_secs(20)).await;
     assert!(!draining.is_finished(), "a takeover is under way");
     valve.commits(true);
     draining.await.unwrap();

@@ -20,6 +20,9 @@ use crate::log::LogBroker;
 pub(super) struct Valve {
     commits: watch::Sender<bool>,
     releases: watch::Sender<bool>,
+    joins: watch::Sender<bool>,
+    positions: watch::Sender<bool>,
+    closes: watch::Sender<bool>,
     /// Commits that arrived, let through or not.
     pub(super) arrived: AtomicUsize,
     /// Partitions that were released, in order.
@@ -37,6 +40,9 @@ impl Valve {
         Arc::new(Self {
             commits: watch::Sender::new(true),
             releases: watch::Sender::new(true),
+            joins: watch::Sender::new(true),
+            positions: watch::Sender::new(true),
+            closes: watch::Sender::new(true),
             arrived: AtomicUsize::new(0),
             released: Mutex::default(),
             runs: Arc::default(),
@@ -53,6 +59,21 @@ impl Valve {
     /// The same for releases.
     pub(super) fn releases(&self, open: bool) {
         self.releases.send_replace(open);
+    }
+
+    /// The same for subscriptions.
+    pub(super) fn joins(&self, open: bool) {
+        self.joins.send_replace(open);
+    }
+
+    /// The same for reading positions.
+    pub(super) fn positions(&self, open: bool) {
+        self.positions.send_replace(open);
+    }
+
+    /// The same for leaving the group.
+    pub(super) fn closes(&self, open: bool) {
+        self.closes.send_replace(open);
     }
 
     /// Commits that arrived.
@@ -91,6 +112,7 @@ impl Backend for Gated {
 
     fn subscribe(&self, subscription: Subscription) -> BoxFuture<'_, Result<Membership>> {
         Box::pin(async move {
+            opened(&self.valve.joins).await;
             let (source, inner) = self.broker.subscribe(subscription).await?;
             let valve = Arc::clone(&self.valve);
             let control: Arc<dyn Control> = Arc::new(GatedControl { inner, valve });
@@ -123,7 +145,10 @@ struct GatedControl {
 
 impl Control for GatedControl {
     fn position(&self, partition: u32, grant: u64) -> BoxFuture<'_, Result<Option<Bytes>>> {
-        self.inner.position(partition, grant)
+        Box::pin(async move {
+            opened(&self.valve.positions).await;
+            self.inner.position(partition, grant).await
+        })
     }
 
     fn commit(&self, progress: Vec<Progress>) -> BoxFuture<'_, Vec<CommitOutcome>> {
@@ -154,6 +179,9 @@ impl Control for GatedControl {
 
     fn close(&self, deadline: Duration) -> BoxFuture<'_, Result<()>> {
         self.valve.closed.fetch_add(1, Ordering::SeqCst);
-        self.inner.close(deadline)
+        Box::pin(async move {
+            opened(&self.valve.closes).await;
+            self.inner.close(deadline).await
+        })
     }
 }

@@ -7,6 +7,7 @@ mod gated;
 mod overtaken;
 mod partly;
 mod retries;
+mod stuck;
 mod tight_store;
 
 use std::collections::BTreeMap;
@@ -48,6 +49,10 @@ impl Route {
     pub(super) async fn drain(self) -> RouteReport {
         self.shutdown.send_replace(Shutdown::Drain);
         self.task.await.unwrap().unwrap()
+    }
+
+    pub(super) fn signal(&self, stage: Shutdown) {
+        self.shutdown.send_replace(stage);
     }
 }
 
