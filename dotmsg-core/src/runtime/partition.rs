@@ -78,6 +78,19 @@ impl Track {
         }
     }
 
+    /// The map once the deliveries with these numbers are settled, too.
+    fn map_after(&self, settled: impl Iterator<Item = Seq>) -> ResumeMap {
+        let mut settled = settled.peekable();
+        if settled.peek().is_none() {
+            return self.map();
+        }
+        let mut after = self.tracker.clone();
+        for seq in settled {
+            after.complete(seq);
+        }
+        after.resume_map().followed_by(self.earlier.map())
+    }
+
     fn map(&self) -> ResumeMap {
         self.tracker.resume_map().followed_by(self.earlier.map())
     }
@@ -98,6 +111,9 @@ impl Track {
 pub(crate) enum Phase {
     /// Handling messages.
     Running,
+    /// (`at_most_once`) Nothing more is fetched, and what is settled is run to its end, until the deadline: its next owner
+    /// will not get it.
+    RunningOut(Instant),
     /// Waiting for running handlers, until the deadline.
     Draining(Instant),
     /// What still ran at the deadline is being dropped; it is not waited for longer than this.
@@ -131,6 +147,10 @@ pub(crate) struct Partition {
     pub(crate) tiers: Vec<(Tier, Arc<Stream>)>,
     /// Waits for a commit (`at_most_once`, crash loop).
     pub(crate) staged: VecDeque<Staged>,
+    /// So many of `staged`, from the front, are settled by the commit in flight (`at_most_once`).
+    pub(crate) covered: usize,
+    /// Dispatched with their progress confirmed, and not finished: nobody else would get them.
+    pub(crate) settled_early: usize,
     owner: u128,
     epoch: u64,
     log: Option<LogIdentity>,
@@ -187,6 +207,8 @@ impl Partition {
             replay: Track::new(record.replay.unwrap_or_default()),
             tiers: Vec::new(),
             staged: VecDeque::new(),
+            covered: 0,
+            settled_early: 0,
             owner: record.owner,
             epoch: record.epoch,
             log: record.log,
@@ -311,13 +333,48 @@ impl Partition {
         }
     }
 
-    /// Progress passes it before it is dispatched (`at_most_once`).
-    pub(crate) fn settle_before(&mut self, ticket: &mut Ticket) {
-        if let Settles::Source(seq) = ticket.settles {
-            self.source.tracker.complete(seq);
-            self.dirty = true;
+    /// The commit that covers the front of `staged` is confirmed: these may run now, and only here (`at_most_once`).
+    pub(crate) fn settle_covered(&mut self) -> VecDeque<Staged> {
+        let later = self.staged.split_off(self.covered.min(self.staged.len()));
+        let mut covered = std::mem::replace(&mut self.staged, later);
+        self.covered = 0;
+        for Staged { item, .. } in &mut covered {
+            let replay = match item.ticket.settles {
+                Settles::Source(seq) => {
+                    self.source.tracker.complete(seq);
+                    false
+                }
+                Settles::Replay(seq) => {
+                    self.replay.tracker.complete(seq);
+                    true
+                }
+                Settles::Tier { .. } | Settles::Nothing { .. } => continue,
+            };
+            item.ticket.settles = Settles::Nothing { replay };
+            self.settled_early += 1;
         }
-        ticket.settles = Settles::Nothing;
+        covered
+    }
+
+    /// Drops what is staged behind the first `keep`: it stays unsettled, for the next owner.
+    pub(crate) fn unstage(&mut self, keep: usize) {
+        for Staged { item, .. } in self.staged.drain(keep.min(self.staged.len())..) {
+            match item.ticket.settles {
+                Settles::Source(_) => {
+                    self.held -= 1;
+                    self.held_bytes -= item.ticket.size as usize;
+                }
+                Settles::Replay(_) => self.replayed -= 1,
+                Settles::Tier { .. } => self.retried -= 1,
+                Settles::Nothing { .. } => debug_assert!(false, "it would be dispatched"),
+            }
+        }
+        self.covered = self.covered.min(keep);
+    }
+
+    /// Whether all that was settled early has ended, but for followers of a head that is away.
+    pub(crate) fn has_run_out(&self) -> bool {
+        self.staged.is_empty() && self.only_parked()
     }
 
     /// The end of a source record that was handled: [`finish`](Self::finish) without its other cases.
@@ -339,19 +396,23 @@ impl Partition {
         topology: &Topology,
     ) -> Option<usize> {
         match ticket.settles {
-            Settles::Source(_) | Settles::Nothing => {
+            Settles::Source(_) | Settles::Nothing { replay: false } => {
                 self.held -= 1;
                 self.held_bytes -= ticket.size as usize;
             }
             Settles::Tier { .. } => self.retried -= 1,
-            Settles::Replay(_) => self.replayed -= 1,
+            Settles::Replay(_) | Settles::Nothing { replay: true } => self.replayed -= 1,
+        }
+        if let Settles::Nothing { .. } = ticket.settles {
+            self.settled_early -= 1;
+            return None;
         }
         if outcome == Outcome::Interrupted {
             return None;
         }
         self.dirty = true;
         let origin = match ticket.settles {
-            Settles::Nothing => return None,
+            Settles::Nothing { .. } => return None,
             Settles::Source(seq) => {
                 self.source.tracker.complete(seq);
                 Origin::Source(ticket.offset)
@@ -472,8 +533,10 @@ impl Partition {
     /// The origin of a message in hand, as the crash note names it.
     pub(crate) fn origin_of(&self, ticket: &Ticket) -> Origin {
         match ticket.settles {
-            Settles::Source(_) | Settles::Nothing => Origin::Source(ticket.offset),
-            Settles::Replay(_) => Origin::Replay(ticket.offset),
+            Settles::Source(_) | Settles::Nothing { replay: false } => {
+                Origin::Source(ticket.offset)
+            }
+            Settles::Replay(_) | Settles::Nothing { replay: true } => Origin::Replay(ticket.offset),
             Settles::Tier { delay_ms } => self
                 .tiers
                 .iter()
@@ -483,14 +546,23 @@ impl Partition {
         }
     }
 
-    /// The position record as of now.
-    pub(crate) fn record(&self, clean: bool) -> PositionRecord {
-        let replay = self.replay.map();
+    /// The position record as of now, with the first `covered` of those staged settled.
+    pub(crate) fn record(&self, clean: bool, covered: usize) -> PositionRecord {
+        let covered = || self.staged.range(..covered.min(self.staged.len()));
+        let source = covered().filter_map(|staged| match staged.item.ticket.settles {
+            Settles::Source(seq) => Some(seq),
+            _ => None,
+        });
+        let replay = covered().filter_map(|staged| match staged.item.ticket.settles {
+            Settles::Replay(seq) => Some(seq),
+            _ => None,
+        });
+        let replay = self.replay.map_after(replay);
         PositionRecord {
             owner: self.owner,
             epoch: self.epoch,
             log: self.log.clone(),
-            source: self.source.map(),
+            source: self.source.map_after(source),
             replay: (replay.end() > 0).then_some(replay),
             names: self
                 .tiers

@@ -22,6 +22,7 @@ pub struct RouteStats {
     pub(crate) void: AtomicU64,
     pub(crate) paused: AtomicU64,
     pub(crate) removed: AtomicU64,
+    pub(crate) lost: AtomicU64,
     pub(crate) commits: AtomicU64,
     asked: AtomicU64,
     answered: AtomicU64,
@@ -60,6 +61,8 @@ readers! {
     paused,
     /// Records of the source or of the replay topic that retention removed before this route had read them.
     removed,
+    /// (`at_most_once`) Messages given up after their progress was confirmed: nobody gets them again.
+    lost,
     /// Commits confirmed.
     commits,
 }

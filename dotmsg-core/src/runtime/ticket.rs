@@ -18,8 +18,11 @@ pub(crate) enum Settles {
         /// The tier's delay in milliseconds.
         delay_ms: u64,
     },
-    /// Nothing: progress passed it before it was dispatched (`at_most_once`).
-    Nothing,
+    /// Nothing: its progress was confirmed before it was dispatched (`at_most_once`).
+    Nothing {
+        /// It is a record of the replay partition.
+        replay: bool,
+    },
 }
 
 /// Which message this is to the pump.
@@ -43,7 +46,7 @@ impl Ticket {
         Self {
             partition: u32::MAX,
             ownership: 0,
-            settles: Settles::Nothing,
+            settles: Settles::Nothing { replay: false },
             offset: 0,
             size: 0,
         }

@@ -16,7 +16,7 @@ use crate::backend::{AssignmentEvent, Granted};
 use crate::delivery::Delivery;
 use crate::error::Result;
 use crate::middleware::Outcome;
-use crate::router::LogMismatch;
+use crate::router::{DeliverySemantics, LogMismatch};
 use crate::runtime::lanes::AwayName;
 use crate::runtime::partition::{Partition, Phase};
 use crate::runtime::takeover::{OutOfRange, Taken, crash_policy, take_over};
@@ -168,19 +168,52 @@ where
             };
             match &mut partition.phase {
                 Phase::Running => {
-                    partition.phase = Phase::Draining(deadline);
-                    partition.stop_streams();
                     self.control.pause(number);
-                    let ownership = partition.ownership;
-                    self.workers
-                        .stop_partition(number, ownership, &mut self.reports);
+                    if self.route.delivery == DeliverySemantics::AtMostOnce {
+                        partition.phase = Phase::RunningOut(deadline);
+                        let covered = partition.covered;
+                        self.unstage(number, covered);
+                    } else {
+                        self.drain(number, deadline);
+                    }
                 }
-                Phase::Draining(until) => *until = deadline.min(*until),
+                Phase::RunningOut(until) | Phase::Draining(until) => *until = deadline.min(*until),
                 Phase::Leaving(until) => *until = leave_by.min(*until),
                 Phase::Dropping(_) | Phase::Left => {}
             }
         }
         self.workers.flush();
+    }
+
+    /// Starts nothing more of a partition; what waits in it stays unsettled, what runs may end until `deadline`.
+    pub(super) fn drain(&mut self, number: u32, deadline: Instant) {
+        let Some(partition) = owned(&mut self.partitions, number) else {
+            return;
+        };
+        partition.phase = Phase::Draining(deadline);
+        partition.stop_streams();
+        let ownership = partition.ownership;
+        self.workers
+            .stop_partition(number, ownership, &mut self.reports);
+    }
+
+    /// Leaves what waits for a commit, behind the first `keep`, to the next owner.
+    pub(super) fn unstage(&mut self, number: u32, keep: usize) {
+        let Some(partition) = owned(&mut self.partitions, number) else {
+            return;
+        };
+        let before = (partition.held, partition.held_bytes);
+        partition.unstage(keep);
+        self.held -= before.0 - partition.held;
+        self.held_bytes -= before.1 - partition.held_bytes;
+    }
+
+    /// Messages that were settled before they ran and will not end: nobody gets them again.
+    pub(super) fn count_lost(&self, number: u32, messages: u64) {
+        if messages > 0 {
+            tracing::warn!(topic = %self.topology.source, partition = number, messages, "at_most_once: given up after their progress was confirmed; nobody gets them again");
+            add(&self.stats.lost, messages);
+        }
     }
 
     /// A partition that is gone: nothing of it may be committed.
@@ -190,7 +223,8 @@ where
         };
         tracing::warn!(topic = %self.topology.source, partition = number, "partition lost; its progress since the last commit is repeated elsewhere");
         partition.stop_streams();
-        let ownership = partition.ownership;
+        let (ownership, lost) = (partition.ownership, partition.settled_early);
+        self.count_lost(number, lost as u64);
         self.workers
             .stop_partition(number, ownership, &mut self.reports);
         self.workers.abandon_partition(number, &mut self.reports);
@@ -283,6 +317,10 @@ where
                 offset: head.name.offset,
             };
             self.workers.restore_away(partition, head.key, name);
+        }
+        if self.route.delivery == DeliverySemantics::AtMostOnce {
+            // What ends the process was settled before it ran: there is nobody to find.
+            owned.single = false;
         }
         if owned.single {
             tracing::warn!(topic = %self.topology.source, partition, "crash loop: one message at a time");

@@ -54,24 +54,27 @@ where
             }
             let nothing_runs = partition.nothing_runs();
             let staged = !partition.staged.is_empty();
+            let covered = match (self.route.delivery, partition.phase) {
+                (Semantics::AtMostOnce, Phase::Running) => partition.staged.len(),
+                _ => 0,
+            };
             let ends_single = !clean && partition.note_next(self.route.ordering);
-            match partition.record(clean).encode_within(self.max_record_bytes) {
+            let record = partition.record(clean, covered);
+            match record.encode_within(self.max_record_bytes) {
                 Ok(encoded) => {
+                    partition.covered = covered;
                     partition.too_large = false;
                     partition.dirty = false;
                     progress.push(Progress {
                         partition: partition.number,
                         grant: partition.grant,
-                        watermark: partition.source.watermark(),
+                        watermark: record.watermark(),
                         record: encoded.bytes.into(),
                     });
                     notes.push(Note {
                         partition: partition.number,
                         ownership: partition.ownership,
-                        staged: staged
-                            && (nothing_runs
-                                || !partition.single
-                                || self.route.delivery == Semantics::AtMostOnce),
+                        staged: staged && covered == 0 && (nothing_runs || !partition.single),
                         ends_single,
                         clean,
                     });
@@ -113,7 +116,9 @@ where
                     partition.single = false;
                     tracing::info!(topic = %self.topology.source, partition = note.partition, "crash loop over: messages run side by side again");
                 }
-                if note.staged {
+                if partition.covered > 0 {
+                    self.dispatch_covered(cx, note.partition);
+                } else if note.staged {
                     partition.noted = true;
                     self.dispatch_staged(cx, note.partition as usize);
                 }
@@ -122,6 +127,11 @@ where
             CommitOutcome::Failed(error) | CommitOutcome::Unknown(error) => {
                 tracing::warn!(topic = %self.topology.source, partition = note.partition, %error, "commit failed; repeated");
                 partition.dirty = true;
+                partition.covered = 0;
+                if let Phase::RunningOut(_) = partition.phase {
+                    // Not run and not known to be settled: the last commit leaves them to the next owner.
+                    self.unstage(note.partition, 0);
+                }
                 self.commit_within(COMMIT_RETRY);
             }
         }

@@ -28,9 +28,16 @@ where
                 continue;
             };
             match partition.phase {
+                Phase::RunningOut(deadline) if deadline <= now || partition.has_run_out() => {
+                    let number = partition.number;
+                    self.abandoned += partition.staged.len() as u64;
+                    self.unstage(number, 0);
+                    self.drain(number, deadline);
+                    progress = true;
+                }
                 Phase::Draining(deadline) if deadline <= now => {
                     let number = partition.number;
-                    let running = partition.in_hand() as u64;
+                    let running = (partition.in_hand() - partition.settled_early) as u64;
                     partition.phase = Phase::Dropping(now + DROP_WITHIN);
                     self.workers.abandon_partition(number, &mut self.reports);
                     self.abandoned += running;
@@ -49,7 +56,11 @@ where
                     progress = true;
                 }
                 Phase::Left => left.push(partition.number),
-                Phase::Running | Phase::Draining(_) | Phase::Dropping(_) | Phase::Leaving(_) => {}
+                Phase::Running
+                | Phase::RunningOut(_)
+                | Phase::Draining(_)
+                | Phase::Dropping(_)
+                | Phase::Leaving(_) => {}
             }
         }
         if self.releasing.is_some() {
@@ -128,6 +139,7 @@ where
         RouteReport {
             handler: self.route.handler.clone(),
             abandoned: self.abandoned,
+            lost: self.stats.lost(),
             unanswered,
         }
     }

@@ -68,6 +68,8 @@ pub struct RouteReport {
     pub handler: String,
     /// Messages that were given up unsettled at the deadline of the shutdown; their next owner gets them again.
     pub abandoned: u64,
+    /// (`at_most_once`) Messages that were given up after their progress was confirmed: nobody gets them again.
+    pub lost: u64,
     /// What the broker had not answered when the shutdown's time was up: `start`, `takeover`, `commit`, `release`,
     /// `close`. Whether it happened is not known; without the commit, what was settled since the last one is repeated.
     pub unanswered: Vec<&'static str>,

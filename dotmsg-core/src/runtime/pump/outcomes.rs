@@ -11,7 +11,7 @@ use crate::delivery::Delivery;
 use crate::middleware::{Ended, Outcome};
 use crate::runtime::partition::{Partition, Phase};
 use crate::runtime::reports::{Handled, Report};
-use crate::runtime::ticket::Ticket;
+use crate::runtime::ticket::{Settles, Ticket};
 
 /// What the handled records of one turn come to.
 #[derive(Default)]
@@ -95,6 +95,12 @@ where
     }
 
     pub(super) fn finish(&mut self, ticket: Ticket, outcome: Outcome) {
+        if current(&mut self.partitions, ticket.partition, ticket.ownership).is_none() {
+            return;
+        }
+        if let (Settles::Nothing { .. }, Outcome::Interrupted) = (ticket.settles, outcome) {
+            self.count_lost(ticket.partition, 1);
+        }
         let Some(partition) = current(&mut self.partitions, ticket.partition, ticket.ownership)
         else {
             return;
@@ -145,9 +151,11 @@ where
         if let Some(partition) = current(&mut self.partitions, number, ownership)
             && let Phase::Draining(_) | Phase::Dropping(_) = partition.phase
         {
+            let lost = std::mem::take(&mut partition.settled_early) as u64;
             // The last commit has at least this long, however late the drain ended.
             partition.phase = Phase::Leaving(leave_by);
             partition.dirty = true;
+            self.count_lost(number, lost);
             self.commit_within(Duration::ZERO);
         }
     }

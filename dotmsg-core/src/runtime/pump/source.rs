@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use tower_service::Service;
 
-use super::{Pump, Shutdown, add, running};
+use super::{Pump, Shutdown, add, owned, running};
 use crate::backend::{BatchLimits, Record};
 use crate::delivery::{Delivery, Stream};
 use crate::error::Result;
@@ -126,7 +126,7 @@ where
             || !partition.staged.is_empty();
         if staged {
             for record in batch.records.drain(..) {
-                stage_source(partition, route.delivery, record);
+                stage_source(partition, record);
             }
             *held += partition.held - before.0;
             *held_bytes += partition.held_bytes - before.1;
@@ -142,7 +142,8 @@ where
         }
     }
 
-    /// Dispatches a retry or a replay, or stages it while the partition runs one message at a time.
+    /// Dispatches a retry or a replay, or stages it: while the partition runs one message at a time, and a replay under
+    /// `at_most_once`. (A retry there is left from a time before: it ran more than once already.)
     pub(super) fn hand_over(
         &mut self,
         cx: &mut Context<'_>,
@@ -154,7 +155,11 @@ where
         let Some(partition) = running(&mut self.partitions, index) else {
             return;
         };
-        if partition.single {
+        let waits = match self.route.delivery {
+            Semantics::AtMostOnce => name.is_none(),
+            Semantics::AtLeastOnce | Semantics::ExactlyOnce => partition.single,
+        };
+        if waits {
             partition.staged.push_back(Staged { item, name });
             partition.dirty = true;
             self.commit_within(Duration::ZERO);
@@ -170,17 +175,26 @@ where
         }
     }
 
-    /// Dispatches what a confirmed commit allows: everything (`at_most_once`), or the one message it notes.
+    /// Dispatches what a confirmed commit has settled (`at_most_once`).
+    pub(super) fn dispatch_covered(&mut self, cx: &mut Context<'_>, number: u32) {
+        let Some(partition) = owned(&mut self.partitions, number) else {
+            return;
+        };
+        for Staged { item, name } in partition.settle_covered() {
+            self.dispatch(cx, item, name);
+        }
+    }
+
+    /// Dispatches what a confirmed commit allows in single-message mode: the one message that it notes, or everything
+    /// once the mode is over.
     pub(super) fn dispatch_staged(&mut self, cx: &mut Context<'_>, index: usize) -> bool {
-        let semantics = self.route.delivery;
         let Some(partition) = running(&mut self.partitions, index) else {
             return false;
         };
         if partition.staged.is_empty() {
             return false;
         }
-        let everything = semantics == Semantics::AtMostOnce || !partition.single;
-        if everything {
+        if !partition.single {
             let staged = std::mem::take(&mut partition.staged);
             for Staged { item, name } in staged {
                 self.dispatch(cx, item, name);
@@ -205,13 +219,10 @@ where
 }
 
 /// Notes a source record as delivered and keeps it until a commit allows its dispatch.
-fn stage_source(partition: &mut Partition, semantics: Semantics, record: Record) {
-    let Some(mut ticket) = partition.source_item(&record) else {
+fn stage_source(partition: &mut Partition, record: Record) {
+    let Some(ticket) = partition.source_item(&record) else {
         return;
     };
-    if semantics == Semantics::AtMostOnce {
-        partition.settle_before(&mut ticket);
-    }
     partition.dirty = true;
     let item = Item {
         stream: Arc::clone(&partition.stream),

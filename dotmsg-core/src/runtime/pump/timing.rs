@@ -28,7 +28,8 @@ where
                     .iter()
                     .filter_map(|(tier, _)| tier.next_wake())
                     .min(),
-                Phase::Draining(deadline)
+                Phase::RunningOut(deadline)
+                | Phase::Draining(deadline)
                 | Phase::Dropping(deadline)
                 | Phase::Leaving(deadline) => Some(deadline),
                 Phase::Running | Phase::Left => None,

@@ -12,8 +12,20 @@ use crate::backend::{
     Admin, Backend, BoxFuture, Capability, CommitOutcome, Control, Membership, Progress, Publisher,
     Reader, Subscription,
 };
-use crate::error::Result;
+use crate::error::{Error, ErrorKind, Result};
 use crate::log::LogBroker;
+
+/// What becomes of commits, and what is said of it.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) enum Answer {
+    #[default]
+    Stored,
+    Failed,
+    /// No answer, and it is stored.
+    UnknownStored,
+    /// No answer, and it is not.
+    UnknownNotStored,
+}
 
 /// What passes, and what was asked for.
 #[derive(Debug)]
@@ -23,6 +35,7 @@ pub(super) struct Valve {
     joins: watch::Sender<bool>,
     positions: watch::Sender<bool>,
     closes: watch::Sender<bool>,
+    answer: Mutex<Answer>,
     /// Commits that arrived, let through or not.
     pub(super) arrived: AtomicUsize,
     /// Partitions that were released, in order.
@@ -43,6 +56,7 @@ impl Valve {
             joins: watch::Sender::new(true),
             positions: watch::Sender::new(true),
             closes: watch::Sender::new(true),
+            answer: Mutex::default(),
             arrived: AtomicUsize::new(0),
             released: Mutex::default(),
             runs: Arc::default(),
@@ -54,6 +68,11 @@ impl Valve {
     /// Whether commits are carried out; those that wait go on when it opens.
     pub(super) fn commits(&self, open: bool) {
         self.commits.send_replace(open);
+    }
+
+    /// What becomes of the commits that pass from now on.
+    pub(super) fn answer(&self, answer: Answer) {
+        *self.answer.lock().unwrap() = answer;
     }
 
     /// The same for releases.
@@ -155,7 +174,21 @@ impl Control for GatedControl {
         self.valve.arrived.fetch_add(1, Ordering::SeqCst);
         Box::pin(async move {
             opened(&self.valve.commits).await;
-            self.inner.commit(progress).await
+            let answer = *self.valve.answer.lock().unwrap();
+            let lost = || Error::new(ErrorKind::Timeout, "commit", "as the test wants it");
+            let entries = progress.len();
+            let all = |outcome: fn(Error) -> CommitOutcome| {
+                (0..entries).map(|_| outcome(lost())).collect::<Vec<_>>()
+            };
+            match answer {
+                Answer::Stored => self.inner.commit(progress).await,
+                Answer::Failed => all(CommitOutcome::Failed),
+                Answer::UnknownNotStored => all(CommitOutcome::Unknown),
+                Answer::UnknownStored => {
+                    self.inner.commit(progress).await;
+                    all(CommitOutcome::Unknown)
+                }
+            }
         })
     }
 

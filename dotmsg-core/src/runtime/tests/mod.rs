@@ -1,5 +1,6 @@
 //! Routes on the memory log, with a bare service: what the runtime itself must keep, layers apart.
 
+mod at_most_once;
 mod attacks;
 mod basics;
 mod beginning;
