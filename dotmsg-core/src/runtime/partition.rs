@@ -162,11 +162,13 @@ pub(crate) struct Partition {
     /// Delivered from the source and not finished, and their bytes.
     pub(crate) held: usize,
     pub(crate) held_bytes: usize,
-    /// Tier records dispatched and not finished.
+    /// Tier records dispatched and not finished, and their bytes.
     pub(crate) retried: usize,
-    /// Replay records delivered and not finished. Apart from `retried`: they may wait behind an away head, and must not
-    /// keep it from being dispatched.
+    retried_bytes: usize,
+    /// Replay records delivered and not finished, and their bytes. Apart from `retried`: they may wait behind an away head,
+    /// and must not keep it from being dispatched.
     pub(crate) replayed: usize,
+    pub(crate) replayed_bytes: usize,
     /// Waiting behind away heads, and their bytes.
     pub(crate) parked: i64,
     pub(crate) parked_bytes: i64,
@@ -219,7 +221,9 @@ impl Partition {
             held: 0,
             held_bytes: 0,
             retried: 0,
+            retried_bytes: 0,
             replayed: 0,
+            replayed_bytes: 0,
             parked: 0,
             parked_bytes: 0,
             paused: false,
@@ -288,6 +292,7 @@ impl Partition {
         let seq = self.replay.begin(record.offset)?;
         let ticket = self.ticket(&record, Settles::Replay(seq));
         self.replayed += 1;
+        self.replayed_bytes += ticket.size as usize;
         Some(Item {
             stream: Arc::clone(&self.replay_stream),
             record,
@@ -306,6 +311,7 @@ impl Partition {
         let settles = Settles::Tier { delay_ms };
         let ticket = self.ticket(&record, settles);
         self.retried += 1;
+        self.retried_bytes += ticket.size as usize;
         let item = Item {
             stream: Arc::clone(&self.tiers[tier].1),
             record,
@@ -358,16 +364,8 @@ impl Partition {
 
     /// Drops what is staged behind the first `keep`: it stays unsettled, for the next owner.
     pub(crate) fn unstage(&mut self, keep: usize) {
-        for Staged { item, .. } in self.staged.drain(keep.min(self.staged.len())..) {
-            match item.ticket.settles {
-                Settles::Source(_) => {
-                    self.held -= 1;
-                    self.held_bytes -= item.ticket.size as usize;
-                }
-                Settles::Replay(_) => self.replayed -= 1,
-                Settles::Tier { .. } => self.retried -= 1,
-                Settles::Nothing { .. } => debug_assert!(false, "it would be dispatched"),
-            }
+        for Staged { item, .. } in self.staged.split_off(keep.min(self.staged.len())) {
+            self.let_go(&item.ticket);
         }
         self.covered = self.covered.min(keep);
     }
@@ -385,6 +383,21 @@ impl Partition {
         self.source.tracker.complete(seq);
     }
 
+    /// A message is not in hand any more.
+    fn let_go(&mut self, ticket: &Ticket) {
+        let (count, bytes) = match ticket.settles {
+            Settles::Source(_) | Settles::Nothing { replay: false } => {
+                (&mut self.held, &mut self.held_bytes)
+            }
+            Settles::Tier { .. } => (&mut self.retried, &mut self.retried_bytes),
+            Settles::Replay(_) | Settles::Nothing { replay: true } => {
+                (&mut self.replayed, &mut self.replayed_bytes)
+            }
+        };
+        *count -= 1;
+        *bytes -= ticket.size as usize;
+    }
+
     /// The end of a message; when it is away, the topology tells its tier and `now` when it is due at the latest.
     ///
     /// Returns the index of the tier that gained a name.
@@ -395,14 +408,7 @@ impl Partition {
         now: impl FnOnce() -> Instant,
         topology: &Topology,
     ) -> Option<usize> {
-        match ticket.settles {
-            Settles::Source(_) | Settles::Nothing { replay: false } => {
-                self.held -= 1;
-                self.held_bytes -= ticket.size as usize;
-            }
-            Settles::Tier { .. } => self.retried -= 1,
-            Settles::Replay(_) | Settles::Nothing { replay: true } => self.replayed -= 1,
-        }
+        self.let_go(&ticket);
         if let Settles::Nothing { .. } = ticket.settles {
             self.settled_early -= 1;
             return None;
@@ -439,6 +445,18 @@ impl Partition {
         let tier = self.tier(delay, topology);
         self.tiers[tier].0.name(offset, origin, now() + delay);
         Some(tier)
+    }
+
+    /// Bytes of tier records in hand: dispatched, or read ahead.
+    pub(crate) fn retry_bytes(&self) -> usize {
+        let ahead = self.tiers.iter().map(|(tier, _)| tier.ahead_bytes);
+        self.retried_bytes + ahead.sum::<usize>()
+    }
+
+    /// Whether a further tier record may be dispatched: up to `most`, and always when nothing else can move the partition on
+    /// (retries that wait behind an away head of their key wait for just that head).
+    pub(crate) fn may_retry(&self, most: usize) -> bool {
+        self.retried < most || self.only_parked()
     }
 
     /// The tier of this delay; a removed tier exists as long as a name is in it.

@@ -3,14 +3,21 @@
 //! A tier partition is read *by name*: only when the lowest name is due, and from its offset on. Whatever lies between the
 //! names is void (written by a former owner, or the unconfirmed copy of an append that was repeated) and is skipped and
 //! counted. Offsets and due times ascend together, since the delay is constant, so the lowest name is the next one due.
+//!
+//! What is read ahead is kept only as far as there is room and it is due soon: whatever is dropped is found by its name
+//! again, so that memory never depends on how much waits.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
+use std::time::Duration;
 
 use tokio::time::Instant;
 
 use crate::backend::Record;
 use crate::progress::{Name, Origin, TierId};
+
+/// What is due later than this is not kept ahead: it is read again when it is due.
+const KEEP_AHEAD: Duration = Duration::from_secs(1);
 
 /// A name that waits for its due time.
 #[derive(Clone, Copy, Debug)]
@@ -27,8 +34,10 @@ pub(crate) struct Tier {
     delay_ms: u64,
     waiting: BTreeMap<u64, Waiting>,
     dispatched: BTreeMap<u64, Origin>,
-    /// Read, named, not yet due.
+    /// Read, named, not yet dispatched: the lowest names, without a gap.
     ahead: VecDeque<Record>,
+    /// Their bytes.
+    pub(crate) ahead_bytes: usize,
     /// The next offset a read would give; `None`: not being read.
     reading: Option<u64>,
     /// Records found that nobody named.
@@ -55,6 +64,7 @@ impl Tier {
             waiting: BTreeMap::new(),
             dispatched: BTreeMap::new(),
             ahead: VecDeque::new(),
+            ahead_bytes: 0,
             reading: None,
             void: 0,
         }
@@ -66,9 +76,19 @@ impl Tier {
         if self.reading.is_some_and(|next| offset < next)
             || self.ahead.back().is_some_and(|last| offset < last.offset)
         {
-            self.ahead.clear();
+            self.drop_ahead();
             self.reading = None;
         }
+    }
+
+    fn drop_ahead(&mut self) {
+        self.ahead.clear();
+        self.ahead_bytes = 0;
+    }
+
+    /// Stops reading it for now; whether it was being read.
+    pub(crate) fn stop_reading(&mut self) -> bool {
+        self.reading.take().is_some()
     }
 
     /// The outcome of a dispatched record is known: its origin, and the name is gone.
@@ -90,7 +110,9 @@ impl Tier {
         }
         let name = self.waiting.remove(&offset).expect("it was just seen");
         self.dispatched.insert(offset, name.origin);
-        self.ahead.pop_front()
+        let record = self.ahead.pop_front()?;
+        self.ahead_bytes -= record.message.size();
+        Some(record)
     }
 
     /// What the reader is to do now.
@@ -104,7 +126,7 @@ impl Tier {
         match (due, self.reading) {
             (Some(offset), Some(next)) if !read_already && next <= offset => Reading::Keep,
             (Some(offset), _) if !read_already => {
-                self.ahead.clear();
+                self.drop_ahead();
                 self.reading = Some(offset);
                 Reading::From(offset)
             }
@@ -116,7 +138,8 @@ impl Tier {
         }
     }
 
-    /// Takes what was read; reading went on at `removed`, when retention was faster.
+    /// Takes what was read, within `room` bytes, and at least the first that is named; reading went on at `removed`, when
+    /// retention was faster.
     ///
     /// # Errors
     /// The offset of a named record that the log does not hold any more.
@@ -124,6 +147,8 @@ impl Tier {
         &mut self,
         records: &mut Vec<Record>,
         removed: Option<u64>,
+        now: Instant,
+        room: usize,
     ) -> Result<(), u64> {
         let Some(next) = self.reading else {
             records.clear();
@@ -145,8 +170,15 @@ impl Tier {
             return Err(missing);
         }
         self.reading = Some(last + 1);
+        let (soon, limit) = (now + KEEP_AHEAD, self.ahead_bytes + room);
         for record in records.drain(..) {
-            if self.waiting.contains_key(&record.offset) {
+            if let Some(name) = self.waiting.get(&record.offset) {
+                let bytes = self.ahead_bytes + record.message.size();
+                if !self.ahead.is_empty() && (name.due > soon || bytes > limit) {
+                    // It and all behind it are read again, from its name on.
+                    break;
+                }
+                self.ahead_bytes = bytes;
                 self.ahead.push_back(record);
             } else if !self.dispatched.contains_key(&record.offset) {
                 self.void += 1;
@@ -183,7 +215,7 @@ mod tests {
     use super::*;
     use crate::clock::Timestamp;
     use crate::message::Message;
-    use std::time::Duration;
+    use proptest::prelude::*;
 
     fn records(offsets: impl IntoIterator<Item = u64>) -> Vec<Record> {
         offsets
@@ -210,7 +242,8 @@ mod tests {
         tier.name(5, Origin::Source(11), due + Duration::from_secs(1));
         assert_eq!(tier.next_reading(start), Reading::Keep);
         assert_eq!(tier.next_reading(due), Reading::From(3));
-        tier.take_read(&mut records(3..7), None).unwrap();
+        tier.take_read(&mut records(3..7), None, due, usize::MAX)
+            .unwrap();
         assert_eq!(tier.void, 2);
         assert_eq!(tier.pop_due(due).unwrap().offset, 3);
         assert!(tier.pop_due(due).is_none());
@@ -229,10 +262,12 @@ mod tests {
         let mut tier = tier();
         tier.name(4, Origin::Source(1), now);
         assert_eq!(tier.next_reading(now), Reading::From(4));
-        tier.take_read(&mut records(4..6), None).unwrap();
+        tier.take_read(&mut records(4..6), None, now, usize::MAX)
+            .unwrap();
         tier.name(2, Origin::Source(0), now);
         assert_eq!(tier.next_reading(now), Reading::From(2));
-        tier.take_read(&mut records(2..6), None).unwrap();
+        tier.take_read(&mut records(2..6), None, now, usize::MAX)
+            .unwrap();
         assert_eq!(tier.pop_due(now).unwrap().offset, 2);
         assert_eq!(tier.pop_due(now).unwrap().offset, 4);
     }
@@ -243,8 +278,90 @@ mod tests {
         let mut tier = tier();
         tier.name(4, Origin::Source(1), now);
         tier.next_reading(now);
-        assert_eq!(tier.take_read(&mut records(7..8), None), Err(4));
-        assert_eq!(tier.take_read(&mut Vec::new(), Some(4)), Ok(()));
-        assert_eq!(tier.take_read(&mut Vec::new(), Some(5)), Err(4));
+        assert_eq!(
+            tier.take_read(&mut records(7..8), None, now, usize::MAX),
+            Err(4)
+        );
+        assert_eq!(
+            tier.take_read(&mut Vec::new(), Some(4), now, usize::MAX),
+            Ok(())
+        );
+        assert_eq!(
+            tier.take_read(&mut Vec::new(), Some(5), now, usize::MAX),
+            Err(4)
+        );
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_does_not_fit_or_is_not_due_soon_is_read_again() {
+        let now = Instant::now();
+        let mut tier = tier();
+        let mut three = records(0..3);
+        for record in &mut three {
+            record.message = Message::new(vec![0; 10]);
+        }
+        tier.name(0, Origin::Source(0), now);
+        tier.name(2, Origin::Source(2), now);
+        assert_eq!(tier.next_reading(now), Reading::From(0));
+        tier.take_read(&mut three, None, now, 0).unwrap();
+        assert_eq!((tier.ahead_bytes, tier.void), (10, 1), "the first passes");
+        assert_eq!(tier.pop_due(now).unwrap().offset, 0);
+        assert_eq!(tier.ahead_bytes, 0);
+        assert_eq!(tier.next_reading(now), Reading::From(2));
+        let later = now + Duration::from_secs(60);
+        tier.name(3, Origin::Source(3), later);
+        tier.take_read(&mut records(2..4), None, now, usize::MAX)
+            .unwrap();
+        assert_eq!(tier.pop_due(now).unwrap().offset, 2);
+        assert_eq!(tier.next_reading(now), Reading::Stop);
+        assert_eq!(tier.next_reading(later), Reading::From(3), "not kept");
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(128))]
+
+        /// 40 records, some named, due one after the other; read in batches of any size, with any room.
+        #[test]
+        fn every_name_is_dispatched_once_in_order_when_due_and_within_its_room(
+            log in prop::collection::vec((any::<bool>(), 0usize..30), 40),
+            reads in prop::collection::vec((1usize..8, 0usize..60, 0u64..400), 20..60),
+        ) {
+            let start = Instant::now();
+            let due = |offset: u64| start + Duration::from_millis(offset * 100);
+            let named: Vec<u64> = (0..).zip(&log).filter(|(_, one)| one.0).map(|(offset, _)| offset).collect();
+            let mut stored = records(0..40);
+            for (record, (_, bytes)) in stored.iter_mut().zip(&log) {
+                record.message = Message::new(vec![0; *bytes]);
+            }
+            let mut tier = tier();
+            for &offset in &named {
+                tier.name(offset, Origin::Source(offset), due(offset));
+            }
+            let (mut now, mut at, mut popped) = (start, None, Vec::new());
+            let rest = std::iter::repeat_n((4, 16, 200), 200);
+            for (count, room, pass) in reads.into_iter().chain(rest) {
+                match tier.next_reading(now) {
+                    Reading::From(offset) => at = Some(offset as usize),
+                    Reading::Stop => at = None,
+                    Reading::Keep => {}
+                }
+                if let Some(from) = at.filter(|from| *from < stored.len()) {
+                    let to = (from + count).min(stored.len());
+                    let before = tier.ahead_bytes;
+                    tier.take_read(&mut stored[from..to].to_vec(), None, now, room).unwrap();
+                    at = Some(to);
+                    prop_assert!(tier.ahead_bytes - before <= room || tier.ahead.len() == 1);
+                }
+                while let Some(record) = tier.pop_due(now) {
+                    prop_assert!(due(record.offset) <= now);
+                    popped.push(record.offset);
+                }
+                let ahead: usize = tier.ahead.iter().map(|record| record.message.size()).sum();
+                prop_assert_eq!(tier.ahead_bytes, ahead);
+                now += Duration::from_millis(pass);
+            }
+            prop_assert_eq!(&popped, &named);
+            prop_assert!(tier.void as usize <= stored.len() - named.len(), "none is counted twice");
+        }
     }
 }

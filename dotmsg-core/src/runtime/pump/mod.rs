@@ -60,6 +60,9 @@ const READ_LIMITS: BatchLimits = BatchLimits {
 const ROUNDS_PER_POLL: usize = 32;
 /// The reserve of tier and replay records in hand, per partition: they never wait for the source's limits.
 const RETRY_RESERVE: usize = 256;
+/// The reserve in bytes, for all partitions of the route together: this part of `max_held_bytes` for tier records, and as
+/// much again for replays. One record of each partition passes whatever its size.
+const RETRY_BYTES_PART: usize = 4;
 
 /// What a route has become when its pump ends.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]

@@ -1,6 +1,7 @@
 //! Tier and replay partitions: read by name when due, dispatched from a reserve of their own.
 //!
-//! They never wait for the source's limits: followers that fill the held cap wait for exactly these records.
+//! They never wait for the source's limits: followers that fill the held cap wait for exactly these records. Their own
+//! limit in bytes is on what is *read*: what has been read costs its memory whether it is dispatched or not.
 
 use std::convert::Infallible;
 use std::ops::Range;
@@ -9,12 +10,33 @@ use std::task::{Context, Poll};
 use tokio::time::Instant;
 use tower_service::Service;
 
-use super::{Pump, READ_LIMITS, RETRY_RESERVE, Shutdown, add, running};
+use super::{Pump, READ_LIMITS, RETRY_BYTES_PART, RETRY_RESERVE, Shutdown, add, running};
 use crate::backend::ReadBatch;
 use crate::delivery::Delivery;
 use crate::error::{Error, ErrorKind, Result};
 use crate::middleware::Outcome;
+use crate::runtime::partition::Partition;
 use crate::runtime::tiers::Reading;
+
+/// Bytes of tier and replay records that the route may still read.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct RetryRoom {
+    tiers: usize,
+    replays: usize,
+}
+
+impl RetryRoom {
+    /// Whether more of a partition's tiers may be read now.
+    pub(super) fn allows_tiers(self, partition: &Partition) -> bool {
+        let most = if self.tiers > 0 { RETRY_RESERVE } else { 1 };
+        partition.may_retry(most)
+    }
+
+    fn allows_replays(self, partition: &Partition) -> bool {
+        let most = if self.replays > 0 { RETRY_RESERVE } else { 1 };
+        partition.replayed < most
+    }
+}
 
 impl<S> Pump<S>
 where
@@ -29,17 +51,31 @@ where
         let now = Instant::now();
         for index in 0..self.partitions.len() {
             progress |= self.dispatch_due(cx, index, now);
-            self.steer_reader(index, now)?;
+        }
+        let room = self.retry_room();
+        for index in 0..self.partitions.len() {
+            self.steer_reader(index, now, room)?;
         }
         self.reader_pending = false;
-        match self.reader.poll_batch(cx, READ_LIMITS, &mut self.read)? {
+        let mut limits = READ_LIMITS;
+        limits.bytes = limits.bytes.min(room.tiers);
+        // It is not known beforehand whose records come.
+        if self
+            .partitions
+            .iter()
+            .flatten()
+            .any(|one| one.replay_reading)
+        {
+            limits.bytes = limits.bytes.min(room.replays);
+        }
+        match self.reader.poll_batch(cx, limits, &mut self.read)? {
             Poll::Pending => {
                 self.reader_pending = true;
                 Ok(progress)
             }
             Poll::Ready(()) => {
                 let mut read = std::mem::take(&mut self.read);
-                self.take_read(cx, &mut read)?;
+                self.take_read(cx, &mut read, now, room)?;
                 self.read = read;
                 Ok(true)
             }
@@ -59,7 +95,7 @@ where
             };
             let mut due = None;
             for tier in 0..partition.tiers.len() {
-                if partition.retried >= RETRY_RESERVE {
+                if !partition.may_retry(RETRY_RESERVE) {
                     break;
                 }
                 if let Some(record) = partition.tiers[tier].0.pop_due(now) {
@@ -75,19 +111,43 @@ where
         }
     }
 
-    pub(super) fn steer_reader(&mut self, index: usize, now: Instant) -> Result<()> {
+    /// Bytes that may still be read.
+    pub(super) fn retry_room(&self) -> RetryRoom {
+        let reserve = self.route.limits.max_held_bytes / RETRY_BYTES_PART;
+        let partitions = || self.partitions.iter().flatten();
+        let tiers: usize = partitions().map(Partition::retry_bytes).sum();
+        let replays: usize = partitions().map(|one| one.replayed_bytes).sum();
+        RetryRoom {
+            tiers: reserve.saturating_sub(tiers),
+            replays: reserve.saturating_sub(replays),
+        }
+    }
+
+    pub(super) fn steer_reader(
+        &mut self,
+        index: usize,
+        now: Instant,
+        room: RetryRoom,
+    ) -> Result<()> {
         let Some(partition) = running(&mut self.partitions, index) else {
             return Ok(());
         };
         let number = partition.number;
+        let may_read = room.allows_tiers(partition);
         for (tier, _) in &mut partition.tiers {
+            if !may_read {
+                if tier.stop_reading() {
+                    self.reader.unassign(&tier.topic, number);
+                }
+                continue;
+            }
             match tier.next_reading(now) {
                 Reading::Keep => {}
                 Reading::From(offset) => self.reader.assign(&tier.topic, number, offset)?,
                 Reading::Stop => self.reader.unassign(&tier.topic, number),
             }
         }
-        let want = partition.replayed < RETRY_RESERVE && partition.staged.is_empty();
+        let want = room.allows_replays(partition) && partition.staged.is_empty();
         if want != partition.replay_reading {
             partition.replay_reading = want;
             if want {
@@ -116,7 +176,13 @@ where
         self.commit_within(self.route.commit_interval);
     }
 
-    pub(super) fn take_read(&mut self, cx: &mut Context<'_>, read: &mut ReadBatch) -> Result<()> {
+    pub(super) fn take_read(
+        &mut self,
+        cx: &mut Context<'_>,
+        read: &mut ReadBatch,
+        now: Instant,
+        room: RetryRoom,
+    ) -> Result<()> {
         let index = read.partition as usize;
         let Some(partition) = running(&mut self.partitions, index) else {
             read.records.clear();
@@ -145,7 +211,7 @@ where
             return Ok(());
         };
         let removed = read.removed.take().map(|removed| removed.end);
-        tier.take_read(&mut read.records, removed)
+        tier.take_read(&mut read.records, removed, now, room.tiers)
             .map_err(|offset| {
                 Error::new(
                     ErrorKind::PositionLost,

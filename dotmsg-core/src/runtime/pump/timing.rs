@@ -8,7 +8,7 @@ use std::task::Context;
 use tokio::time::Instant;
 use tower_service::Service;
 
-use super::{Pump, RETRY_RESERVE, Shutdown};
+use super::{Pump, Shutdown};
 use crate::delivery::Delivery;
 use crate::middleware::Outcome;
 use crate::runtime::partition::{Partition, Phase};
@@ -20,10 +20,11 @@ where
 {
     /// Sleeps until the next thing that is due; `true` when it is due already.
     pub(super) fn poll_timer(&mut self, cx: &mut Context<'_>) -> bool {
+        let room = self.retry_room();
         let mut next = self.commit_at.filter(|_| self.committing.is_none());
         for partition in self.partitions.iter().flatten() {
             let at = match partition.phase {
-                Phase::Running if partition.retried < RETRY_RESERVE => partition
+                Phase::Running if room.allows_tiers(partition) => partition
                     .tiers
                     .iter()
                     .filter_map(|(tier, _)| tier.next_wake())

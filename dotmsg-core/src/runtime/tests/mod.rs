@@ -7,6 +7,7 @@ mod beginning;
 mod gated;
 mod overtaken;
 mod partly;
+mod reserve;
 mod retries;
 mod stuck;
 mod tight_store;
