@@ -79,14 +79,12 @@ fn limits(values: &Values<'_>, spec: &RouteSpec, errors: &mut Vec<ConfigError>) 
     for (key, value) in [
         ("concurrency", limits.concurrency),
         ("batch_messages", limits.batch_messages),
-        ("park.max_held_messages", limits.park.max_held_messages),
     ] {
         if value > held {
             errors.push(exceeds(values, key, "max_held_messages"));
         }
     }
     for (key, value) in [
-        ("park.max_held_bytes", limits.park.max_held_bytes),
         ("max_payload_bytes", limits.max_payload_bytes),
         ("max_header_bytes", limits.max_header_bytes),
         ("max_key_bytes", limits.max_key_bytes),
@@ -95,16 +93,48 @@ fn limits(values: &Values<'_>, spec: &RouteSpec, errors: &mut Vec<ConfigError>) 
             errors.push(exceeds(values, key, "max_held_bytes"));
         }
     }
+    for (key, value, limit, around) in [
+        (
+            "park.max_held_messages",
+            limits.park.max_held_messages,
+            "max_held_messages",
+            held,
+        ),
+        (
+            "park.max_held_bytes",
+            limits.park.max_held_bytes,
+            "max_held_bytes",
+            bytes,
+        ),
+    ] {
+        // A default is half of what is around it, but for a limit of 1, which has no half.
+        if value >= around && values.given(key) {
+            errors.push(leaves_no_room(values, key, limit));
+        }
+    }
     if limits.workers > limits.concurrency {
         errors.push(exceeds(values, "workers", "concurrency"));
     }
 }
 
-fn exceeds(values: &Values<'_>, key: &str, limit: &str) -> ConfigError {
-    let at = match values.at(limit) {
+/// The followers of one failing key would fill all that the route may hold.
+fn leaves_no_room(values: &Values<'_>, key: &str, limit: &str) -> ConfigError {
+    let at = where_given(values, limit);
+    values.error(
+        key,
+        format!("not less than `{limit}` ({at}): one failing key would stop every partition until its retry. Lower this (half of `{limit}` is usual) or raise `{limit}`"),
+    )
+}
+
+fn where_given(values: &Values<'_>, key: &str) -> String {
+    match values.at(key) {
         Some((_, place)) => place.to_string(),
         None => "its default".to_owned(),
-    };
+    }
+}
+
+fn exceeds(values: &Values<'_>, key: &str, limit: &str) -> ConfigError {
+    let at = where_given(values, limit);
     values.error(
         key,
         format!("more than `{limit}` ({at}). Lower this or raise `{limit}`"),

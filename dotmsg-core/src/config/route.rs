@@ -1,7 +1,7 @@
 //! One route: from the merged values of `[routes.<handler>]` to its description.
 //!
-//! A default gives way to a smaller limit around it (512 messages a batch become 100 when 100 may be held); two *given*
-//! values that contradict each other are an error.
+//! A default gives way to a smaller limit around it (512 messages a batch become 100 when 100 may be held; what may wait
+//! behind retries becomes half of what may be held); two *given* values that contradict each other are an error.
 
 use std::time::Duration;
 
@@ -151,7 +151,10 @@ impl Values<'_> {
         limits.workers = self.count("workers").unwrap_or(limits.workers);
         limits.batch_messages = messages("batch_messages", limits.batch_messages);
         let park = &mut limits.park;
-        park.max_held_messages = messages("park.max_held_messages", park.max_held_messages);
+        // Half of what may be held in all: one failing key must not stop the others.
+        park.max_held_messages = self
+            .count("park.max_held_messages")
+            .unwrap_or(park.max_held_messages.min(held.div_ceil(2)));
         park.max_held_bytes = self
             .bytes("park.max_held_bytes")
             .unwrap_or(park.max_held_bytes.min(bytes.div_ceil(2)));

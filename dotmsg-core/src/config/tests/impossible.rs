@@ -338,9 +338,29 @@ max_payload_bytes = "3MiB"
 5 errors
   dotmsg.toml:6: routes.bill.concurrency: more than `max_held_messages` (dotmsg.toml:4). Lower this or raise `max_held_messages`
   dotmsg.toml:7: routes.bill.batch_messages: more than `max_held_messages` (dotmsg.toml:4). Lower this or raise `max_held_messages`
-  dotmsg.toml:8: routes.bill.park.max_held_bytes: more than `max_held_bytes` (dotmsg.toml:5). Lower this or raise `max_held_bytes`
-  dotmsg.toml:8: routes.bill.park.max_held_messages: more than `max_held_messages` (dotmsg.toml:4). Lower this or raise `max_held_messages`
+  dotmsg.toml:8: routes.bill.park.max_held_bytes: not less than `max_held_bytes` (dotmsg.toml:5): one failing key would stop every partition until its retry. Lower this (half of `max_held_bytes` is usual) or raise `max_held_bytes`
+  dotmsg.toml:8: routes.bill.park.max_held_messages: not less than `max_held_messages` (dotmsg.toml:4): one failing key would stop every partition until its retry. Lower this (half of `max_held_messages` is usual) or raise `max_held_messages`
   dotmsg.toml:9: routes.bill.max_payload_bytes: more than `max_held_bytes` (dotmsg.toml:5). Lower this or raise `max_held_bytes`
+"#,
+    );
+}
+
+#[test]
+fn followers_of_one_key_that_may_fill_everything() {
+    refused(
+        r#"
+backend.main.url = "memory:"
+[routes.bill]
+max_held_messages = 1000
+park.max_held_messages = 1000
+park.max_held_bytes = "64MiB"
+"#,
+        &[],
+        &[bill()],
+        r#"
+2 errors
+  dotmsg.toml:5: routes.bill.park.max_held_messages: not less than `max_held_messages` (dotmsg.toml:4): one failing key would stop every partition until its retry. Lower this (half of `max_held_messages` is usual) or raise `max_held_messages`
+  dotmsg.toml:6: routes.bill.park.max_held_bytes: not less than `max_held_bytes` (its default): one failing key would stop every partition until its retry. Lower this (half of `max_held_bytes` is usual) or raise `max_held_bytes`
 "#,
     );
 }

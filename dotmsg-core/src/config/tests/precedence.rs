@@ -99,7 +99,8 @@ fn defaults_give_way_to_a_smaller_limit_around_them() {
     let route = config.resolve(&[bill]).unwrap().routes.remove(0);
     assert_eq!(route.limits.concurrency, 100);
     assert_eq!(route.limits.batch_messages, 100);
-    assert_eq!(route.limits.park.max_held_messages, 100);
+    assert_eq!(route.limits.park.max_held_messages, 50);
+    assert_eq!(route.limits.park.max_held_bytes, 1 << 19);
     assert_eq!(route.limits.max_payload_bytes, 1 << 20);
     assert_eq!(route.ordering, Ordering::None);
     assert_eq!(route.retry.order, RetryOrder::Relax);
