@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
+use proptest::prelude::*;
 use tokio::sync::watch;
 use tokio::time::{sleep, timeout};
 
@@ -12,7 +13,7 @@ use crate::backend::{Backend, BoxFuture, PublishOutcome, PublishRecord};
 use crate::delivery::Delivery;
 use crate::handler::{HandlerError, HandlerResult, Returned};
 use crate::message::Message;
-use crate::router::{InPlace, RouteSpec};
+use crate::router::{InPlace, RetryOrder, RouteSpec};
 
 const LONG: Duration = Duration::from_secs(600);
 /// A quarter of it is the reserve of tiers, a quarter that of replays.
@@ -143,5 +144,91 @@ async fn replays_are_taken_in_as_far_as_there_is_room() {
         timeout(LONG, route.stats.idle()).await.expect("idle");
         assert_eq!(route.stats.delivered(), 100);
         route.drain().await;
+    }
+}
+
+/// A message: its partition, key, bytes, and how many of its attempts fail.
+type Plan = (u32, u8, usize, u8);
+
+/// An owner: whether it relaxes the order, how long it runs, and whether it ends in order.
+type Owner = (bool, u64, bool);
+
+async fn all_are_settled(messages: Vec<Plan>, owners: Vec<Owner>, workers: usize) {
+    let world = World::new(2).await;
+    let start = |relaxed: bool| {
+        let mut spec = spec();
+        spec.retry.tiers = vec![Duration::from_secs(1), Duration::from_secs(2)];
+        spec.limits.workers = workers;
+        spec.limits.concurrency = 4;
+        spec.crash_loop.takeovers = 0;
+        if relaxed {
+            spec.retry.order = RetryOrder::Relax;
+        }
+        world.start_stacked(spec, |delivery: Delivery| async move {
+            let failing = delivery.payload().map_or(0, |payload| payload[0]);
+            sleep(Duration::from_millis(10)).await;
+            if delivery.attempt() <= u32::from(failing) {
+                return Err(HandlerError::transient(std::io::Error::other("not yet")));
+            }
+            Ok(Returned::default())
+        })
+    };
+    let mut messages = messages.into_iter();
+    for (relaxed, ms, clean) in owners.into_iter().chain([(false, 0, true)]) {
+        let route = start(relaxed);
+        timeout(LONG, route.stats.idle()).await.expect("idle");
+        for (partition, key, bytes, failing) in messages.by_ref().take(20) {
+            let record = PublishRecord {
+                topic: "orders".into(),
+                partition: Some(partition),
+                message: Message::new(vec![failing; bytes]).with_key(vec![b'k', key]),
+            };
+            world.broker.publisher().publish(vec![record]).await;
+        }
+        sleep(Duration::from_millis(ms)).await;
+        if clean {
+            route.drain().await;
+        } else {
+            route.task.abort();
+            let _ = route.task.await;
+            world.broker.lose("billing", "orders", &[0, 1]);
+        }
+    }
+    let route = start(false);
+    let through = async {
+        loop {
+            sleep(Duration::from_secs(1)).await;
+            route.stats.idle().await;
+            if route.stats.away() == 0 {
+                return;
+            }
+        }
+    };
+    timeout(LONG, through).await.expect("nothing is stuck");
+    assert_eq!(route.stats.dead_lettered(), 0);
+    route.drain().await;
+    let admin = world.broker.admin();
+    for (partition, record) in world.records().await {
+        let range = admin.offsets("orders", partition).await.unwrap();
+        assert!(record.settled(range.end), "{record:?}");
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(32))]
+
+    /// Sizes around the reserve, orders that are relaxed and kept in turn, owners that end in order or not.
+    #[test]
+    fn nothing_is_stuck_at_the_reserve(
+        messages in prop::collection::vec((0u32..2, 0u8..3, 1usize..15_000, 0u8..3), 1..60),
+        owners in prop::collection::vec((any::<bool>(), 0u64..4_000, any::<bool>()), 0..4),
+        workers in 1usize..3,
+    ) {
+        tokio::runtime::Builder::new_current_thread()
+            .enable_time()
+            .start_paused(true)
+            .build()
+            .unwrap()
+            .block_on(all_are_settled(messages, owners, workers));
     }
 }
