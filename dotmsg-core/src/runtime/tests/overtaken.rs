@@ -1,16 +1,20 @@
 //! Retention that overtakes a running route, by both policies, and what it must leave alone.
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
+use std::task::{Context, Poll};
 use std::time::Duration;
 
 use tokio::sync::watch;
 use tokio::time::{sleep, timeout};
 
 use super::{HANDLED, World};
-use crate::backend::{Backend, PublishOutcome, PublishRecord};
+use crate::backend::{
+    Admin, AssignmentEvent, Backend, Batch, BatchLimits, BoxFuture, Capability, Membership,
+    PublishOutcome, PublishRecord, Publisher, Reader, Source, Subscription,
+};
 use crate::clock::{Clock, Timestamp, TokioClock};
 use crate::delivery::Delivery;
-use crate::error::ErrorKind;
+use crate::error::{ErrorKind, Result};
 use crate::log::{LogBroker, LogOptions};
 use crate::message::Message;
 use crate::router::{LogMismatch, RouteSpec};
@@ -42,7 +46,7 @@ fn spec(policy: LogMismatch) -> RouteSpec {
 /// A handler that waits until it is let go, and how it is.
 fn gate() -> (
     watch::Sender<bool>,
-    impl Fn(Delivery) -> crate::backend::BoxFuture<'static, crate::middleware::Outcome> + Clone,
+    impl Fn(Delivery) -> BoxFuture<'static, crate::middleware::Outcome> + Clone,
 ) {
     let (sender, receiver) = watch::channel(false);
     let handler = move |_: Delivery| {
@@ -50,7 +54,7 @@ fn gate() -> (
         Box::pin(async move {
             let _ = receiver.wait_for(|open| *open).await;
             HANDLED
-        }) as crate::backend::BoxFuture<'static, _>
+        }) as BoxFuture<'static, _>
     };
     (sender, handler)
 }
@@ -173,4 +177,107 @@ async fn replays_that_are_gone_are_counted_and_the_next_ones_run() {
     timeout(LONG, route.stats.idle()).await.expect("idle");
     assert_eq!(route.stats.removed(), 0, "it is told once");
     route.drain().await;
+}
+
+/// A log whose source tells events of the test's own first.
+#[derive(Debug)]
+struct Telling(LogBroker, Arc<Told>);
+
+/// What is to be told, and the grant that was.
+#[derive(Debug, Default)]
+struct Told {
+    events: Mutex<Vec<AssignmentEvent>>,
+    grant: Mutex<u64>,
+}
+
+struct TellingSource(Box<dyn Source>, Arc<Told>);
+
+impl Source for TellingSource {
+    fn poll_event(&mut self, cx: &mut Context<'_>) -> Poll<Result<AssignmentEvent>> {
+        if let Some(event) = self.1.events.lock().unwrap().pop() {
+            return Poll::Ready(Ok(event));
+        }
+        let event = self.0.poll_event(cx);
+        if let Poll::Ready(Ok(AssignmentEvent::Assigned(granted))) = &event {
+            *self.1.grant.lock().unwrap() = granted[0].grant;
+        }
+        event
+    }
+
+    fn poll_batch(
+        &mut self,
+        cx: &mut Context<'_>,
+        limits: BatchLimits,
+        batch: &mut Batch,
+    ) -> Poll<Result<()>> {
+        self.0.poll_batch(cx, limits, batch)
+    }
+}
+
+impl Backend for Telling {
+    fn capability(&self) -> Capability {
+        self.0.capability()
+    }
+
+    fn subscribe(&self, subscription: Subscription) -> BoxFuture<'_, Result<Membership>> {
+        Box::pin(async move {
+            let (source, control) = self.0.subscribe(subscription).await?;
+            let source = TellingSource(source, Arc::clone(&self.1));
+            Ok((Box::new(source) as Box<dyn Source>, control))
+        })
+    }
+
+    fn publisher(&self) -> Arc<dyn Publisher> {
+        self.0.publisher()
+    }
+
+    fn reader(&self) -> BoxFuture<'_, Result<Box<dyn Reader>>> {
+        self.0.reader()
+    }
+
+    fn admin(&self) -> Arc<dyn Admin> {
+        self.0.admin()
+    }
+
+    fn close(&self) -> BoxFuture<'_, Result<()>> {
+        self.0.close()
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_event_of_an_older_grant_is_dropped_and_a_log_that_was_cut_ends_the_route() {
+    let mut world = World::new(1).await;
+    let tells = Arc::<Told>::default();
+    world.face = Some(Arc::new(Telling(world.broker.clone(), Arc::clone(&tells))));
+    let route = world.start(spec(LogMismatch::Earliest), |_| async { HANDLED });
+    timeout(LONG, route.stats.idle()).await.expect("idle");
+    let told = |grant, position, start| {
+        let partition = 0;
+        tells
+            .events
+            .lock()
+            .unwrap()
+            .push(AssignmentEvent::OutOfRange {
+                partition,
+                grant,
+                position,
+                start,
+            });
+    };
+    told(0, 0, 100);
+    world.publish([None; 3]).await;
+    timeout(LONG, route.stats.idle()).await.expect("idle");
+    assert_eq!((route.stats.handled(), route.stats.removed()), (3, 0));
+    assert_eq!(world.records().await[&0].watermark(), 3);
+    let grant = *tells.grant.lock().unwrap();
+    told(grant, 3, 0);
+    world.publish([None]).await;
+    let ended = timeout(LONG, route.task).await.expect("it stops");
+    let error = ended.unwrap().unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::PositionLost);
+    let text = error.to_string();
+    assert!(
+        text.contains("truncated") && text.contains("Start the route again"),
+        "{text}"
+    );
 }
