@@ -241,6 +241,28 @@ fn a_frame_that_a_payload_contains_does_not_count_as_following() {
     assert_eq!(found(&path, &bytes, tail(0)), Ok(first(1)));
 }
 
+#[test]
+fn a_torn_record_full_of_magic_is_searched_in_linear_time() {
+    let directory = TestDirectory::new();
+    fs::create_dir_all(&directory.0).unwrap();
+    let path = directory.0.join("f");
+    let (mut bytes, _) = frames(&[3]);
+    bytes.extend_from_slice(&b"dmsg".repeat(1 << 20));
+    let start = now();
+    assert_eq!(found(&path, &bytes, tail(0)), Ok(first(1)));
+    let took = start.elapsed();
+    // 4 MiB: a fraction of a second, and many when each place is read anew.
+    assert!(took < Duration::from_secs(4), "{took:?}");
+}
+
+#[expect(
+    clippy::disallowed_methods,
+    reason = "a test of how long something takes"
+)]
+fn now() -> std::time::Instant {
+    std::time::Instant::now()
+}
+
 /// The files of a log as a power cut would leave them now, in a directory of their own.
 fn image(directory: &TestDirectory) -> TestDirectory {
     fn copy(from: &Path, to: &Path) {
