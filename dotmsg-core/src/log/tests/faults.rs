@@ -21,6 +21,8 @@ struct Faults {
     syncs_fail: bool,
     /// How many were tried.
     syncs: usize,
+    /// Directories that were synced.
+    directories: Vec<std::path::PathBuf>,
 }
 
 #[derive(Debug)]
@@ -82,6 +84,7 @@ impl Disk for FaultyDisk {
     }
 
     fn sync_directory(&self, path: &Path) -> io::Result<()> {
+        lock(&self.faults).directories.push(path.to_path_buf());
         RealDisk.sync_directory(path)
     }
 }
@@ -183,6 +186,41 @@ fn what_an_earlier_process_did_not_sync_is_synced_before_it_is_read() {
     lock(&faults).syncs_fail = false;
     let log = directory.open(options).unwrap();
     assert_eq!(read_all(&log, "t", 0).unwrap(), [(0, b"written".to_vec())]);
+}
+
+#[test]
+fn a_write_that_fails_while_the_log_is_closed_is_the_reason_that_is_told() {
+    let directory = TestDirectory::new();
+    let (log, faults) = faulty(&directory);
+    lock(&faults).room = Some(0);
+    let publisher = log.publisher();
+    let sent = publisher.publish(vec![record("t", Some(0), Message::new("a"))]);
+    let closed = wait(log.close());
+    // The write may have failed before the log was closed: then closing has nothing to tell.
+    assert!(closed.map_or_else(|error| error.kind() == ErrorKind::Full, |()| true));
+    assert_eq!(kind(wait(sent).remove(0)), (true, ErrorKind::Full));
+}
+
+#[test]
+fn every_directory_that_is_made_for_a_log_is_made_durable() {
+    let directory = TestDirectory::new();
+    let faults: Arc<Mutex<Faults>> = Arc::default();
+    let mut options = options();
+    options.disk = Arc::new(FaultyDisk {
+        faults: Arc::clone(&faults),
+    });
+    let log = LogBroker::open(directory.0.join("a").join("log"), options).unwrap();
+    topic(&log, "t", 1);
+    let synced = &lock(&faults).directories;
+    let parent = directory.0.parent().unwrap();
+    for path in [
+        parent,
+        &directory.0,
+        &directory.0.join("a"),
+        &directory.0.join("a/log/topics"),
+    ] {
+        assert!(synced.iter().any(|synced| synced == path), "{path:?}");
+    }
 }
 
 #[test]

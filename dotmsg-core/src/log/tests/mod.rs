@@ -1,6 +1,7 @@
 //! The backend contract on both storages: one body of tests, run on each.
 
 mod contract;
+mod directory;
 mod faults;
 mod membership;
 mod overtaken;
