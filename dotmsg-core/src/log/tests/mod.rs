@@ -5,6 +5,7 @@ mod directory;
 mod faults;
 mod membership;
 mod overtaken;
+mod power_cut;
 mod recovery;
 mod restart;
 
