@@ -112,6 +112,7 @@ fn callable(function: &ItemFn) -> TokenStream {
         #conditions
         {
             #(#inner)*
+            #[allow(clippy::unused_async)]
             #sig #block
 
             ::dotmsg::__private::core::handler::Described::new(#name(#(#arguments),*))
@@ -156,7 +157,8 @@ fn assigned(attribute: &Attribute) -> Vec<TokenStream> {
     // Written again from its digits: a literal may carry a suffix or the span of another macro.
     let number = |value: &Option<syn::LitInt>| {
         value.as_ref().map(|value| {
-            let digits = syn::LitInt::new(value.base10_digits(), value.span());
+            let place = Span::mixed_site().located_at(value.span());
+            let digits = syn::LitInt::new(value.base10_digits(), place);
             quote!(#digits)
         })
     };

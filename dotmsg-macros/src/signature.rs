@@ -1,7 +1,7 @@
 //! What can be told from the signature alone, without types: each mistake at its own place.
 
 use syn::spanned::Spanned;
-use syn::{Error, FnArg, GenericParam, ItemFn, Path, Result, Type};
+use syn::{Attribute, Error, FnArg, GenericParam, ItemFn, Path, Result, Type};
 
 /// The most arguments a handler may have: registration is written out for each number up to this.
 pub(crate) const MAX_ARGUMENTS: usize = 12;
@@ -35,6 +35,7 @@ pub(crate) fn check(function: &ItemFn) -> Result<()> {
             ));
         }
     }
+    errors.extend(signature.inputs.iter().filter_map(conditional));
     errors.extend(misplaced_payloads(function));
     if let Some(over) = signature.inputs.iter().nth(MAX_ARGUMENTS) {
         errors.push(Error::new(
@@ -49,6 +50,25 @@ pub(crate) fn check(function: &ItemFn) -> Result<()> {
             all
         })
         .map_or(Ok(()), Err)
+}
+
+/// The error of an argument under `#[cfg]`: the attribute sees it whatever the condition comes to.
+fn conditional(argument: &FnArg) -> Option<Error> {
+    let condition = condition_of(argument)?;
+    let message =
+        "an argument of a handler cannot depend on a condition: put `#[cfg]` on two functions";
+    Some(Error::new(condition.span(), message))
+}
+
+fn condition_of(argument: &FnArg) -> Option<&Attribute> {
+    let FnArg::Typed(argument) = argument else {
+        return None;
+    };
+    let mut attributes = argument.attrs.iter();
+    attributes.find(|attribute| {
+        let path = attribute.path();
+        path.is_ident("cfg") || path.is_ident("cfg_attr")
+    })
 }
 
 /// Payloads that are not last, as far as they are written with the names of the framework's own kinds. Others are found
@@ -92,9 +112,10 @@ pub(crate) fn is_payload(argument: &Type) -> bool {
     }
 }
 
-/// The type of an argument; `None` for `self`.
+/// The type of an argument; `None` for `self`, and for one that may not be there.
 pub(crate) fn argument_type(argument: &FnArg) -> Option<&Type> {
     match argument {
+        FnArg::Typed(_) if condition_of(argument).is_some() => None,
         FnArg::Typed(argument) => Some(&argument.ty),
         FnArg::Receiver(_) => None,
     }

@@ -105,7 +105,7 @@ impl Options {
             Config::new()
         };
         let mut config = config
-            .env(std::env::vars())
+            .env_os(std::env::vars_os())
             .default_value("backend.main.url", BACKEND)
             .default_value("backend.main.auto_create", true)
             .default_value("backend.main.auto_create_partitions", i64::from(PARTITIONS));

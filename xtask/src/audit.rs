@@ -102,6 +102,7 @@ pub(crate) struct Summary {
 /// One line per violation.
 pub(crate) fn check(calls: &[Call], rows: u64) -> Result<Summary, Vec<String>> {
     let mut violations = rows_missing_or_torn(calls, rows);
+    violations.extend(doubled(calls));
     for lane in lanes(calls, |call| (call.epoch, call.pid)) {
         violations.extend(overlap(&lane));
         violations.extend(interleaved(&lane));
@@ -159,6 +160,34 @@ fn rows_missing_or_torn(calls: &[Call], rows: u64) -> Vec<String> {
             "{} rows without a final outcome, first row {first}",
             missing.len()
         ));
+    }
+    violations
+}
+
+/// One owner handles a record again after its final outcome, or an attempt of it twice. Only a new owner may repeat: at
+/// least once is no leave to double. Also of null keys.
+fn doubled(calls: &[Call]) -> Vec<String> {
+    let mut by_record: BTreeMap<(&str, u64, u64, u64, u64), Vec<&Call>> = BTreeMap::new();
+    for call in calls {
+        let record = (
+            &*call.topic,
+            call.partition,
+            call.offset,
+            call.epoch,
+            call.pid,
+        );
+        by_record.entry(record).or_default().push(call);
+    }
+    let mut violations = Vec::new();
+    for mut calls in by_record.into_values() {
+        calls.sort_by_key(|call| (call.start_us, call.end_us, call.attempt));
+        for pair in calls.windows(2) {
+            if pair[0].is_final() {
+                violations.push(format!("{}: again after its end", place(pair[1])));
+            } else if pair[1].attempt <= pair[0].attempt {
+                violations.push(format!("{}: the same attempt again", place(pair[1])));
+            }
+        }
     }
     violations
 }

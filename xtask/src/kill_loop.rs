@@ -71,6 +71,9 @@ pub(crate) fn rounds(flights: &Flights, count: u32, seed: u64) -> Result<(), Str
         })?;
         remove(&directory)?;
     }
+    if kills == 0 {
+        return Err("no round had a kill: every run ended before its moment".to_owned());
+    }
     println!(
         "{count} rounds, {kills} kills: every table exact, no row missing, every key in order"
     );

@@ -102,7 +102,7 @@ impl<R: Adapters> App<(), R> {
     /// The file cannot be read or is not TOML. Everything else that is wrong with it is reported by [`App::run`], when
     /// the handlers are known.
     pub fn from_config(path: impl AsRef<Path>) -> Result<Self> {
-        let config = Config::from_file(path)?.env(std::env::vars());
+        let config = Config::from_file(path)?.env_os(std::env::vars_os());
         Ok(Self::with_config(config))
     }
 

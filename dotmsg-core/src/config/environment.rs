@@ -3,6 +3,8 @@
 //! `DOTMSG__BACKEND__MAIN__URL` is `backend.main.url`. Case does not matter: a part is spelled as the file, the code or a
 //! handler spells it when one of them knows it, else in lower case.
 
+use std::ffi::OsString;
+
 use super::Place;
 use super::errors::ConfigError;
 use super::value::{self, Node, Table, Value};
@@ -21,6 +23,32 @@ pub(super) fn ours(vars: impl IntoIterator<Item = (String, String)>) -> Vec<(Str
         .collect();
     ours.sort();
     ours
+}
+
+/// Variables as the system gives them, those that are no text apart: an error when they are ours, none of our business
+/// else. (`std::env::vars` panics at any of them.)
+pub(super) fn texts(
+    vars: impl IntoIterator<Item = (OsString, OsString)>,
+) -> (Vec<(String, String)>, Vec<String>) {
+    let mut texts = Vec::new();
+    let mut others = Vec::new();
+    for (name, value) in vars {
+        match (name.into_string(), value.into_string()) {
+            (Ok(name), Ok(value)) => texts.push((name, value)),
+            (name, _) => {
+                let name = name.unwrap_or_else(|name| name.to_string_lossy().into_owned());
+                others.push((name, String::new()));
+            }
+        }
+    }
+    let others = ours(others).into_iter().map(|(name, _)| name).collect();
+    (ours(texts), others)
+}
+
+/// The error of a variable that is no text.
+pub(super) fn no_text(name: &str) -> ConfigError {
+    let place = Place::Environment(name.into());
+    ConfigError::new(&place, "", "its name or value is not valid UTF-8")
 }
 
 /// The profile that the environment names, and the variable.

@@ -10,7 +10,7 @@
 //!
 //! let config = Config::from_toml("dotmsg.toml", "backend.main.url = 'memory:'\nroutes.bill.concurrency = 64")?;
 //! let bill = RouteDefaults::new("bill").with("topic", "orders").with("group", "billing");
-//! let resolved = config.env(std::env::vars()).resolve(&[bill])?;
+//! let resolved = config.env_os(std::env::vars_os()).resolve(&[bill])?;
 //! assert_eq!(resolved.routes[0].limits.concurrency, 64);
 //! # Ok::<(), dotmsg_core::config::ConfigErrors>(())
 //! ```
@@ -36,6 +36,7 @@ pub use sections::{BackendConfig, StoreConfig};
 pub use value::Value;
 
 use std::collections::BTreeMap;
+use std::ffi::OsString;
 use std::fmt;
 use std::path::Path;
 use std::sync::Arc;
@@ -91,6 +92,8 @@ pub struct Config {
     overrides: Vec<(String, Value)>,
     profile: Option<String>,
     environment: Vec<(String, String)>,
+    /// Our variables that are no text.
+    no_text: Vec<String>,
     checks: BTreeMap<&'static str, SettingCheck>,
 }
 
@@ -143,6 +146,14 @@ impl Config {
     #[must_use]
     pub fn env(mut self, vars: impl IntoIterator<Item = (String, String)>) -> Self {
         self.environment = environment::ours(vars);
+        self
+    }
+
+    /// Takes the environment's variables as [`std::env::vars_os`] gives them: one that is not UTF-8 is an error if it is
+    /// ours, and left out otherwise.
+    #[must_use]
+    pub fn env_os(mut self, vars: impl IntoIterator<Item = (OsString, OsString)>) -> Self {
+        (self.environment, self.no_text) = environment::texts(vars);
         self
     }
 
@@ -249,6 +260,7 @@ impl Config {
         }
         let (environment, wrong) = environment::tree(&self.environment, &known);
         errors.extend(wrong);
+        errors.extend(self.no_text.iter().map(|name| environment::no_text(name)));
         let own: Vec<&Table> = layers.iter().chain([&environment, &overrides]).collect();
         errors.extend(walk::layers(&own, names, &self.checks));
         layers.extend(profile);

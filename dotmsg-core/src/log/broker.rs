@@ -16,13 +16,13 @@ use super::health::Health;
 use super::journal::Journal;
 use super::lock;
 use super::lock_file::LockFile;
-use super::options::{Fsync, LogOptions};
+use super::options::{DamagedTail, Fsync, LogOptions};
 use super::positions::PositionKey;
 use super::publisher::LogPublisher;
 use super::reader::LogReader;
 use super::shared::{Shared, Storage, random_identity};
 use super::source::{LogControl, LogSource, Seat};
-use super::topic::{MAX_NAME_BYTES, Partition};
+use super::topic::{MAX_NAME_BYTES, Partition, no_such_topic};
 use super::writer::{Desk, Done, Order, Writer};
 use crate::backend::{
     Admin, Backend, BoxFuture, Capability, Control, History, KeyOrder, Membership, Ownership,
@@ -73,7 +73,11 @@ impl LogBroker {
         let lock = LockFile::acquire(path.as_ref())?;
         let log = directory.begin(|| random_identity(&mut options.rng(0)))?;
         let (journal, salt) = (directory.positions(), salt(&log.identity, 0));
-        let (positions, ends) = Journal::read(&*options.disk, &journal, salt)?;
+        let said = Journal::read(&*options.disk, &journal, salt, options.on_damaged_tail)?;
+        if said.is_none() && options.on_damaged_tail == DamagedTail::Refuse {
+            directory.refuse_topics_without(&journal)?;
+        }
+        let (positions, ends) = said.unwrap_or_default();
         let topics = directory.topics(&options, &ends)?;
         let ends = ends.found(topics.values(), options.fsync == Fsync::Group);
         let disk = Arc::clone(&options.disk);
@@ -120,7 +124,9 @@ impl LogBroker {
     /// Unknown topic, closed log, a directory that cannot be removed.
     pub async fn delete_topic(&self, name: &str) -> Result<()> {
         let topic = self.shared.topic("delete topic", name)?;
-        topic.delete();
+        if !topic.delete() {
+            return Err(no_such_topic("delete topic", name));
+        }
         if let Some(writer) = self.shared.writer() {
             let (waiter, answer) = oneshot::channel();
             writer.send(Order::Delete(Arc::clone(&topic), waiter));
@@ -166,17 +172,17 @@ impl LogBroker {
         let topics: Vec<_> = lock(&self.shared.topics).values().cloned().collect();
         for topic in topics {
             let retention = self.shared.retention(&topic);
-            let mut files = Vec::new();
             topic.with(|partitions| {
                 for partition in partitions {
                     match partition {
                         Partition::Memory(memory) => memory.apply(&retention),
-                        Partition::Disk(segments) => files.append(&mut segments.apply(&retention)),
+                        Partition::Disk(segments) => segments.apply(&retention),
                     }
                 }
             });
-            for file in files {
-                std::fs::remove_file(&file).map_err(|error| file_error(&file, error))?;
+            for partition in 0..topic.partitions {
+                let swept = topic.sweep(partition);
+                swept.map_err(|(file, error)| file_error(&file, error))?;
             }
         }
         Ok(())

@@ -62,7 +62,20 @@ struct TopicFile {
 impl Directory {
     /// The directory at `root`, made when it does not exist.
     pub(super) fn make(root: &Path, disk: Arc<dyn Disk>) -> Result<Self> {
+        let made: Vec<&Path> = root
+            .ancestors()
+            .take_while(|path| !path.as_os_str().is_empty() && !path.exists())
+            .collect();
         fs::create_dir_all(root).map_err(|error| file_error(root, error))?;
+        // A name lasts once the directory it is in was synced: else a power cut takes the whole log.
+        for path in made {
+            let parent = match path.parent() {
+                Some(parent) if !parent.as_os_str().is_empty() => parent,
+                _ => Path::new("."),
+            };
+            let synced = disk.sync_directory(parent);
+            synced.map_err(|error| file_error(parent, error))?;
+        }
         Ok(Self {
             root: root.to_path_buf(),
             disk,
@@ -119,6 +132,23 @@ impl Directory {
             }
         }
         Ok(())
+    }
+
+    /// Refuses topics when `journal` is missing: it is there before the first topic is, so it was lost.
+    pub(super) fn refuse_topics_without(&self, journal: &Path) -> Result<()> {
+        if names(&self.root.join("topics"))?.is_empty() {
+            return Ok(());
+        }
+        Err(Error::new(
+            ErrorKind::Corrupt,
+            "open log",
+            "the positions are missing, and the log has topics",
+        )
+        .with("file", journal.display())
+        .remedy(
+            "Restore the file from a copy. To go on without, so that every group starts anew, open the log once with \
+             on_damaged_tail = \"cut\"",
+        ))
     }
 
     /// All topics, recovered, and durable up to where they end now (unless the options do without fsync).
@@ -330,17 +360,21 @@ fn known_format(path: &Path, format: u32) -> Result<()> {
     )
 }
 
-/// A creation that a crash interrupted left a directory without `topic.json`; one with records in it is damage.
+/// A creation that a crash interrupted left a directory with an unfinished `topic.json` at most. Anything else in it is
+/// not ours to remove.
 fn remove_half_made(directory: &Path) -> Result<()> {
-    let records = |name: &String| parse_segment_name(name).is_some();
-    if names(directory)?.iter().any(records) {
-        return Err(refused(
-            &directory.join(TOPIC_FILE),
-            0,
-            "it is missing, and the topic has records",
-        ));
+    let unfinished = Path::new(TOPIC_FILE).with_extension("tmp");
+    for name in names(directory)? {
+        if Path::new(&name) != unfinished {
+            let path = directory.join(TOPIC_FILE);
+            return Err(
+                refused(&path, 0, "it is missing, and files lie beside it").with("found", name)
+            );
+        }
+        let path = directory.join(&unfinished);
+        fs::remove_file(&path).map_err(|error| file_error(&path, error))?;
     }
-    fs::remove_dir_all(directory).map_err(|error| file_error(directory, error))
+    fs::remove_dir(directory).map_err(|error| file_error(directory, error))
 }
 
 /// The names in a directory, in order.

@@ -82,12 +82,23 @@ fn open_directory(options: &BackendOptions) -> Result<LogBroker> {
             "a log is a directory and has no host",
         )
         .with("backend", &options.name)
-        .remedy(format!(
-            "Write log:./{host} for a directory here, or log:/{host} for one from the root"
-        )));
+        .remedy(match shown(host) {
+            Some(host) => format!(
+                "Write log:./{host} for a directory here, or log:/{host} for one from the root"
+            ),
+            None => {
+                "Write log:./path for a directory here, or log:/path for one from the root".into()
+            }
+        }));
     }
     let settings = settings(options)?;
     LogBroker::open(path, settings).map_err(|error| error.with("backend", &options.name))
+}
+
+/// The rest of a URL, unless it may hold a secret.
+fn shown(host: &str) -> Option<&str> {
+    let plain = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '_' | '-' | '/');
+    host.chars().all(plain).then_some(host)
 }
 
 fn settings(options: &BackendOptions) -> Result<LogOptions> {
@@ -112,5 +123,17 @@ mod tests {
         };
         let error = open_directory(&options).unwrap_err();
         assert!(error.to_string().contains("log:./orders-log"), "{error}");
+    }
+
+    #[test]
+    fn a_password_in_the_url_is_not_shown() {
+        let options = BackendOptions {
+            name: "main".into(),
+            url: "log://user:secret@host/path".into(),
+            settings: BTreeMap::new(),
+            clock: Arc::new(SystemClock),
+        };
+        let error = open_directory(&options).unwrap_err();
+        assert!(!format!("{error} {error:?}").contains("secret"), "{error}");
     }
 }

@@ -5,7 +5,6 @@
 use std::collections::BTreeMap;
 use std::collections::btree_map::Entry;
 use std::io;
-use std::path::PathBuf;
 use std::sync::Arc;
 use std::thread;
 
@@ -117,10 +116,12 @@ impl Work {
         flush(&mut dirty.collect::<Vec<_>>(), self.desk.fsync)?;
         self.note(group)?;
         for head in self.heads.values_mut().filter(|head| head.is_dirty()) {
-            for file in confirm(head, self.desk.retention_bytes) {
-                if let Err(error) = std::fs::remove_file(&file) {
-                    tracing::warn!(file = %file.display(), %error, "an expired segment stays");
-                }
+            let rolled = confirm(head, self.desk.retention_bytes);
+            if rolled && let Err((file, error)) = head.topic().sweep(head.partition()) {
+                tracing::warn!(
+                    file = %file.display(), %error,
+                    "an expired segment stays, and those after it, until it can be removed"
+                );
             }
         }
         if !group.changes.is_empty() {
@@ -195,8 +196,8 @@ fn flush(heads: &mut [&mut Head], fsync: Fsync) -> io::Result<()> {
     })
 }
 
-/// Shows a head's records to readers; gives the files that retention removed from sight when a segment began.
-fn confirm(head: &mut Head, retention_bytes: Option<u64>) -> Vec<PathBuf> {
+/// Shows a head's records to readers, and applies retention when a segment began; whether one did.
+fn confirm(head: &mut Head, retention_bytes: Option<u64>) -> bool {
     let topic = Arc::clone(head.topic());
     let index = head.partition() as usize;
     let written = head.take_written();
@@ -206,15 +207,13 @@ fn confirm(head: &mut Head, retention_bytes: Option<u64>) -> Vec<PathBuf> {
         bytes: retention_bytes,
         now: head.newest(),
     };
-    topic.grow(|partitions| match &mut partitions[index] {
-        Partition::Disk(segments) => {
+    topic.grow(|partitions| {
+        if let Partition::Disk(segments) = &mut partitions[index] {
             segments.confirm(written.into_iter());
             if rolled {
-                segments.apply(&retention)
-            } else {
-                Vec::new()
+                segments.apply(&retention);
             }
         }
-        Partition::Memory(_) => Vec::new(),
-    })
+    });
+    rolled
 }

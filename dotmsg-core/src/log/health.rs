@@ -54,7 +54,10 @@ impl Health {
 
     /// Takes the log down after a failed write.
     pub(super) fn fail(&self, kind: ErrorKind, reason: String) {
-        self.failed.store(true, Ordering::Release);
+        if !self.failed.swap(true, Ordering::AcqRel) {
+            // Also when it was closed before: what failed then is what its user has to know.
+            lock(&self.state).reason = Some((kind, reason.clone()));
+        }
         self.take_down(kind, reason);
     }
 
@@ -63,7 +66,7 @@ impl Health {
         self.take_down(ErrorKind::Closed, "the log was closed".into());
     }
 
-    /// The first reason stays.
+    /// The first reason stays, but for a failure.
     fn take_down(&self, kind: ErrorKind, reason: String) {
         let watchers = {
             let mut state = lock(&self.state);

@@ -3,7 +3,9 @@
 //! A group has a name, so an entry of a group without one is about the partition itself: its noted end.
 //!
 //! An entry lies whole in one frame, so a record is stored whole or not at all. When the file has grown well beyond
-//! what it says, it is written anew beside itself and renamed into place.
+//! what it says, and at every opening, it is written anew beside itself and renamed into place. What is renamed is whole
+//! and ends with a frame without entries: if that is not found, nothing older is left that could count in place of what is
+//! damaged, and the file is refused. Only what was appended behind it can be torn.
 
 use std::io;
 use std::path::{Path, PathBuf};
@@ -19,7 +21,7 @@ use super::options::DamagedTail;
 use super::positions::{PositionKey, Positions};
 use super::recovery::{Check, Tail, recover, refused};
 use crate::clock::Timestamp;
-use crate::error::Result;
+use crate::error::{Error, ErrorKind, Result};
 
 /// A file smaller than this is never rewritten.
 const LEAST_BYTES: u64 = 1 << 20;
@@ -52,20 +54,28 @@ enum Entry {
 }
 
 impl Journal {
-    /// What the file of a log says; nothing when there is none.
-    pub(super) fn read(disk: &dyn Disk, path: &Path, salt: u32) -> Result<(Positions, Ends)> {
+    /// What the file of a log says; `None` when there is none.
+    pub(super) fn read(
+        disk: &dyn Disk,
+        path: &Path,
+        salt: u32,
+        damaged: DamagedTail,
+    ) -> Result<Option<(Positions, Ends)>> {
         let mut positions = Positions::default();
         let mut ends = Ends::default();
-        if !path.exists() {
-            return Ok((positions, ends));
+        let exists = path.try_exists();
+        if !exists.map_err(|error| file_error(path, error))? {
+            return Ok(None);
         }
-        // An entry that is lost makes an older one count, which costs a redelivery.
+        // A commit that is lost makes an older one count, which costs a redelivery.
         let check = Check::Tail(Tail {
             confirmed: 0,
             damaged: DamagedTail::Cut,
             disk,
         });
+        let mut whole = false;
         recover(path, salt, 0, check, |header, at, bytes| {
+            whole |= header.count == 0;
             let frame = Bytes::copy_from_slice(bytes);
             for entry in decode(&frame, header.count)
                 .ok_or_else(|| refused(path, at, "an entry in a whole frame is malformed"))?
@@ -77,7 +87,10 @@ impl Journal {
             }
             Ok(())
         })?;
-        Ok((positions, ends))
+        if !whole && damaged == DamagedTail::Refuse {
+            return Err(not_whole(path));
+        }
+        Ok(Some((positions, ends)))
     }
 
     /// Writes the file anew, to say this.
@@ -171,8 +184,25 @@ fn rewrite(
         }
     }
     close(&mut frame);
+    // The mark of the end of what is renamed into place. See `Journal::read`.
+    frame.finish(Timestamp::default());
+    contents.extend_from_slice(frame.seal(salt, next));
     disk.replace(path, &contents)?;
     Ok((disk.append(path)?, next, contents.len() as u64))
+}
+
+/// The error of a file that was damaged where no crash tears it.
+fn not_whole(path: &Path) -> Error {
+    Error::new(
+        ErrorKind::Corrupt,
+        "read positions",
+        "the file ends before the positions that were there when it was opened last",
+    )
+    .with("file", path.display())
+    .remedy(
+        "Restore it from a copy; what was cut off is kept beside it. To go on with the positions that are left, open the \
+         log once with on_damaged_tail = \"cut\": groups whose position is lost start anew",
+    )
 }
 
 fn encode(key: &PositionKey, record: Option<&Bytes>, out: &mut Vec<u8>) {

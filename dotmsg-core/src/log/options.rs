@@ -64,7 +64,10 @@ pub struct LogOptions {
 /// The largest record a batch's length field is allowed to promise.
 const RECORD_CEILING: usize = 1 << 30;
 
-const PARTITIONS: &str = "a number from 1";
+/// Partitions of a topic at most: each costs memory and a file. As many as the configuration takes.
+pub(super) const MAX_PARTITIONS: u32 = 10_000;
+
+const PARTITIONS: &str = "a number from 1 to 10000";
 const RECORD_SIZE: &str = "a size from 1B to 1GiB";
 
 const KEYS: [&str; 9] = [
@@ -120,7 +123,7 @@ impl LogOptions {
 
     /// A value that cannot work: its key, and what can.
     fn impossible(&self) -> Option<(&'static str, &'static str)> {
-        if self.default_partitions == 0 {
+        if !(1..=MAX_PARTITIONS).contains(&self.default_partitions) {
             return Some(("default_partitions", PARTITIONS));
         }
         if self.segment_bytes == 0 {
@@ -255,6 +258,7 @@ mod tests {
         for (key, value) in [
             ("fsync", "sometimes"),
             ("default_partitions", "0"),
+            ("default_partitions", "4294967295"),
             ("retention", "soon"),
             ("max_record_bytes", "9GiB"),
             ("seed", "x"),

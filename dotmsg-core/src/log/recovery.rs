@@ -214,9 +214,14 @@ impl Window {
         let mut at = from;
         while at + (HEADER as u64) <= self.size {
             let bytes = self.get(path, at, WINDOW)?;
-            let Some(skip) = bytes.windows(MAGIC.len()).position(|four| four == MAGIC) else {
-                // The magic may lie across the edge of the window.
-                at += (bytes.len() + 1 - MAGIC.len()) as u64;
+            // Headers that begin in this window and end in it. The search must not read anew at each magic: a payload may
+            // hold a million of them.
+            let candidates = bytes.windows(HEADER).enumerate();
+            let found = candidates
+                .filter(|(_, header)| header.starts_with(&MAGIC))
+                .find(|(_, header)| !matches!(frame::header(header, salt), Err(NoFrame::Damaged)));
+            let Some((skip, _)) = found else {
+                at += (bytes.len() + 1 - HEADER) as u64;
                 continue;
             };
             at += skip as u64;

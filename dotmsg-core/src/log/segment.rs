@@ -22,6 +22,8 @@ pub(super) struct Segments {
     partition: u32,
     salt: u32,
     segments: VecDeque<Segment>,
+    /// Files that retention let go and that are still there, oldest first.
+    expired: VecDeque<PathBuf>,
 }
 
 /// One file of a partition.
@@ -122,6 +124,7 @@ impl Segments {
             partition,
             salt,
             segments,
+            expired: VecDeque::new(),
         }
     }
 
@@ -182,14 +185,26 @@ impl Segments {
         }
     }
 
-    /// Removes the segments that `retention` lets go; gives their files, oldest first.
-    pub(super) fn apply(&mut self, retention: &Retention) -> Vec<PathBuf> {
+    /// Takes the segments that `retention` lets go out of sight; their files are [expired](Segments::expired) then.
+    pub(super) fn apply(&mut self, retention: &Retention) {
         let expired = retention.expired(self.segments.iter().map(|segment| Retained {
             bytes: segment.bytes,
             newest: segment.newest,
         }));
-        let gone: Vec<Segment> = self.segments.drain(..expired).collect();
-        gone.iter().map(|segment| self.path(segment.base)).collect()
+        for segment in self.segments.drain(..expired) {
+            let file = segment_path(&self.directory, self.partition, segment.base);
+            self.expired.push_back(file);
+        }
+    }
+
+    /// The oldest file that is to be removed.
+    pub(super) fn expired(&self) -> Option<&PathBuf> {
+        self.expired.front()
+    }
+
+    /// It was removed.
+    pub(super) fn expired_is_gone(&mut self) {
+        self.expired.pop_front();
     }
 }
 

@@ -14,13 +14,13 @@ use super::health::Health;
 use super::journal::Change;
 use super::lock;
 use super::memory::MemoryPartition;
-use super::options::LogOptions;
+use super::options::{LogOptions, MAX_PARTITIONS};
 use super::positions::{PositionKey, Positions};
 use super::retention::Retention;
 use super::topic::{Partition, Topic, check_name, no_such_topic};
 use super::writer::{Done, Order, Writer};
 use crate::backend::{BoxFuture, CommitOutcome, Subscription, TopicSpec};
-use crate::error::{Error, ErrorKind, Result};
+use crate::error::{Error, ErrorKind, Result, Retryability};
 
 /// The state all parts share.
 #[derive(Debug)]
@@ -73,12 +73,15 @@ impl Shared {
     pub(super) fn create_topic(&self, spec: &TopicSpec) -> Result<Arc<Topic>> {
         self.health.check("create topic")?;
         check_name(&spec.name)?;
-        if spec.partitions == 0 {
-            return Err(
-                Error::new(ErrorKind::Invalid, "create topic", "no partitions")
-                    .with("topic", &spec.name)
-                    .remedy("A topic has at least 1 partition"),
-            );
+        if !(1..=MAX_PARTITIONS).contains(&spec.partitions) {
+            return Err(Error::new(
+                ErrorKind::Invalid,
+                "create topic",
+                "impossible number of partitions",
+            )
+            .with("topic", &spec.name)
+            .with("partitions", spec.partitions)
+            .remedy(format!("A topic has 1 to {MAX_PARTITIONS} partitions")));
         }
         let mut topics = lock(&self.topics);
         if let Some(topic) = topics.get(&*spec.name) {
@@ -193,6 +196,16 @@ impl Shared {
 }
 
 fn same_shape(topic: &Arc<Topic>, spec: &TopicSpec) -> Result<Arc<Topic>> {
+    if topic.check("create topic").is_err() {
+        return Err(Error::new(
+            ErrorKind::AlreadyExists,
+            "create topic",
+            "one of this name is being deleted",
+        )
+        .with("topic", &topic.name)
+        .retryable(Retryability::Transient)
+        .remedy("Wait until it is gone"));
+    }
     if topic.partitions == spec.partitions {
         return Ok(Arc::clone(topic));
     }

@@ -3,6 +3,9 @@
 //! One lock per topic: taken once per batch by a reader and once per run of records by a publisher. Nothing is awaited
 //! and no file is read under it.
 
+use std::fs;
+use std::io;
+use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, Weak};
 use std::time::Duration;
@@ -12,7 +15,7 @@ use super::segment::Segments;
 use super::signal::Signal;
 use super::{lock, partition_for_key};
 use crate::backend::{OffsetRange, TopicDescription};
-use crate::error::{Error, ErrorKind, Result};
+use crate::error::{Error, ErrorKind};
 use crate::message::Message;
 
 /// A topic.
@@ -28,6 +31,8 @@ pub(super) struct Topic {
     pub(super) deleted: AtomicBool,
     /// The partition of the next null key.
     next_null: AtomicU32,
+    /// Held while files that retention let go are removed. Taken before the state's lock.
+    sweeping: Mutex<()>,
     state: Mutex<State>,
 }
 
@@ -72,6 +77,7 @@ impl Topic {
             retention,
             deleted: AtomicBool::new(false),
             next_null: AtomicU32::new(0),
+            sweeping: Mutex::default(),
             state: Mutex::new(State {
                 partitions,
                 watchers: Vec::new(),
@@ -86,7 +92,11 @@ impl Topic {
     }
 
     /// The partition of a message: the one asked for, else by key, else the next in turn.
-    pub(super) fn choose(&self, asked: Option<u32>, message: &Message) -> Result<u32> {
+    pub(super) fn choose(
+        &self,
+        asked: Option<u32>,
+        message: &Message,
+    ) -> crate::error::Result<u32> {
         match (asked, &message.key) {
             (Some(partition), _) => self.known(partition, "publish"),
             (None, Some(key)) => Ok(partition_for_key(key, self.partitions)),
@@ -95,7 +105,11 @@ impl Topic {
     }
 
     /// The partition, if the topic has it.
-    pub(super) fn known(&self, partition: u32, operation: &'static str) -> Result<u32> {
+    pub(super) fn known(
+        &self,
+        partition: u32,
+        operation: &'static str,
+    ) -> crate::error::Result<u32> {
         if partition < self.partitions {
             return Ok(partition);
         }
@@ -109,7 +123,7 @@ impl Topic {
     }
 
     /// Fails when the topic was deleted.
-    pub(super) fn check(&self, operation: &'static str) -> Result<()> {
+    pub(super) fn check(&self, operation: &'static str) -> crate::error::Result<()> {
         if self.deleted.load(Ordering::Acquire) {
             return Err(no_such_topic(operation, &self.name));
         }
@@ -147,10 +161,38 @@ impl Topic {
         result
     }
 
-    /// Marks it deleted and wakes its readers, so that they learn it.
-    pub(super) fn delete(&self) {
-        self.deleted.store(true, Ordering::Release);
+    /// Removes the files of a partition that retention let go, oldest first, up to the first that cannot be removed: with
+    /// one missing among those that stay, the log would not open again.
+    pub(super) fn sweep(&self, partition: u32) -> Result<(), (PathBuf, io::Error)> {
+        let _sweeping = lock(&self.sweeping);
+        let index = partition as usize;
+        // The files of a deleted topic went with it, and there may be others of their names by now.
+        while !self.deleted.load(Ordering::Acquire) {
+            let oldest = self.with(|partitions| match &partitions[index] {
+                Partition::Disk(segments) => segments.expired().cloned(),
+                Partition::Memory(_) => None,
+            });
+            let Some(file) = oldest else { break };
+            match fs::remove_file(&file) {
+                Ok(()) => {}
+                Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+                Err(error) => return Err((file, error)),
+            }
+            self.with(|partitions| {
+                if let Partition::Disk(segments) = &mut partitions[index] {
+                    segments.expired_is_gone();
+                }
+            });
+        }
+        Ok(())
+    }
+
+    /// Marks it deleted and wakes its readers, so that they learn it; false when it was deleted before.
+    pub(super) fn delete(&self) -> bool {
+        let _sweeping = lock(&self.sweeping);
+        let deleted = self.deleted.swap(true, Ordering::AcqRel);
         self.grow(|_| ());
+        !deleted
     }
 }
 
@@ -165,7 +207,7 @@ pub(super) fn no_such_topic(operation: &'static str, topic: &str) -> Error {
 }
 
 /// Refuses names that not every storage can keep: the rule is that of Apache Kafka.
-pub(super) fn check_name(name: &str) -> Result<()> {
+pub(super) fn check_name(name: &str) -> crate::error::Result<()> {
     let legal = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'_' | b'-');
     if (1..=MAX_NAME_BYTES).contains(&name.len())
         && name.bytes().all(legal)

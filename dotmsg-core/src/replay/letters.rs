@@ -62,7 +62,7 @@ impl DeadLetters {
     /// Opens a dead-letter topic at a cursor.
     ///
     /// # Errors
-    /// The topic does not exist; the backend's own.
+    /// The topic does not exist; it ends before the cursor, so that the cursor is of another one; the backend's own.
     pub async fn open(
         backend: &dyn Backend,
         topic: &Arc<str>,
@@ -81,6 +81,9 @@ impl DeadLetters {
         let mut partitions = VecDeque::new();
         for partition in 0..described.partitions {
             let mut range = admin.offsets(topic, partition).await?;
+            if from.next(partition) > range.end {
+                return Err(beyond_the_end(topic, partition, from, range.end));
+            }
             range.start = range.start.max(from.next(partition));
             partitions.push_back((partition, range));
         }
@@ -159,4 +162,18 @@ impl DeadLetters {
         }
         Ok(false)
     }
+}
+
+/// The error of a cursor that is not about this topic: everything before it would be passed over unread.
+fn beyond_the_end(topic: &str, partition: u32, cursor: &ReplayCursor, end: u64) -> Error {
+    Error::new(
+        ErrorKind::PositionLost,
+        "read dead letters",
+        "the cursor lies beyond the end of the topic, which was perhaps created anew",
+    )
+    .with("topic", topic)
+    .with("partition", partition)
+    .with("cursor", cursor.next(partition))
+    .with("end", end)
+    .remedy("Start at the first record, without a cursor")
 }

@@ -3,9 +3,9 @@
 use std::future::poll_fn;
 use std::sync::Arc;
 
+use super::DeadLetter;
 use super::letter::producers;
 use crate::backend::{Backend, BatchLimits, ReadBatch};
-use crate::delivery::Lineage;
 use crate::error::{ErrorKind, Result};
 use crate::message::Message;
 
@@ -14,8 +14,13 @@ const ONE: BatchLimits = BatchLimits {
     bytes: 1,
 };
 
-/// The message at the origin, without control headers; `None` when the origin does not hold it any more.
-pub(super) async fn message_at(backend: &dyn Backend, at: &Lineage) -> Result<Option<Message>> {
+/// The message of a dead letter at its origin, without control headers; `None` when the origin does not hold it any more. A
+/// topic that was created anew has other messages at the same offsets: one of another time or key is not it.
+pub(super) async fn message_at(
+    backend: &dyn Backend,
+    letter: &DeadLetter,
+) -> Result<Option<Message>> {
+    let at = &letter.lineage;
     let range = match backend.admin().offsets(&at.topic, at.partition).await {
         Ok(range) => range,
         Err(error) if error.kind() == ErrorKind::NotFound => return Ok(None),
@@ -32,6 +37,12 @@ pub(super) async fn message_at(backend: &dyn Backend, at: &Lineage) -> Result<Op
         .records
         .into_iter()
         .next()
-        .filter(|record| record.offset == at.offset);
+        .filter(|record| record.offset == at.offset && is_of(letter, &record.message));
     Ok(found.map(|record| producers(record.message)))
+}
+
+/// Whether it has the letter's time, and its key unless that did not fit into the letter.
+fn is_of(letter: &DeadLetter, message: &Message) -> bool {
+    let key = &letter.message.key;
+    message.timestamp == letter.lineage.timestamp && (key.is_none() || *key == message.key)
 }

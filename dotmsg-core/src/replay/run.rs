@@ -8,6 +8,7 @@ use tokio::time::Instant;
 
 use super::filter::Filter;
 use super::letter::{replayed, sent_again};
+use super::letters::Found;
 use super::{DeadLetter, DeadLetters, ReplayCursor, origin};
 use crate::backend::{Backend, PublishOutcome, PublishRecord, Publisher};
 use crate::error::{Error, ErrorKind, Result};
@@ -193,6 +194,7 @@ impl Replay {
                 ..ReplayReport::default()
             },
             next_at: None,
+            current: None,
             options: self,
         })
     }
@@ -216,6 +218,8 @@ pub struct ReplayRun {
     publisher: Arc<dyn Publisher>,
     report: ReplayReport,
     next_at: Option<Instant>,
+    /// Read, and not through yet: it stays here when a call fails or is dropped on the way.
+    current: Option<Found>,
 }
 
 impl ReplayRun {
@@ -228,16 +232,22 @@ impl ReplayRun {
     /// Takes the next dead letter; `None` at the end that the topic had at the start.
     ///
     /// # Errors
-    /// The backend's. A publish that failed or was not answered is an error: the cursor stands before it, so that a later
-    /// run repeats it (if it was appended after all, under the same identity).
+    /// The backend's. A publish that failed or was not answered is an error: the cursor stands before it, so that the next
+    /// call, or a later run, repeats it (if it was appended after all, under the same identity). The same goes for a call
+    /// that is dropped before its end.
     pub async fn next(&mut self) -> Result<Option<ReplayStep>> {
-        let Some((partition, offset, letter)) = self.letters.next_found().await? else {
+        if self.current.is_none() {
+            self.current = self.letters.next_found().await?;
+        }
+        // A copy of the handle: messages are shared bytes.
+        let Some((partition, offset, letter)) = self.current.clone() else {
             return Ok(None);
         };
         let verdict = match &letter {
             Some(letter) => self.take(letter).await?,
             None => ReplayVerdict::Foreign,
         };
+        self.current = None;
         self.report.count(verdict);
         self.report.cursor.pass(partition, offset + 1);
         Ok(Some(ReplayStep {
@@ -264,7 +274,7 @@ impl ReplayRun {
         }
         let found;
         let message = if letter.by_reference {
-            match origin::message_at(&*options.backend, lineage).await? {
+            match origin::message_at(&*options.backend, letter).await? {
                 Some(message) => {
                     found = message;
                     &found

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use dotmsg_core::delivery::Delivery;
 use dotmsg_core::handler::HandlerError;
-use dotmsg_core::replay::{Replay, ReplayVerdict};
+use dotmsg_core::replay::{Replay, ReplayCursor, ReplayVerdict};
 use dotmsg_core::testing::{Became, TestApp, TestBrokers, run};
 
 use super::{Handled, app, bill};
@@ -133,6 +133,67 @@ fn a_replay_that_was_interrupted_goes_on_at_its_cursor() {
             .replay_with("bill", |r| r.resume_from(report.cursor))
             .await;
         assert_eq!(end.replayed, 12);
+    });
+}
+
+#[test]
+fn a_step_that_is_given_up_is_taken_again_by_the_next_call() {
+    run(async {
+        let mut test = with_letters(2, &["rate"; 5]).await;
+        let route = test.route("bill");
+        let replay = Replay::new(Arc::clone(&route.backend), Arc::clone(&route.topology));
+        let mut replay = replay.per_second(1).start().await.unwrap();
+        loop {
+            // It waits for its pace; the caller loses patience a few times.
+            match tokio::time::timeout(Duration::from_millis(300), replay.next()).await {
+                Err(_) => {}
+                Ok(step) => {
+                    if step.unwrap().is_none() {
+                        break;
+                    }
+                }
+            }
+        }
+        assert_eq!(replay.report().replayed, 5);
+        test.run_until_idle().await;
+        test.assert_calls("bill", 10);
+    });
+}
+
+#[test]
+fn a_cursor_of_another_topic_is_refused_and_not_taken_for_the_end() {
+    run(async {
+        let test = with_letters(1, &["rate"; 3]).await;
+        let route = test.route("bill");
+        let replay = || Replay::new(Arc::clone(&route.backend), Arc::clone(&route.topology));
+        let at = |next| replay().resume_from(ReplayCursor::start().with(0, next));
+        assert_eq!(at(3).run().await.unwrap().replayed, 0);
+        let error = at(4).run().await.unwrap_err();
+        assert!(error.to_string().contains("beyond the end"), "{error}");
+    });
+}
+
+#[test]
+fn a_letter_by_reference_whose_origin_holds_another_message_is_gone() {
+    run(async {
+        let mut test = with_letters(1, &["rate", "rate"]).await;
+        let letters = test.dead_letters("bill");
+        let letter = |of: usize, key: usize, time: i64| {
+            let mut lineage = letters[of].lineage.clone();
+            lineage.timestamp.0 += time;
+            let mut message = letters[key].message.clone();
+            message.payload = None;
+            lineage.write(&mut message.headers);
+            message.with_header("dotmsg-by-reference", "true")
+        };
+        // Of the other's key; of another time; the true one.
+        for message in [letter(0, 1, 0), letter(0, 0, 1), letter(0, 0, 0)] {
+            test.publish_raw("orders.billing.dlq", message).await;
+        }
+        let report = test
+            .replay_with("bill", |replay| replay.filter(|letter| letter.by_reference))
+            .await;
+        assert_eq!((report.gone, report.replayed), (2, 1));
     });
 }
 

@@ -190,9 +190,29 @@ fn order_within_a_later_owner_is_checked_even_if_all_was_final_before() {
 }
 
 #[test]
+fn a_record_that_one_owner_handles_twice_is_caught() {
+    let mut calls = good();
+    calls.push(line(3, 12, 1, Outcome::Dead, 600, 700));
+    assert!(violations(&calls).contains("offset 12 (row 3, attempt 1): again after its end"));
+    // Keys have an order, null keys have none; neither may be doubled.
+    for call in &mut calls {
+        call.key = None;
+    }
+    assert!(violations(&calls).contains("again after its end"));
+}
+
+#[test]
+fn an_attempt_that_one_owner_makes_twice_is_caught() {
+    let mut calls = good();
+    calls.insert(2, line(2, 11, 1, Outcome::Retry, 300, 350));
+    assert!(violations(&calls).contains("offset 11 (row 2, attempt 1): the same attempt again"));
+}
+
+#[test]
 fn null_keys_have_no_order() {
     let mut calls = good();
-    calls.reverse();
+    // The last record first; the attempts of one record stay in their order.
+    calls.rotate_right(1);
     for (index, call) in calls.iter_mut().enumerate() {
         call.key = None;
         call.start_us = 100 * index as u64;

@@ -2,7 +2,7 @@
 
 use std::io;
 use std::path::Path;
-use std::sync::Mutex;
+use std::sync::{Barrier, Mutex};
 
 use super::super::disk::{Disk, DiskFile, RealDisk};
 use super::*;
@@ -21,6 +21,10 @@ struct Faults {
     syncs_fail: bool,
     /// How many were tried.
     syncs: usize,
+    /// The next sync meets this twice: when it begins, and before it is done.
+    stall: Option<Arc<Barrier>>,
+    /// Directories that were synced.
+    directories: Vec<std::path::PathBuf>,
 }
 
 #[derive(Debug)]
@@ -45,6 +49,11 @@ impl DiskFile for FaultyFile {
     }
 
     fn sync(&mut self) -> io::Result<()> {
+        let stall = lock(&self.faults).stall.take();
+        if let Some(stall) = stall {
+            stall.wait();
+            stall.wait();
+        }
         let mut faults = lock(&self.faults);
         faults.syncs += 1;
         if faults.syncs_fail {
@@ -82,6 +91,7 @@ impl Disk for FaultyDisk {
     }
 
     fn sync_directory(&self, path: &Path) -> io::Result<()> {
+        lock(&self.faults).directories.push(path.to_path_buf());
         RealDisk.sync_directory(path)
     }
 }
@@ -183,6 +193,102 @@ fn what_an_earlier_process_did_not_sync_is_synced_before_it_is_read() {
     lock(&faults).syncs_fail = false;
     let log = directory.open(options).unwrap();
     assert_eq!(read_all(&log, "t", 0).unwrap(), [(0, b"written".to_vec())]);
+}
+
+#[test]
+fn a_write_that_fails_while_the_log_is_closed_is_the_reason_that_is_told() {
+    let directory = TestDirectory::new();
+    let (log, faults) = faulty(&directory);
+    lock(&faults).room = Some(0);
+    let publisher = log.publisher();
+    let sent = publisher.publish(vec![record("t", Some(0), Message::new("a"))]);
+    let closed = wait(log.close());
+    // The write may have failed before the log was closed: then closing has nothing to tell.
+    assert!(closed.map_or_else(|error| error.kind() == ErrorKind::Full, |()| true));
+    assert_eq!(kind(wait(sent).remove(0)), (true, ErrorKind::Full));
+}
+
+#[test]
+fn what_waits_behind_a_sync_that_fails_is_refused() {
+    let directory = TestDirectory::new();
+    let (log, faults) = faulty(&directory);
+    let (mut source, control) = subscribe(&log, "g", "t").unwrap();
+    let grant = assigned(&mut *source)[0].grant;
+    let stall = Arc::new(Barrier::new(2));
+    lock(&faults).stall = Some(Arc::clone(&stall));
+    let publisher = log.publisher();
+    let send = || publisher.publish(vec![record("t", Some(0), Message::new("a"))]);
+    let under_way = send();
+    stall.wait();
+    let waits = send();
+    let progress = Progress {
+        partition: 0,
+        grant,
+        watermark: 0,
+        record: "r".into(),
+    };
+    let committed = control.commit(vec![progress]);
+    lock(&faults).syncs_fail = true;
+    stall.wait();
+    assert!(kind(wait(under_way).remove(0)).0, "unknown");
+    assert!(!kind(wait(waits).remove(0)).0, "failed");
+    assert!(matches!(
+        wait(committed).remove(0),
+        CommitOutcome::Failed(_)
+    ));
+}
+
+#[test]
+fn a_position_is_read_behind_the_commit_that_was_accepted_before() {
+    let directory = TestDirectory::new();
+    let (log, faults) = faulty(&directory);
+    let (mut source, control) = subscribe(&log, "g", "t").unwrap();
+    let grant = assigned(&mut *source)[0].grant;
+    let stall = Arc::new(Barrier::new(2));
+    lock(&faults).stall = Some(Arc::clone(&stall));
+    let progress = Progress {
+        partition: 0,
+        grant,
+        watermark: 0,
+        record: "r".into(),
+    };
+    let committed = control.commit(vec![progress]);
+    stall.wait();
+    assert!(log.lose("g", "t", &[0]) && log.reassign("g", "t", &[0]));
+    let mut cx = Context::from_waker(Waker::noop());
+    assert!(source.poll_event(&mut cx).is_ready());
+    let grant = assigned(&mut *source)[0].grant;
+    let mut read = control.position(0, grant);
+    let early = read.as_mut().poll(&mut cx);
+    stall.wait();
+    assert!(early.is_pending(), "{early:?}");
+    assert_eq!(wait(read).unwrap(), Some("r".into()));
+    assert!(matches!(
+        wait(committed).remove(0),
+        CommitOutcome::Committed
+    ));
+}
+
+#[test]
+fn every_directory_that_is_made_for_a_log_is_made_durable() {
+    let directory = TestDirectory::new();
+    let faults: Arc<Mutex<Faults>> = Arc::default();
+    let mut options = options();
+    options.disk = Arc::new(FaultyDisk {
+        faults: Arc::clone(&faults),
+    });
+    let log = LogBroker::open(directory.0.join("a").join("log"), options).unwrap();
+    topic(&log, "t", 1);
+    let synced = &lock(&faults).directories;
+    let parent = directory.0.parent().unwrap();
+    for path in [
+        parent,
+        &directory.0,
+        &directory.0.join("a"),
+        &directory.0.join("a/log/topics"),
+    ] {
+        assert!(synced.iter().any(|synced| synced == path), "{path:?}");
+    }
 }
 
 #[test]

@@ -1,9 +1,11 @@
 //! The backend contract on both storages: one body of tests, run on each.
 
 mod contract;
+mod directory;
 mod faults;
 mod membership;
 mod overtaken;
+mod power_cut;
 mod recovery;
 mod restart;
 

@@ -20,7 +20,7 @@ const SALT: u32 = 99;
 
 /// A disk that syncs nothing: these tests cut a thousand files.
 #[derive(Debug)]
-struct Unsynced;
+pub(super) struct Unsynced;
 
 #[derive(Debug)]
 struct UnsyncedFile(fs::File);
@@ -241,6 +241,28 @@ fn a_frame_that_a_payload_contains_does_not_count_as_following() {
     assert_eq!(found(&path, &bytes, tail(0)), Ok(first(1)));
 }
 
+#[test]
+fn a_torn_record_full_of_magic_is_searched_in_linear_time() {
+    let directory = TestDirectory::new();
+    fs::create_dir_all(&directory.0).unwrap();
+    let path = directory.0.join("f");
+    let (mut bytes, _) = frames(&[3]);
+    bytes.extend_from_slice(&b"dmsg".repeat(1 << 20));
+    let start = now();
+    assert_eq!(found(&path, &bytes, tail(0)), Ok(first(1)));
+    let took = start.elapsed();
+    // 4 MiB: a fraction of a second, and many when each place is read anew.
+    assert!(took < Duration::from_secs(4), "{took:?}");
+}
+
+#[expect(
+    clippy::disallowed_methods,
+    reason = "a test of how long something takes"
+)]
+fn now() -> std::time::Instant {
+    std::time::Instant::now()
+}
+
 /// The files of a log as a power cut would leave them now, in a directory of their own.
 fn image(directory: &TestDirectory) -> TestDirectory {
     fn copy(from: &Path, to: &Path) {
@@ -315,10 +337,85 @@ fn without_fsync_a_torn_end_is_cut_even_after_closing() {
     topic(&log, "t", 1);
     put(&log, "t", 0, Message::new("a"));
     drop(log);
+    // What is found at an opening is not synced either.
+    drop(directory.open(never.clone()).unwrap());
     tear(&directory);
     assert_eq!(
         read_all(&directory.open(never).unwrap(), "t", 0).unwrap(),
         []
+    );
+}
+
+#[test]
+fn a_journal_that_is_written_anew_says_the_last_commit_and_the_ends() {
+    let directory = TestDirectory::new();
+    let mut options = options();
+    options.disk = Arc::new(Unsynced);
+    let log = directory.open(options.clone()).unwrap();
+    topic(&log, "t", 1);
+    put(&log, "t", 0, Message::new("a"));
+    let (mut source, control) = subscribe(&log, "g", "t").unwrap();
+    let grant = assigned(&mut *source)[0].grant;
+    let journal = directory.0.join("positions.journal");
+    let mut written_anew = 0;
+    for number in 1..12_u8 {
+        let before = fs::metadata(&journal).unwrap().len();
+        let record = vec![number; 300 << 10].into();
+        let progress = Progress {
+            partition: 0,
+            grant,
+            watermark: 0,
+            record,
+        };
+        let committed = wait(control.commit(vec![progress])).remove(0);
+        assert!(matches!(committed, CommitOutcome::Committed));
+        written_anew += usize::from(fs::metadata(&journal).unwrap().len() < before);
+        let image = image(&directory);
+        let opened = image.open(options.clone()).unwrap();
+        let positions = wait(opened.admin().positions("g", "t")).unwrap();
+        assert_eq!(positions[0].1[0], number, "after a power cut");
+        drop(opened);
+        let segment = image.segments("t").pop().unwrap();
+        fs::write(&segment, "").unwrap();
+        assert_eq!(
+            image.open(options.clone()).unwrap_err().kind(),
+            ErrorKind::Corrupt
+        );
+    }
+    assert!(written_anew > 0);
+}
+
+#[test]
+fn segments_of_one_partition_in_each_others_place_are_refused() {
+    let directory = TestDirectory::new();
+    let mut options = options();
+    options.segment_bytes = 200;
+    let log = directory.open(options.clone()).unwrap();
+    topic(&log, "t", 1);
+    for number in 0..4_u8 {
+        put(&log, "t", 0, Message::new(vec![number; 150]));
+    }
+    drop(log);
+    let segments = directory.segments("t");
+    let contents: Vec<_> = segments
+        .iter()
+        .map(|file| fs::read(file).unwrap())
+        .collect();
+    for (to, from) in [(0, 1), (1, 0), (3, 2), (2, 3)] {
+        fs::write(&segments[to], &contents[from]).unwrap();
+        let opened = directory.open(options.clone());
+        assert_eq!(
+            opened.unwrap_err().kind(),
+            ErrorKind::Corrupt,
+            "{from} at {to}"
+        );
+        fs::write(&segments[to], &contents[to]).unwrap();
+    }
+    assert_eq!(
+        read_all(&directory.open(options).unwrap(), "t", 0)
+            .unwrap()
+            .len(),
+        4
     );
 }
 

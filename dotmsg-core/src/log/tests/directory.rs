@@ -1,0 +1,214 @@
+//! What lies in a log directory that nobody expects there, and what is missing from it.
+
+use std::fs;
+
+use super::super::journal::Journal;
+use super::*;
+use crate::backend::{CommitOutcome, Progress};
+use crate::error::ErrorKind;
+
+fn commit(log: &LogBroker, group: &str) {
+    let (mut source, control) = subscribe(log, group, "t").unwrap();
+    let grant = assigned(&mut *source)[0].grant;
+    let progress = Progress {
+        partition: 0,
+        grant,
+        watermark: 0,
+        record: "r".into(),
+    };
+    let outcome = wait(control.commit(vec![progress])).remove(0);
+    assert!(matches!(outcome, CommitOutcome::Committed));
+}
+
+fn positions(log: &LogBroker, group: &str) -> usize {
+    wait(log.admin().positions(group, "t")).unwrap().len()
+}
+
+#[test]
+fn an_expired_segment_that_cannot_be_removed_does_not_keep_the_log_from_opening() {
+    let directory = TestDirectory::new();
+    let mut options = options();
+    options.segment_bytes = 400;
+    options.retention_bytes = Some(800);
+    let log = directory.open(options.clone()).unwrap();
+    topic(&log, "t", 1);
+    put(&log, "t", 0, Message::new(vec![1; 300]));
+    // Something in the place of the oldest file that `remove_file` refuses to remove.
+    let oldest = directory.segments("t").remove(0);
+    let aside = directory.0.join("aside");
+    fs::rename(&oldest, &aside).unwrap();
+    fs::create_dir(&oldest).unwrap();
+    for _ in 0..8 {
+        put(&log, "t", 0, Message::new(vec![1; 300]));
+    }
+    fs::remove_dir(&oldest).unwrap();
+    fs::rename(&aside, &oldest).unwrap();
+    drop(log);
+    let log = directory.open(options).unwrap();
+    let read = read_all(&log, "t", 0).unwrap();
+    assert_eq!(read.last().unwrap().0, 8);
+}
+
+#[test]
+fn files_that_the_log_did_not_write_are_never_removed() {
+    let directory = TestDirectory::new();
+    let log = directory.open(options()).unwrap();
+    topic(&log, "t", 1);
+    put(&log, "t", 0, Message::new("a"));
+    drop(log);
+    // An operator moves a topic out of the way, within the directory.
+    let topics = directory.0.join("topics");
+    let saved = topics.join("saved");
+    fs::create_dir(&saved).unwrap();
+    fs::rename(topics.join("t"), saved.join("t")).unwrap();
+    let opened = directory.open(options());
+    assert!(saved.join("t").join("topic.json").exists(), "removed");
+    assert_eq!(opened.unwrap_err().kind(), ErrorKind::Corrupt);
+}
+
+#[test]
+fn what_a_crash_leaves_of_a_creation_is_removed() {
+    let directory = TestDirectory::new();
+    drop(directory.open(options()).unwrap());
+    let half = directory.0.join("topics").join("half");
+    fs::create_dir(&half).unwrap();
+    fs::write(half.join("topic.tmp"), "{").unwrap();
+    let log = directory.open(options()).unwrap();
+    assert!(!half.exists());
+    topic(&log, "half", 1);
+}
+
+#[test]
+fn positions_that_are_missing_are_not_begun_anew() {
+    let directory = TestDirectory::new();
+    let log = directory.open(options()).unwrap();
+    topic(&log, "t", 1);
+    put(&log, "t", 0, Message::new("a"));
+    commit(&log, "g");
+    drop(log);
+    let journal = directory.0.join("positions.journal");
+    let whole = fs::read(&journal).unwrap();
+    fs::remove_file(&journal).unwrap();
+    let error = directory.open(options()).unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Corrupt);
+    assert!(!journal.exists(), "begun anew");
+    fs::write(&journal, &whole).unwrap();
+    assert_eq!(positions(&directory.open(options()).unwrap(), "g"), 1);
+    fs::remove_file(&journal).unwrap();
+    let mut cut = options();
+    cut.on_damaged_tail = DamagedTail::Cut;
+    assert_eq!(positions(&directory.open(cut).unwrap(), "g"), 0);
+}
+
+/// The file is written anew at every opening, beside itself, and renamed: nothing of that is ever torn by a crash.
+#[test]
+fn damage_in_what_was_renamed_into_place_is_no_torn_tail() {
+    let directory = TestDirectory::new();
+    let log = directory.open(options()).unwrap();
+    topic(&log, "t", 1);
+    put(&log, "t", 0, Message::new("a"));
+    commit(&log, "g");
+    drop(log);
+    drop(directory.open(options()).unwrap());
+    let journal = directory.0.join("positions.journal");
+    let whole = fs::read(&journal).unwrap();
+    for at in 0..whole.len() {
+        let mut flipped = whole.clone();
+        flipped[at] ^= 1;
+        for damaged in [&flipped[..], &whole[..at]] {
+            fs::write(&journal, damaged).unwrap();
+            let opened = directory.open(options());
+            assert_eq!(
+                opened.map(drop).map_err(|error| error.kind()),
+                Err(ErrorKind::Corrupt),
+                "byte {at}, {} bytes",
+                damaged.len()
+            );
+        }
+    }
+    fs::write(&journal, &whole).unwrap();
+    assert_eq!(positions(&directory.open(options()).unwrap(), "g"), 1);
+}
+
+#[test]
+fn a_torn_commit_behind_it_is_cut() {
+    let directory = TestDirectory::new();
+    let log = directory.open(options()).unwrap();
+    topic(&log, "t", 1);
+    commit(&log, "g");
+    drop(log);
+    drop(directory.open(options()).unwrap());
+    let journal = directory.0.join("positions.journal");
+    let rewritten = fs::metadata(&journal).unwrap().len();
+    let log = directory.open(options()).unwrap();
+    commit(&log, "h");
+    drop(log);
+    let whole = fs::read(&journal).unwrap();
+    let rewritten = usize::try_from(rewritten).unwrap();
+    for at in rewritten..whole.len() {
+        fs::write(&journal, &whole[..at]).unwrap();
+        let log = directory.open(options()).unwrap();
+        assert_eq!((positions(&log, "g"), positions(&log, "h")), (1, 0));
+    }
+}
+
+#[test]
+fn a_journal_that_cannot_be_looked_at_is_an_error() {
+    let directory = TestDirectory::new();
+    fs::create_dir_all(&directory.0).unwrap();
+    let file = directory.0.join("file");
+    fs::write(&file, "").unwrap();
+    let options = options();
+    // Below a file nothing can be looked up: `NotADirectory`, which is not "there is none".
+    let read = Journal::read(
+        &*options.disk,
+        &file.join("positions.journal"),
+        0,
+        DamagedTail::Refuse,
+    );
+    assert_eq!(read.map(|_| ()).unwrap_err().kind(), ErrorKind::Unexpected);
+}
+
+#[test]
+fn a_topic_of_too_many_partitions_is_refused_before_anything_is_written() {
+    for (directory, log) in both(options()) {
+        let spec = TopicSpec {
+            name: "t".into(),
+            partitions: u32::MAX,
+            retention: None,
+        };
+        let error = wait(log.admin().create_topic(spec)).unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Invalid);
+        if let Some(directory) = directory {
+            assert!(!directory.0.join("topics").join("t").exists());
+        }
+    }
+    let mut options = options();
+    options.default_partitions = u32::MAX;
+    let error = TestDirectory::new().open(options).unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Config);
+}
+
+#[test]
+fn a_topic_is_deleted_once_and_not_created_meanwhile() {
+    let directory = TestDirectory::new();
+    let log = directory.open(options()).unwrap();
+    topic(&log, "t", 1);
+    put(&log, "t", 0, Message::new("a"));
+    let mut cx = Context::from_waker(Waker::noop());
+    let mut first = Box::pin(log.delete_topic("t"));
+    let begun = first.as_mut().poll(&mut cx);
+    assert!(begun.is_pending());
+    let second = wait(log.delete_topic("t")).unwrap_err();
+    assert_eq!(second.kind(), ErrorKind::NotFound);
+    let spec = TopicSpec {
+        name: "t".into(),
+        partitions: 1,
+        retention: None,
+    };
+    let created = wait(log.admin().create_topic(spec)).unwrap_err();
+    assert_eq!(created.kind(), ErrorKind::AlreadyExists);
+    wait(first).unwrap();
+    topic(&log, "t", 1);
+    assert_eq!(read_all(&log, "t", 0).unwrap(), []);
+}
