@@ -17,8 +17,8 @@ use crate::backend::Record;
 use crate::delivery::{Role, Stream};
 use crate::middleware::{Away, Outcome};
 use crate::progress::{
-    CrashCount, CrashLoopPolicy, Cursor, Founding, LogIdentity, Mode, Origin, PositionRecord,
-    ResumeMap, Seq, Tracker,
+    CrashCount, CrashLoopPolicy, Cursor, Founding, LogIdentity, Mode, Noted, Origin,
+    PositionRecord, ResumeMap, Seq, Tracker,
 };
 use crate::router::{Ordering, Topology};
 
@@ -178,6 +178,9 @@ pub(crate) struct Partition {
     pub(crate) too_large: bool,
     /// Messages run one at a time, each noted before (crash loop).
     pub(crate) single: bool,
+    /// The message that the owner before had noted, until it is dispatched here: noting others before it must not forget
+    /// how often it was found.
+    suspect: Option<Noted>,
     /// The last commit of a single-mode note that was confirmed covers the head of `staged`.
     pub(crate) noted: bool,
     /// The replay partition is being read.
@@ -215,6 +218,7 @@ impl Partition {
             epoch: record.epoch,
             log: record.log,
             founding: record.founding,
+            suspect: record.crash.noted,
             crash: record.crash,
             crash_policy,
             dirty: false,
@@ -499,10 +503,18 @@ impl Partition {
             return true;
         }
         self.suspect_first(ordering);
-        if let Some(next) = self.staged.front() {
-            let origin = self.origin_of(&next.item.ticket);
-            self.crash.note(origin);
-        }
+        self.crash.noted = match self.staged.front() {
+            Some(next) => {
+                let origin = self.origin_of(&next.item.ticket);
+                let suspect = self.suspect.filter(|suspect| suspect.origin == origin);
+                suspect.or_else(|| {
+                    self.crash.note(origin);
+                    self.crash.noted
+                })
+            }
+            // Nothing runs: whoever was noted is not to blame for what comes.
+            None => self.suspect,
+        };
         false
     }
 
@@ -546,6 +558,14 @@ impl Partition {
         if !waits && let Some(staged) = self.staged.remove(index) {
             self.staged.push_front(staged);
         }
+    }
+
+    /// The staged message that the confirmed note names is dispatched; whether it is to be set aside instead of run.
+    pub(crate) fn begin_noted(&mut self, ticket: &Ticket) -> bool {
+        let origin = self.origin_of(ticket);
+        // From now on it is judged by what this owner sees of it.
+        self.suspect.take_if(|suspect| suspect.origin == origin);
+        self.crash_policy.dead_letter(&self.crash) == Some(origin)
     }
 
     /// The origin of a message in hand, as the crash note names it.
