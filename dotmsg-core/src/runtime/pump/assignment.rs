@@ -81,6 +81,8 @@ where
                 AssignmentEvent::Lost(partitions) => {
                     self.granted
                         .retain(|granted| !partitions.contains(&granted.partition));
+                    // A release that is still owed would give the next ownership away.
+                    self.unwanted.retain(|number| !partitions.contains(number));
                     self.mark(&partitions, Fate::Lost);
                     for number in partitions {
                         self.lose(number);
