@@ -326,7 +326,8 @@ where
         budget: &mut usize,
     ) {
         while self.lanes.get(lane).len > 0 {
-            if self.service.poll_ready(cx).is_pending() {
+            let spent = *budget == 0 || !has_budget_remaining();
+            if spent || self.service.poll_ready(cx).is_pending() {
                 self.lanes.get(lane).state = LaneState::Ready;
                 self.ready.push_front(lane);
                 self.vacate(slot);

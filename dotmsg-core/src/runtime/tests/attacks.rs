@@ -313,3 +313,48 @@ async fn a_takeover_that_gets_too_few_outcomes_is_not_confirmed() {
     assert_eq!(world.records().await[&0].watermark(), 2);
     route.drain().await;
 }
+
+/// The takeover that is under way belongs to an ownership that was lost: nobody else gives the newer one back.
+#[tokio::test(start_paused = true)]
+async fn a_grant_that_is_revoked_behind_a_lost_takeover_is_released() {
+    let mut world = World::new(1).await;
+    let valve = gated(&mut world);
+    valve.commits(false);
+    let route = world.start(World::spec(), |_| async { HANDLED });
+    while valve.arrived() == 0 {
+        tokio::task::yield_now().await;
+    }
+    world.broker.lose("billing", "orders", &[0]);
+    world.broker.reassign("billing", "orders", &[0]);
+    let within = Duration::from_secs(60);
+    world.broker.revoke("billing", "orders", &[0], within);
+    sleep(Duration::from_millis(100)).await;
+    valve.commits(true);
+    sleep(Duration::from_secs(1)).await;
+    assert_eq!(*valve.released.lock().unwrap(), [0]);
+    route.drain().await;
+}
+
+/// What was handed over to a worker before the stop, and was not begun, is not begun after it.
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn a_worker_of_its_own_stops_in_the_middle_of_what_it_was_handed() {
+    let world = World::new(1).await;
+    let mut spec = World::spec();
+    spec.limits.workers = 2;
+    spec.drain_timeout = Duration::from_millis(200);
+    let route = world.start(spec, |_| {
+        let (_never, pause) = std::sync::mpsc::channel::<()>();
+        let _ = pause.recv_timeout(Duration::from_millis(2));
+        drop(_never);
+        std::future::ready(HANDLED)
+    });
+    timeout(LONG, route.stats.idle()).await.expect("idle");
+    let keys: Vec<String> = (0..4_000).map(|n| n.to_string()).collect();
+    world.publish(keys.iter().map(|key| Some(&**key))).await;
+    sleep(Duration::from_millis(100)).await;
+    route.drain().await;
+    let begun = world.seen().len();
+    assert!(begun > 0);
+    sleep(Duration::from_millis(100)).await;
+    assert_eq!(world.seen(), [], "begun after the release, behind {begun}");
+}
