@@ -147,7 +147,8 @@ impl Partition {
     ) -> Option<usize> {
         self.let_go(&ticket);
         if let Settles::Nothing { .. } = ticket.settles {
-            self.settled_early -= 1;
+            // A handler that outlived its partition was given up for lost before.
+            self.settled_early = self.settled_early.saturating_sub(1);
             return None;
         }
         if outcome == Outcome::Interrupted {

@@ -17,7 +17,9 @@ pub(crate) use self::staging::Staged;
 use self::track::Track;
 use super::tiers::Tier;
 use crate::delivery::{Role, Stream};
-use crate::progress::{CrashCount, CrashLoopPolicy, Founding, LogIdentity, Mode, PositionRecord};
+use crate::progress::{
+    CrashCount, CrashLoopPolicy, Founding, LogIdentity, Mode, Noted, PositionRecord,
+};
 use crate::router::Topology;
 use crate::runtime::ticket::Settles;
 
@@ -85,6 +87,9 @@ pub(crate) struct Partition {
     pub(crate) too_large: bool,
     /// Messages run one at a time, each noted before (crash loop).
     pub(crate) single: bool,
+    /// The message that the owner before had noted, until it is dispatched here: noting others before it must not forget
+    /// how often it was found.
+    suspect: Option<Noted>,
     /// The last commit of a single-mode note that was confirmed covers the head of `staged`.
     pub(crate) noted: bool,
     /// The replay partition is being read.
@@ -122,6 +127,7 @@ impl Partition {
             epoch: record.epoch,
             log: record.log,
             founding: record.founding,
+            suspect: record.crash.noted,
             crash: record.crash,
             crash_policy,
             dirty: false,

@@ -65,10 +65,18 @@ impl Partition {
             return true;
         }
         self.suspect_first(ordering);
-        if let Some(next) = self.staged.front() {
-            let origin = self.origin_of(&next.item.ticket);
-            self.crash.note(origin);
-        }
+        self.crash.noted = match self.staged.front() {
+            Some(next) => {
+                let origin = self.origin_of(&next.item.ticket);
+                let suspect = self.suspect.filter(|suspect| suspect.origin == origin);
+                suspect.or_else(|| {
+                    self.crash.note(origin);
+                    self.crash.noted
+                })
+            }
+            // Nothing runs: whoever was noted is not to blame for what comes.
+            None => self.suspect,
+        };
         false
     }
 
@@ -97,6 +105,14 @@ impl Partition {
         if !waits && let Some(staged) = self.staged.remove(index) {
             self.staged.push_front(staged);
         }
+    }
+
+    /// The staged message that the confirmed note names is dispatched; whether it is to be set aside instead of run.
+    pub(crate) fn begin_noted(&mut self, ticket: &Ticket) -> bool {
+        let origin = self.origin_of(ticket);
+        // From now on it is judged by what this owner sees of it.
+        self.suspect.take_if(|suspect| suspect.origin == origin);
+        self.crash_policy.dead_letter(&self.crash) == Some(origin)
     }
 
     /// The origin of a message in hand, as the crash note names it.
