@@ -267,6 +267,19 @@ impl<T> Lanes<T> {
         lane.bytes += size;
     }
 
+    /// Everything of it may wait for hours: copies its key, and lets `detach` do the same with what waits.
+    #[cold]
+    pub(crate) fn detach(&mut self, id: LaneId, mut detach: impl FnMut(&mut T)) {
+        let lane = &mut self.lanes[id];
+        lane.key = lane.key.take().map(|key| Bytes::copy_from_slice(&key));
+        let mut next = lane.head;
+        while next != NIL {
+            let node = &mut self.nodes[next];
+            detach(&mut node.item);
+            next = node.next;
+        }
+    }
+
     /// Takes the first message.
     pub(crate) fn pop(&mut self, id: LaneId) -> Option<T> {
         let lane = &mut self.lanes[id];

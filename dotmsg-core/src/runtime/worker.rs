@@ -416,6 +416,7 @@ where
                 let head = found.behind.take().unwrap_or(name_of(away));
                 found.state = LaneState::Away(head);
                 reports.parked(ticket, found.len, found.bytes, 1);
+                self.lanes.detach(lane, |item| item.record.message.detach());
                 return false;
             }
             Outcome::Settled(_) if let Some(head) = found.behind.take() => {
@@ -500,7 +501,8 @@ where
         match outcome {
             Outcome::Settled(_) => {}
             Outcome::Away(away) => {
-                self.restore_away(partition, message.key.clone(), name_of(away));
+                let key = message.key.as_deref().map(Bytes::copy_from_slice);
+                self.restore_away(partition, key, name_of(away));
             }
             Outcome::Interrupted => {
                 if let Some(key) = owned_key(self.policy.ordering, message) {

@@ -270,6 +270,63 @@ async fn the_end_of_single_message_mode_is_confirmed_before_anything_else_starts
     route.drain().await;
 }
 
+/// What arrives while the noted message runs, or while the end of the mode is on its way, waits.
+#[tokio::test(start_paused = true)]
+async fn in_single_message_mode_nothing_starts_beside_the_noted_message() {
+    let mut world = World::new(1).await;
+    world.publish([Some("a")]).await;
+    let valve = gated(&mut world);
+    let mut spec = World::spec();
+    spec.crash_loop.takeovers = 1;
+    let route = world.start(spec.clone(), |_| std::future::pending());
+    sleep(Duration::from_secs(1)).await;
+    kill(&world, route).await;
+    world.seen();
+    let go = Arc::new(tokio::sync::Semaphore::new(0));
+    let gate = Arc::clone(&go);
+    let route = world.start(spec, move |_| {
+        let gate = Arc::clone(&gate);
+        async move {
+            gate.acquire().await.unwrap().forget();
+            HANDLED
+        }
+    });
+    sleep(Duration::from_secs(1)).await;
+    world.publish([Some("b")]).await;
+    sleep(Duration::from_secs(1)).await;
+    assert_eq!(world.seen(), [("a".to_owned(), 0)]);
+    assert!(world.records().await[&0].crash.noted.is_some());
+    go.add_permits(2);
+    timeout(LONG, route.stats.idle()).await.expect("idle");
+    assert_eq!(world.seen(), [("b".to_owned(), 1)]);
+    kill(&world, route).await;
+
+    // The same for the commit that ends the mode, with nothing staged when it begins.
+    world.publish([Some("a")]).await;
+    let mut spec = World::spec();
+    spec.crash_loop.takeovers = 1;
+    let gate = Arc::clone(&go);
+    let route = world.start(spec, move |_| {
+        let gate = Arc::clone(&gate);
+        async move {
+            gate.acquire().await.unwrap().forget();
+            HANDLED
+        }
+    });
+    sleep(Duration::from_secs(1)).await;
+    assert_eq!(world.seen(), [("a".to_owned(), 2)]);
+    valve.commits(false);
+    go.add_permits(2);
+    sleep(Duration::from_secs(1)).await;
+    world.publish([Some("b")]).await;
+    sleep(Duration::from_secs(1)).await;
+    assert_eq!(world.seen(), [], "the end is not confirmed");
+    valve.commits(true);
+    timeout(LONG, route.stats.idle()).await.expect("idle");
+    assert_eq!(world.seen(), [("b".to_owned(), 3)]);
+    route.drain().await;
+}
+
 /// What is owed for an ownership ends with it: the next one is not given away for it.
 #[tokio::test(start_paused = true)]
 async fn a_partition_that_was_revoked_then_lost_and_granted_again_stays() {

@@ -436,6 +436,66 @@ impl<S: Service<Delivery, Response = Outcome, Error = Infallible>> Subject<S> {
     }
 }
 
+/// What waits behind an away head, and the lane itself, hold their own bytes: not the chunk that they were read with.
+#[test]
+fn what_is_parked_holds_no_more_than_its_own_bytes() {
+    for followers_before in [0, 2] {
+        let open = Arc::new(Mutex::new(None::<Waker>));
+        let pending = followers_before > 0;
+        let waker = Arc::clone(&open);
+        let service = tower::service_fn(move |_: Delivery| {
+            let waker = Arc::clone(&waker);
+            let mut pending = pending;
+            std::future::poll_fn(move |cx| {
+                if std::mem::take(&mut pending) {
+                    *waker.lock().unwrap() = Some(cx.waker().clone());
+                    return Poll::Pending;
+                }
+                Poll::Ready(Ok(End::Away.outcome(0)))
+            })
+        });
+        let policy = LanePolicy {
+            ordering: Ordering::Key,
+            keep: true,
+            hash_seed: 1,
+        };
+        let mut worker = Worker::new(service, policy, Arc::new(Permits::new(LIMIT)), LIMIT);
+        let stream = Arc::new(Stream::new("orders".into(), 0, 1, Role::Source));
+        let cx = &mut Context::from_waker(Waker::noop());
+        let mut reports = Reports::default();
+        let chunk = Bytes::from(vec![b'a'; 1 << 20]);
+        let mut tracker = Tracker::new(0);
+        for offset in 0..followers_before + 2 {
+            if offset == followers_before + 1 {
+                // The head goes away, and one more arrives behind it.
+                if let Some(waker) = open.lock().unwrap().take() {
+                    waker.wake();
+                }
+                worker.poll(cx, &mut reports);
+            }
+            let mut message = Message::new(chunk.slice(1..10));
+            message.key = Some(chunk.slice(0..1));
+            let ticket = Ticket {
+                partition: 0,
+                ownership: 1,
+                settles: Settles::Source(tracker.begin(offset)),
+                offset,
+                size: 10,
+            };
+            let mut record = Record {
+                offset,
+                receipt: 0,
+                appended_at: Timestamp(0),
+                message,
+            };
+            worker.offer(cx, &stream, &mut record, &ticket, None, &mut reports);
+        }
+        worker.poll(cx, &mut reports);
+        assert!(!worker.lanes.no_keys(), "the head is away");
+        assert!(chunk.is_unique(), "with {followers_before} before");
+    }
+}
+
 /// Between two polls the pump hears of revocations, however many messages of one key are ready at once.
 #[test]
 fn a_long_lane_is_not_run_to_its_end_in_one_poll() {
