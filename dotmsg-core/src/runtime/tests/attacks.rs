@@ -415,3 +415,27 @@ async fn a_worker_of_its_own_stops_in_the_middle_of_what_it_was_handed() {
     sleep(Duration::from_millis(100)).await;
     assert_eq!(world.seen(), [], "begun after the release, behind {begun}");
 }
+
+/// What is asked back within ten seconds is given back within ten, its last commit included.
+#[tokio::test(start_paused = true)]
+async fn a_revocation_keeps_time_for_the_last_commit() {
+    let mut world = World::new(1).await;
+    let valve = gated(&mut world);
+    let mut spec = World::spec();
+    spec.drain_timeout = Duration::from_secs(60);
+    let route = world.start(spec, |_| std::future::pending());
+    world.publish([Some("a")]).await;
+    while world.seen().is_empty() {
+        sleep(Duration::from_millis(1)).await;
+    }
+    let within = Duration::from_secs(10);
+    let before = valve.arrived();
+    world.broker.revoke("billing", "orders", &[0], within);
+    sleep(within * 8 / 10 + Duration::from_millis(100)).await;
+    assert!(
+        valve.arrived() > before,
+        "the last commit is on its way with a fifth of the time left"
+    );
+    assert_eq!(*valve.released.lock().unwrap(), [0]);
+    route.drain().await;
+}

@@ -130,6 +130,11 @@ impl Model {
 
     fn start(&mut self, id: u64) {
         assert!(self.may_start(id), "{id} must not start: {self:#?}");
+        let due = self.in_state(State::Due);
+        assert!(
+            self.messages[&id].state == State::Due || !due.iter().any(|due| self.may_start(*due)),
+            "{id} starts before a head that is due: {self:#?}"
+        );
         assert!(
             self.in_state(State::Running).len() < LIMIT,
             "{id} starts beyond the limit"
@@ -494,6 +499,32 @@ fn what_is_parked_holds_no_more_than_its_own_bytes() {
         assert!(!worker.lanes.no_keys(), "the head is away");
         assert!(chunk.is_unique(), "with {followers_before} before");
     }
+}
+
+/// A worker that has nothing to do holds no message: not even the last one, which its slot keeps warm within a batch.
+#[test]
+fn an_idle_worker_holds_no_message() {
+    let service = tower::service_fn(|_: Delivery| std::future::ready(Ok(End::Handled.outcome(0))));
+    let policy = LanePolicy {
+        ordering: Ordering::Key,
+        keep: true,
+        hash_seed: 1,
+    };
+    let mut worker = Worker::new(service, policy, Arc::new(Permits::new(LIMIT)), LIMIT);
+    let stream = Arc::new(Stream::new("orders".into(), 0, 1, Role::Source));
+    let cx = &mut Context::from_waker(Waker::noop());
+    let payload = Bytes::from(vec![b'a'; 1 << 10]);
+    let mut record = Record {
+        offset: 0,
+        receipt: 0,
+        appended_at: Timestamp(0),
+        message: Message::new(payload.clone()),
+    };
+    let called = worker.try_at_once(cx, &stream, &mut record);
+    assert!(called.is_some_and(|called| called.poll.is_ready()));
+    worker.poll(cx, &mut Reports::default());
+    assert!(payload.is_unique());
+    assert_eq!(worker.permits.used(), 0);
 }
 
 /// Between two polls the pump hears of revocations, however many messages of one key are ready at once.
