@@ -29,6 +29,8 @@ pub(super) struct Head {
     ended: Vec<Segment>,
     gathered: Vec<u8>,
     dirty: bool,
+    /// Everything below was flushed: what follows in one flush may reach the disk in any order.
+    flushed: u64,
     /// The end that the journal was told last.
     noted: u64,
 }
@@ -56,6 +58,7 @@ impl Head {
             salt,
             file,
             noted: segment.end,
+            flushed: segment.end,
             segment,
             ended: Vec::new(),
             gathered: Vec::new(),
@@ -121,7 +124,7 @@ impl Head {
     pub(super) fn write(&mut self, frame: &mut Frame, stamp: Timestamp) -> io::Result<()> {
         self.dirty = true;
         let count = u64::from(frame.count());
-        let bytes = frame.seal(self.salt, self.segment.end);
+        let bytes = frame.seal_behind(self.salt, self.segment.end, self.flushed);
         if self.gathered.len() + bytes.len() > GATHER_BYTES {
             self.file.write(&self.gathered)?;
             self.gathered.clear();
@@ -142,10 +145,11 @@ impl Head {
             self.file.write(&self.gathered)?;
             self.gathered.clear();
         }
-        match fsync {
-            Fsync::Group => self.file.sync(),
-            Fsync::Never => Ok(()),
+        if fsync == Fsync::Group {
+            self.file.sync()?;
         }
+        self.flushed = self.segment.end;
+        Ok(())
     }
 
     /// The segments that were written to since the last time, ascending.

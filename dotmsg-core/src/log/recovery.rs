@@ -1,7 +1,8 @@
 //! What is in a file after a crash.
 //!
 //! A crash leaves a *torn tail*: a last frame that is not whole. It was never confirmed, so it is cut off, and the cut is
-//! made durable. Damage *in the middle*, with a whole frame behind it, is something else: confirmed records are
+//! made durable. So are the frames that were written with it before one sync: pages reach the disk in any order. Damage
+//! *in the middle*, with a whole frame of a later sync behind it, is something else: confirmed records are
 //! damaged, and cutting there would silently lose what follows (as in the Jepsen report on NATS 2.12.1). It is
 //! refused, with file and byte. Earlier segments were complete when the next began, so damage there is always refused;
 //! they are checked by their headers, and their bodies when they are read.
@@ -119,7 +120,7 @@ fn cut(
     next: u64,
     tail: Tail<'_>,
 ) -> Result<()> {
-    if let Some(whole) = window.find_frame(path, at, salt)? {
+    if let Some(whole) = window.find_proof(path, at, salt, next)? {
         return Err(refused(
             path,
             at,
@@ -209,8 +210,9 @@ impl Window {
         Ok(Ok(header))
     }
 
-    /// The place of a whole frame at or after `from`.
-    fn find_frame(&mut self, path: &Path, from: u64, salt: u32) -> Result<Option<u64>> {
+    /// The place of a whole frame at or after `from` that was written when number `next` was synced. One of the same
+    /// group proves nothing: before their sync a power cut leaves any part of them.
+    fn find_proof(&mut self, path: &Path, from: u64, salt: u32, next: u64) -> Result<Option<u64>> {
         let mut at = from;
         while at + (HEADER as u64) <= self.size {
             let bytes = self.get(path, at, WINDOW)?;
@@ -226,6 +228,9 @@ impl Window {
             };
             at += skip as u64;
             match self.frame(path, at, salt, true)? {
+                Ok(header) if header.synced <= next && next < header.first => {
+                    at += u64::from(header.length);
+                }
                 Ok(_) | Err(NoFrame::Version(_)) => return Ok(Some(at)),
                 Err(NoFrame::Damaged) => at += 1,
             }

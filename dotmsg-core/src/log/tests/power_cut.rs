@@ -57,8 +57,8 @@ impl PowerDisk {
     }
 
     /// The files as a power cut would leave them now: `kept` of 100 parts of what was appended and not synced is there,
-    /// and names that are not durable may be there or not.
-    fn image(&self, from: &Path, kept: usize, names: bool) -> TestDirectory {
+    /// but for a hole in the first parts of it (pages are written in any order), and names that are not durable may be there or not.
+    fn image(&self, from: &Path, (kept, hole): (usize, usize), names: bool) -> TestDirectory {
         let platter = lock(&self.0);
         let image = TestDirectory::new();
         fs::create_dir_all(&image.0).unwrap();
@@ -75,7 +75,10 @@ impl PowerDisk {
             match fs::read(path) {
                 Ok(now) if now.starts_with(durable) => {
                     let more = &now[durable.len()..];
-                    bytes.extend_from_slice(&more[..more.len() * kept / 100]);
+                    let kept = &more[..more.len() * kept / 100];
+                    let hole = kept.len() * hole / 100;
+                    bytes.resize(bytes.len() + hole, 0);
+                    bytes.extend_from_slice(&kept[hole..]);
                 }
                 Ok(_) => {}
                 // Removed: durably or not.
@@ -298,13 +301,14 @@ proptest! {
         ops in proptest::collection::vec(op(), 1..14),
         steps in 0_usize..110,
         kept in 0_usize..=100,
+        hole in prop_oneof![Just(0_usize), 0_usize..100],
         names in any::<bool>(),
     ) {
         let directory = TestDirectory::new();
         let disk = PowerDisk::default();
         lock(&disk.0).steps_left = steps;
         let confirmed = work(&directory, &disk, &ops);
-        let image = disk.image(&directory.0, kept, names);
+        let image = disk.image(&directory.0, (kept, hole), names);
         let log = image.open(options_on(Arc::new(Unsynced)));
         prop_assert!(log.is_ok(), "after {} steps: {:?}", steps, log.err());
         let log = log.unwrap();
@@ -336,9 +340,9 @@ fn a_topic_that_was_deleted_is_gone_after_a_power_cut() {
     let log = directory.open(options_on(Arc::new(disk.clone()))).unwrap();
     topic(&log, "t", 1);
     put(&log, "t", 0, Message::new("a"));
-    let before = disk.image(&directory.0, 0, false);
+    let before = disk.image(&directory.0, (0, 0), false);
     wait(log.delete_topic("t")).unwrap();
-    let after = disk.image(&directory.0, 0, false);
+    let after = disk.image(&directory.0, (0, 0), false);
     for (image, there) in [(before, true), (after, false)] {
         let log = image.open(options_on(Arc::new(Unsynced))).unwrap();
         assert_eq!(wait(log.admin().topic("t")).unwrap().is_some(), there);

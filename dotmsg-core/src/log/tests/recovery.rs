@@ -242,6 +242,22 @@ fn a_frame_that_a_payload_contains_does_not_count_as_following() {
 }
 
 #[test]
+fn a_hole_before_a_frame_of_its_own_group_is_torn_and_before_a_later_one_damage() {
+    for (synced, want) in [(1, Ok(first(1))), (2, Err(ErrorKind::Corrupt))] {
+        let (_directory, path) = one_file();
+        let (mut bytes, ends) = frames(&[3, 7]);
+        bytes[ends[0]..].fill(0);
+        let mut third = Frame::new();
+        third.push(|out| out.extend_from_slice(b"third"));
+        third.finish(Timestamp(5));
+        bytes.extend_from_slice(third.seal_behind(SALT, 2, synced));
+        assert_eq!(found(&path, &bytes, tail(1)), want, "synced below {synced}");
+        let torn: Vec<_> = want.iter().map(|_| bytes[ends[0]..].to_vec()).collect();
+        assert_eq!(kept(&path), torn);
+    }
+}
+
+#[test]
 fn a_torn_record_full_of_magic_is_searched_in_linear_time() {
     let directory = TestDirectory::new();
     fs::create_dir_all(&directory.0).unwrap();
