@@ -24,6 +24,12 @@ use crate::error::{Error, ErrorKind, Result};
 /// Bytes fetched at a time.
 const WINDOW: usize = 64 << 10;
 
+#[cfg(test)]
+std::thread_local! {
+    /// Reads of windows by this thread.
+    pub(super) static READS: std::cell::Cell<usize> = const { std::cell::Cell::new(0) };
+}
+
 /// How much of a file is checked, and what damage in it may be.
 #[derive(Clone, Copy, Debug)]
 pub(super) enum Check<'a> {
@@ -178,6 +184,8 @@ impl Window {
         let from = match inside {
             Some(skip) if skip + len <= self.buffer.len() => skip,
             _ => {
+                #[cfg(test)]
+                READS.set(READS.get() + 1);
                 self.buffer.resize(len.max(WINDOW).min(left), 0);
                 self.start = at;
                 self.file

@@ -11,7 +11,7 @@ use proptest::prelude::*;
 use super::super::aside::MOST_COPIES;
 use super::super::disk::{Disk, DiskFile};
 use super::super::frame::Frame;
-use super::super::recovery::{Check, Tail, recover};
+use super::super::recovery::{Check, READS, Tail, recover};
 use super::*;
 use crate::backend::{CommitOutcome, Progress};
 use crate::error::ErrorKind;
@@ -269,14 +269,6 @@ fn a_torn_record_full_of_magic_is_searched_in_linear_time() {
     let took = start.elapsed();
     // 4 MiB: a fraction of a second, and many when each place is read anew.
     assert!(took < Duration::from_secs(4), "{took:?}");
-}
-
-#[expect(
-    clippy::disallowed_methods,
-    reason = "a test of how long something takes"
-)]
-fn now() -> std::time::Instant {
-    std::time::Instant::now()
 }
 
 /// The files of a log as a power cut would leave them now, in a directory of their own.
