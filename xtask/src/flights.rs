@@ -30,13 +30,6 @@ const EXACT: &[(&str, u64)] = &[
 /// A run that takes longer hangs: the slowest one measured ends in seconds.
 pub(crate) const DEADLINE: Duration = Duration::from_secs(300);
 
-/// Five kills in a row before a commit look like a message that kills its process: the partition would then run one
-/// message at a time up to the end of the log, which is right, and takes minutes.
-const WITHOUT_CRASH_LOOP: [(&str, &str); 3] = [
-    ("DOTMSG__ROUTES__FLIGHT__CRASH_LOOP__TAKEOVERS", "0"),
-    ("DOTMSG__ROUTES__TOTAL__CRASH_LOOP__TAKEOVERS", "0"),
-    ("DOTMSG__ROUTES__DEAD__CRASH_LOOP__TAKEOVERS", "0"),
-];
 /// How often a running child is asked whether it ended.
 const POLL: Duration = Duration::from_millis(2);
 
@@ -112,7 +105,6 @@ impl Flights {
         let out = create(&directory.join("stdout"))?;
         let err = create(&directory.join("stderr"))?;
         cargo::command(&program, &self.root)
-            .envs(WITHOUT_CRASH_LOOP)
             .arg("--json")
             .arg("--backend")
             .arg(format!("log:{}", directory.join("log").display()))

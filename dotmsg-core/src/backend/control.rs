@@ -5,7 +5,7 @@ use std::time::Duration;
 use bytes::Bytes;
 
 use super::BoxFuture;
-use crate::error::{Error, Result};
+use crate::error::{Error, ErrorKind, Result};
 
 /// Progress of one partition: one atomic value, accepted from the current owner only.
 #[derive(Clone, Debug)]
@@ -31,6 +31,19 @@ pub enum CommitOutcome {
     Failed(Error),
     /// No answer: it may or may not be stored.
     Unknown(Error),
+}
+
+impl CommitOutcome {
+    /// The outcomes of a commit, and of what a backend left out that nothing is known. Endless: to be zipped with the entries.
+    pub(crate) fn of_each(outcomes: Vec<Self>) -> impl Iterator<Item = Self> {
+        outcomes.into_iter().chain(std::iter::repeat_with(|| {
+            Self::Unknown(Error::new(
+                ErrorKind::Unexpected,
+                "commit",
+                "the backend gave no outcome for the partition",
+            ))
+        }))
+    }
 }
 
 /// Progress, flow control and close of one group member.

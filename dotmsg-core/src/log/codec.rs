@@ -15,10 +15,10 @@ use crate::message::{HeaderName, Headers, Message};
 /// How many header names a reader shares among its records.
 const SHARED_NAMES: usize = 64;
 
-/// Appends the encoded record.
-pub(super) fn encode(message: &Message, out: &mut Vec<u8>) {
-    put_varint(out, body_len(message) as u64);
-    put_varint(out, zigzag(message.timestamp.0));
+/// Appends the encoded record, under this timestamp instead of the message's.
+pub(super) fn encode(message: &Message, timestamp: Timestamp, out: &mut Vec<u8>) {
+    put_varint(out, body_len(message, timestamp) as u64);
+    put_varint(out, zigzag(timestamp.0));
     put_optional(out, message.key.as_ref());
     put_optional(out, message.payload.as_ref());
     put_varint(out, message.headers.len() as u64);
@@ -29,13 +29,13 @@ pub(super) fn encode(message: &Message, out: &mut Vec<u8>) {
     }
 }
 
-fn body_len(message: &Message) -> usize {
+fn body_len(message: &Message, timestamp: Timestamp) -> usize {
     let headers: usize = message
         .headers
         .iter()
         .map(|(name, value)| varint_len(name.len() as u64) + name.len() + optional_len(value))
         .sum();
-    varint_len(zigzag(message.timestamp.0))
+    varint_len(zigzag(timestamp.0))
         + optional_len(message.key.as_ref())
         + optional_len(message.payload.as_ref())
         + varint_len(message.headers.len() as u64)
@@ -43,11 +43,19 @@ fn body_len(message: &Message) -> usize {
 }
 
 pub(super) fn put_varint(out: &mut Vec<u8>, mut value: u64) {
-    while value >= 0x80 {
-        out.push(value.to_le_bytes()[0] | 0x80);
-        value >>= 7;
+    if value < 0x80 {
+        return out.push(value.to_le_bytes()[0]);
     }
-    out.push(value.to_le_bytes()[0]);
+    // Gathered first: each push looks for room of its own.
+    let mut bytes = [0; 10];
+    let mut len = 0;
+    while value >= 0x80 {
+        bytes[len] = value.to_le_bytes()[0] | 0x80;
+        value >>= 7;
+        len += 1;
+    }
+    bytes[len] = value.to_le_bytes()[0];
+    out.extend_from_slice(&bytes[..=len]);
 }
 
 pub(super) fn put_optional(out: &mut Vec<u8>, bytes: Option<&Bytes>) {
@@ -201,7 +209,7 @@ mod tests {
                 key, payload, headers: headers.into_iter().collect(), timestamp: Timestamp(timestamp),
             };
             let mut out = Vec::new();
-            encode(&message, &mut out);
+            encode(&message, message.timestamp, &mut out);
             let out = Bytes::from(out);
             let mut input = Input::new(&out, 0, out.len());
             prop_assert_eq!(decode(&mut input, &mut Names::default()), Some(message));

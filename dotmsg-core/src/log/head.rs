@@ -15,6 +15,8 @@ use crate::clock::Timestamp;
 
 /// Bytes gathered into one write.
 const GATHER_BYTES: usize = 256 << 10;
+/// A frame from this size on is written as it is: to copy it costs more than the call that it saves.
+const LARGE_BYTES: usize = 32 << 10;
 
 /// Where a partition is written.
 #[derive(Debug)]
@@ -125,11 +127,11 @@ impl Head {
         self.dirty = true;
         let count = u64::from(frame.count());
         let bytes = frame.seal_behind(self.salt, self.segment.end, self.flushed);
-        if self.gathered.len() + bytes.len() > GATHER_BYTES {
-            self.file.write(&self.gathered)?;
-            self.gathered.clear();
+        let large = bytes.len() >= LARGE_BYTES;
+        if large || self.gathered.len() + bytes.len() > GATHER_BYTES {
+            write_gathered(&mut *self.file, &mut self.gathered)?;
         }
-        if bytes.len() > GATHER_BYTES {
+        if large {
             self.file.write(bytes)?;
         } else {
             self.gathered.extend_from_slice(bytes);
@@ -141,10 +143,7 @@ impl Head {
 
     /// Writes what was gathered, and makes all of it durable.
     pub(super) fn flush(&mut self, fsync: Fsync) -> io::Result<()> {
-        if !self.gathered.is_empty() {
-            self.file.write(&self.gathered)?;
-            self.gathered.clear();
-        }
+        write_gathered(&mut *self.file, &mut self.gathered)?;
         if fsync == Fsync::Group {
             self.file.sync()?;
         }
@@ -160,4 +159,12 @@ impl Head {
         self.segment = self.segment.head();
         written
     }
+}
+
+fn write_gathered(file: &mut dyn DiskFile, gathered: &mut Vec<u8>) -> io::Result<()> {
+    if !gathered.is_empty() {
+        file.write(gathered)?;
+        gathered.clear();
+    }
+    Ok(())
 }

@@ -54,15 +54,9 @@ impl Publisher for LogPublisher {
 }
 
 impl LogPublisher {
-    /// Where a record goes, and the message stamped; or why it cannot be appended.
-    fn place(
-        &self,
-        topic: &Topic,
-        record: PublishRecord,
-        now: Timestamp,
-    ) -> Result<(u32, Message)> {
-        let mut message = record.message;
-        let size = message.size();
+    /// Where a record goes; or why it cannot be appended.
+    fn place(&self, topic: &Topic, record: &PublishRecord) -> Result<u32> {
+        let size = record.message.size();
         let limit = self.shared.options.max_record_bytes;
         if size > limit {
             return Err(
@@ -73,33 +67,29 @@ impl LogPublisher {
                     .remedy("Raise max_record_bytes, or send a reference to the payload"),
             );
         }
-        let partition = topic.choose(record.partition, &message)?;
-        if message.timestamp == Timestamp::default() {
-            message.timestamp = now;
-        }
-        Ok((partition, message))
+        topic.choose(record.partition, &record.message)
     }
 
     /// Gives each run of records of one topic to `append`, and the outcomes of the others.
     fn by_topic<T>(
         &self,
-        records: Vec<PublishRecord>,
+        mut records: Vec<PublishRecord>,
         outcomes: &mut Vec<T>,
         failed: impl Fn(Error) -> T,
-        mut append: impl FnMut(&Arc<Topic>, &mut dyn Iterator<Item = PublishRecord>, &mut Vec<T>),
+        mut append: impl FnMut(&Arc<Topic>, &mut [PublishRecord], &mut Vec<T>),
     ) {
-        let mut records = records.into_iter().peekable();
-        while let Some(name) = records.peek().map(|first| Arc::clone(&first.topic)) {
-            let mut run = std::iter::from_fn(|| records.next_if(|record| record.topic == name));
-            match self.shared.topic_or_create("publish", &name) {
-                Ok(topic) => append(&topic, &mut run, outcomes),
+        for run in records.chunk_by_mut(|one, next| same(&one.topic, &next.topic)) {
+            let name = &run[0].topic;
+            match self.shared.topic_or_create("publish", name) {
+                Ok(topic) => append(&topic, run, outcomes),
                 Err(error) => {
                     // Errors are not cloned: the others of the run are answered by asking again.
                     let mut first = Some(error);
-                    outcomes.extend(run.map(|_| {
-                        let again = || self.shared.topic_or_create("publish", &name).err();
+                    outcomes.extend(run.iter().map(|record| {
+                        let name = &record.topic;
+                        let again = || self.shared.topic_or_create("publish", name).err();
                         let error = first.take().or_else(again);
-                        failed(error.unwrap_or_else(|| no_such_topic("publish", &name)))
+                        failed(error.unwrap_or_else(|| no_such_topic("publish", name)))
                     }));
                 }
             }
@@ -117,10 +107,12 @@ impl LogPublisher {
                 let retention = self.shared.retention(topic);
                 topic.grow(|partitions| {
                     for record in run {
-                        let placed = self.place(topic, record, now);
+                        let placed = self.place(topic, record);
                         outcomes.push(match placed {
                             Err(error) => PublishOutcome::Failed(error),
-                            Ok((number, message)) => {
+                            Ok(number) => {
+                                let mut message = std::mem::take(&mut record.message);
+                                message.timestamp = stamped(&message, now);
                                 let partition = &mut partitions[number as usize];
                                 let Partition::Memory(memory) = partition else {
                                     continue;
@@ -150,9 +142,9 @@ impl LogPublisher {
         let mut places = Vec::with_capacity(records.len());
         self.by_topic(records, &mut places, Place::Failed, |topic, run, places| {
             for record in run {
-                places.push(match self.place(topic, record, now) {
+                places.push(match self.place(topic, record) {
                     Err(error) => Place::Failed(error),
-                    Ok((partition, message)) => parts.push(topic, partition, &message),
+                    Ok(partition) => parts.push(topic, partition, &record.message),
                 });
             }
         });
@@ -197,6 +189,19 @@ impl LogPublisher {
     }
 }
 
+/// Nearly always the same allocation.
+fn same(one: &Arc<str>, other: &Arc<str>) -> bool {
+    Arc::ptr_eq(one, other) || one == other
+}
+
+/// When a message was made: what its producer says, else now.
+fn stamped(message: &Message, now: Timestamp) -> Timestamp {
+    match message.timestamp {
+        Timestamp(0) => now,
+        said => said,
+    }
+}
+
 fn published(partition: u32, offset: u64, appended_at: Timestamp) -> PublishOutcome {
     PublishOutcome::Ok(Published {
         partition,
@@ -220,8 +225,12 @@ enum Place {
 struct Parts {
     now: Timestamp,
     parts: Vec<Part>,
+    /// Records of each part.
     counts: Vec<u64>,
+    /// The part of a topic and partition.
     known: BTreeMap<(u64, u32), usize>,
+    /// The one that was used last: often the next one, too.
+    last: Option<((u64, u32), usize)>,
 }
 
 impl Parts {
@@ -231,23 +240,16 @@ impl Parts {
             parts: Vec::new(),
             counts: Vec::new(),
             known: BTreeMap::new(),
+            last: None,
         }
     }
 
     fn push(&mut self, topic: &Arc<Topic>, partition: u32, message: &Message) -> Place {
-        let part = *self
-            .known
-            .entry((topic.number, partition))
-            .or_insert_with(|| {
-                self.counts.push(0);
-                self.parts.push(Part {
-                    topic: Arc::clone(topic),
-                    partition,
-                    frames: Vec::new(),
-                    stamp: self.now,
-                });
-                self.parts.len() - 1
-            });
+        let key = (topic.number, partition);
+        let part = match self.last {
+            Some((last, part)) if last == key => part,
+            _ => self.find(topic, key),
+        };
         let frames = &mut self.parts[part].frames;
         let room = frames
             .last()
@@ -256,11 +258,27 @@ impl Parts {
             frames.push(Frame::new());
         }
         if let Some(frame) = frames.last_mut() {
-            frame.push(|out| codec::encode(message, out));
+            let timestamp = stamped(message, self.now);
+            frame.push(|out| codec::encode(message, timestamp, out));
         }
         let index = self.counts[part];
         self.counts[part] += 1;
         Place::At { part, index }
+    }
+
+    fn find(&mut self, topic: &Arc<Topic>, key: (u64, u32)) -> usize {
+        let part = *self.known.entry(key).or_insert_with(|| {
+            self.counts.push(0);
+            self.parts.push(Part {
+                topic: Arc::clone(topic),
+                partition: key.1,
+                frames: Vec::new(),
+                stamp: self.now,
+            });
+            self.parts.len() - 1
+        });
+        self.last = Some((key, part));
+        part
     }
 
     fn finish(mut self) -> Vec<Part> {

@@ -3,6 +3,7 @@
 use std::fmt;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
+use super::catch_panic::dispose;
 use crate::handler::HandlerError;
 
 /// Longest failure message kept, in bytes.
@@ -43,8 +44,10 @@ pub(super) fn chain(error: &HandlerError) -> String {
 }
 
 fn guarded(text: impl FnOnce() -> String) -> String {
-    catch_unwind(AssertUnwindSafe(text))
-        .unwrap_or_else(|_| "(the error's own Display panicked)".to_owned())
+    catch_unwind(AssertUnwindSafe(text)).unwrap_or_else(|panic| {
+        dispose(panic);
+        "(the error's own Display panicked)".to_owned()
+    })
 }
 
 /// Bytes as ASCII with escapes, shortened: how keys and ids appear in logs.

@@ -85,6 +85,9 @@ pub(crate) struct Lane {
     pub(crate) state: LaneState,
     /// Nothing more is started from it.
     pub(crate) stopped: bool,
+    /// While another away head of its key is due or runs (they are several where order was relaxed before): the head that
+    /// its followers wait for, which is away still.
+    pub(crate) behind: Option<AwayName>,
     head: usize,
     tail: usize,
     /// Messages waiting.
@@ -190,6 +193,7 @@ impl<T> Lanes<T> {
             partition,
             state,
             stopped: false,
+            behind: None,
             head: NIL,
             tail: NIL,
             len: 0,

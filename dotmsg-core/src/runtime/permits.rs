@@ -85,12 +85,10 @@ impl Permits {
 
     #[cold]
     fn wake_starving(&self) {
-        let starving = {
-            let mut starving = self.starving.lock().expect("no holder of this lock panics");
-            self.word.fetch_and(!STARVING, Ordering::AcqRel);
-            std::mem::take(&mut *starving)
-        };
-        for waker in starving {
+        let mut starving = self.starving.lock().expect("no holder of this lock panics");
+        self.word.fetch_and(!STARVING, Ordering::AcqRel);
+        // Under the lock, so that the list keeps its room: wakers only mark tasks.
+        for waker in starving.drain(..) {
             waker.wake();
         }
     }

@@ -243,6 +243,10 @@ where
             } = command
             {
                 for handed in records.by_ref().take(count) {
+                    // The command to stop is behind all of them.
+                    if stream.is_stopping() {
+                        continue;
+                    }
                     take(&mut worker, cx, &stream, ownership, handed, &mut reports);
                 }
             } else {

@@ -319,7 +319,7 @@ impl TakeoverContext {
             });
         }
         for _ in 0..COMMIT_ATTEMPTS {
-            let outcomes = self.control.commit(open.clone()).await;
+            let outcomes = CommitOutcome::of_each(self.control.commit(open.clone()).await);
             let mut left = Vec::new();
             for (progress, outcome) in open.into_iter().zip(outcomes) {
                 match outcome {

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use super::lanes::AwayName;
 use crate::backend::Record;
 use crate::delivery::Stream;
 use crate::progress::Seq;
@@ -41,6 +42,17 @@ pub(crate) struct Ticket {
 }
 
 impl Ticket {
+    /// The name of a record of a tier.
+    pub(crate) fn away_name(&self) -> Option<AwayName> {
+        let Settles::Tier { delay_ms } = self.settles else {
+            return None;
+        };
+        Some(AwayName {
+            delay_ms,
+            offset: self.offset,
+        })
+    }
+
     /// The ticket of an empty slot.
     pub(crate) fn vacant() -> Self {
         Self {

@@ -178,10 +178,14 @@ where
             return;
         };
         let found = self.lanes.get(lane);
-        if let LaneState::Away(_) = found.state {
+        let name = item.ticket.away_name();
+        if let LaneState::Away(head) = found.state {
             found.state = LaneState::Ready;
+            found.behind = Some(head).filter(|head| Some(*head) != name);
             reports.parked(&item.ticket, found.len, found.bytes, -1);
             self.ready.push_front(lane);
+        } else if found.behind == name {
+            found.behind = None;
         }
         // Else another head of the key, away since its order was relaxed, runs or is about to: this one is next.
         let size = item.ticket.size as usize;
@@ -322,7 +326,8 @@ where
         budget: &mut usize,
     ) {
         while self.lanes.get(lane).len > 0 {
-            if self.service.poll_ready(cx).is_pending() {
+            let spent = *budget == 0 || !has_budget_remaining();
+            if spent || self.service.poll_ready(cx).is_pending() {
                 self.lanes.get(lane).state = LaneState::Ready;
                 self.ready.push_front(lane);
                 self.vacate(slot);
@@ -408,7 +413,13 @@ where
                 return false;
             }
             Outcome::Away(away) if keep && found.is_keyed() => {
-                found.state = LaneState::Away(name_of(away));
+                let head = found.behind.take().unwrap_or(name_of(away));
+                found.state = LaneState::Away(head);
+                reports.parked(ticket, found.len, found.bytes, 1);
+                return false;
+            }
+            Outcome::Settled(_) if let Some(head) = found.behind.take() => {
+                found.state = LaneState::Away(head);
                 reports.parked(ticket, found.len, found.bytes, 1);
                 return false;
             }

@@ -421,3 +421,80 @@ fn two_messages_that_kill_the_process_are_found_one_after_the_other() {
         panic!("they still kill");
     });
 }
+
+/// Fails at its first attempt; its retry never comes back, which a crash ends.
+async fn retry_dies(delivery: Delivery) -> Handled {
+    if is_poison(&delivery) {
+        if delivery.attempt() == 1 {
+            return Err(transient("later"));
+        }
+        std::future::pending::<()>().await;
+    }
+    Ok(())
+}
+
+#[test]
+fn a_retry_that_kills_the_process_is_found_whatever_waits_behind_it() {
+    run(async {
+        let brokers = TestBrokers::new().partitions(1);
+        let route = || {
+            bill()
+                .with("retry.tiers", ["1s"])
+                .with("crash_loop.takeovers", 2)
+                .with("crash_loop.confirmations", 2)
+        };
+        for death in 0..16 {
+            let mut test = brokers.start(app(route(), retry_dies)).await;
+            if death == 0 {
+                test.publish("orders", "poison").key("a").id("a1").await;
+                test.publish("orders", "ok").key("a").id("a2").await;
+                test.publish("orders", "ok").key("b").id("b1").await;
+            }
+            sleep(Duration::from_secs(3)).await;
+            if !test.dead_letters("bill").is_empty() {
+                test.run_until_idle().await;
+                test.assert_dead_letters("bill", &["crash_loop"]);
+                test.assert_became("bill", "a2", &[Became::Handled]);
+                test.assert_settled("bill");
+                return;
+            }
+            test.crash().await;
+        }
+        panic!("the poison still kills");
+    });
+}
+
+/// The end of a message takes its note with it, also when nothing is there to be noted next.
+#[test]
+fn a_message_that_is_away_while_the_process_is_killed_is_not_blamed() {
+    run(async {
+        let brokers = TestBrokers::new().partitions(1);
+        let handler = |delivery: Delivery| async move {
+            if delivery.attempt() < 3 {
+                return Err(transient("later"));
+            }
+            Ok(()) as Handled
+        };
+        let route = || {
+            bill()
+                .with("retry.tiers", ["2s", "1h"])
+                .with("crash_loop.takeovers", 2)
+                .with("crash_loop.confirmations", 2)
+        };
+        for death in 0..6 {
+            let mut test = brokers.start(app(route(), handler)).await;
+            if death == 0 {
+                test.publish("orders", "x").key("a").id("a1").await;
+            }
+            // Three deaths before its retry, the others after it.
+            let lived = if death < 3 { 500 } else { 2_000 };
+            sleep(Duration::from_millis(lived)).await;
+            test.crash().await;
+        }
+        let mut test = brokers.start(app(route(), handler)).await;
+        test.advance(Duration::from_secs(3_601)).await;
+        test.assert_dead_letters("bill", &[]);
+        test.assert_became("bill", "a1", &[Became::Handled]);
+        test.assert_settled("bill");
+    });
+}

@@ -7,7 +7,7 @@ use std::task::{Context, Poll};
 
 use pin_project_lite::pin_project;
 
-use super::error_of;
+use super::{dispose, error_of};
 use crate::handler::HandlerError;
 
 pin_project! {
@@ -34,7 +34,7 @@ pin_project! {
         fn drop(this: Pin<&mut Self>) {
             let mut state = this.project().state;
             if let State::Running { .. } = *state {
-                let _ = catch_unwind(AssertUnwindSafe(|| state.set(State::Ended)));
+                catch_unwind(AssertUnwindSafe(|| state.set(State::Ended))).unwrap_or_else(dispose);
             }
         }
     }
@@ -78,8 +78,8 @@ where
             Ok(poll) => poll,
             Err(panic) => {
                 // What the future holds is dropped now, not when the slot is used again; that may panic as well.
-                let _ = catch_unwind(AssertUnwindSafe(|| state.set(State::Ended)));
-                Poll::Ready(Err(error_of(&*panic)))
+                catch_unwind(AssertUnwindSafe(|| state.set(State::Ended))).unwrap_or_else(dispose);
+                Poll::Ready(Err(error_of(panic)))
             }
         }
     }

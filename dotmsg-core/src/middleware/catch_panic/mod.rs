@@ -1,7 +1,8 @@
 //! A panic in the handler is a transient failure of kind `panic`.
 //!
 //! Without this layer a panic would unwind through the worker and take every other running message with it. It also
-//! catches a panic in the destructor of a handler's future, which a timeout may run, and one of a service that is asked
+//! catches a panic in the destructor of a handler's future, which a timeout may run, or of what a panic was raised with, and
+//! one of a service that is asked
 //! whether it is ready. It adds no instructions to the path without a panic beyond landing pads.
 
 mod future;
@@ -48,15 +49,22 @@ where
 
     fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), HandlerError>> {
         catch_unwind(AssertUnwindSafe(|| self.inner.poll_ready(cx)))
-            .unwrap_or_else(|panic| Poll::Ready(Err(error_of(&*panic))))
+            .unwrap_or_else(|panic| Poll::Ready(Err(error_of(panic))))
     }
 
     #[inline]
     fn call(&mut self, delivery: Delivery) -> Self::Future {
         match catch_unwind(AssertUnwindSafe(|| self.inner.call(delivery))) {
             Ok(future) => ResponseFuture::running(future),
-            Err(panic) => ResponseFuture::panicked(error_of(&*panic)),
+            Err(panic) => ResponseFuture::panicked(error_of(panic)),
         }
+    }
+}
+
+/// Drops what a panic was raised with. Its destructor may panic as well; what that was raised with is not tried again.
+pub(super) fn dispose(panic: Box<dyn Any + Send>) {
+    if let Err(again) = catch_unwind(AssertUnwindSafe(|| drop(panic))) {
+        std::mem::forget(again);
     }
 }
 
@@ -72,12 +80,13 @@ impl fmt::Display for Panicked {
 
 impl std::error::Error for Panicked {}
 
-fn error_of(panic: &(dyn Any + Send)) -> HandlerError {
+fn error_of(panic: Box<dyn Any + Send>) -> HandlerError {
     let text = panic
         .downcast_ref::<&'static str>()
         .map(|text| (*text).to_owned())
         .or_else(|| panic.downcast_ref::<String>().cloned())
         .unwrap_or_else(|| "(no text)".to_owned());
+    dispose(panic);
     HandlerError::transient(Panicked(text)).kind("panic")
 }
 
@@ -118,16 +127,38 @@ mod tests {
         assert!(service.ready().await.is_ok());
     }
 
-    #[tokio::test]
-    async fn a_panicking_destructor_does_not_unwind_out() {
-        struct Bomb;
-        impl Drop for Bomb {
-            fn drop(&mut self) {
-                if !std::thread::panicking() {
-                    panic!("in drop");
-                }
+    struct Bomb;
+
+    impl Drop for Bomb {
+        fn drop(&mut self) {
+            if !std::thread::panicking() {
+                panic!("in drop");
             }
         }
+    }
+
+    #[tokio::test]
+    async fn a_payload_with_a_panicking_destructor_does_not_unwind_out() {
+        let in_poll = service_fn(|_: Delivery| async {
+            tokio::task::yield_now().await;
+            std::panic::panic_any(Bomb)
+        });
+        let error = CatchPanic::new(in_poll)
+            .oneshot(delivery(0))
+            .await
+            .unwrap_err();
+        assert_eq!(error.to_string(), "the handler panicked: (no text)");
+        let in_call =
+            service_fn(|_: Delivery| -> std::future::Ready<_> { std::panic::panic_any(Bomb) });
+        let error = CatchPanic::new(in_call)
+            .oneshot(delivery(0))
+            .await
+            .unwrap_err();
+        assert_eq!(error.to_string(), "the handler panicked: (no text)");
+    }
+
+    #[tokio::test]
+    async fn a_panicking_destructor_does_not_unwind_out() {
         let mut service = CatchPanic::new(service_fn(|_: Delivery| async {
             let _bomb = Bomb;
             std::future::pending::<()>().await;

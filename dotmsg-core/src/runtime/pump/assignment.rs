@@ -81,6 +81,8 @@ where
                 AssignmentEvent::Lost(partitions) => {
                     self.granted
                         .retain(|granted| !partitions.contains(&granted.partition));
+                    // A release that is still owed would give the next ownership away.
+                    self.unwanted.retain(|number| !partitions.contains(number));
                     self.mark(&partitions, Fate::Lost);
                     for number in partitions {
                         self.lose(number);
@@ -141,7 +143,9 @@ where
             .retain(|granted| !numbers.contains(&granted.partition));
         self.mark(numbers, Fate::Revoked);
         for &number in numbers {
-            let taking = self.taking.iter().any(|taking| taking.partition == number);
+            // The takeover of an ownership that was lost releases nothing.
+            let of_it = |taking: &Taking| taking.partition == number && taking.fate != Fate::Lost;
+            let taking = self.taking.iter().any(of_it);
             if !taking && owned(&mut self.partitions, number).is_none() {
                 self.unwanted.push(number);
             }

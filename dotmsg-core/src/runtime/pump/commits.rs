@@ -29,7 +29,7 @@ where
         {
             let notes = std::mem::take(&mut committing.notes);
             self.committing = None;
-            for (note, outcome) in notes.into_iter().zip(outcomes) {
+            for (note, outcome) in notes.into_iter().zip(CommitOutcome::of_each(outcomes)) {
                 self.committed(cx, note, outcome);
             }
             progress = true;

@@ -208,9 +208,7 @@ where
         let Some(Staged { mut item, name }) = partition.staged.pop_front() else {
             return false;
         };
-        if partition.crash_policy.dead_letter(&partition.crash)
-            == Some(partition.origin_of(&item.ticket))
-        {
+        if partition.begin_noted(&item.ticket) {
             item.condemned = Some("crash_loop");
         }
         self.dispatch(cx, item, name);

@@ -92,6 +92,7 @@ async fn what_a_commit_in_flight_settles_still_runs_and_what_waits_for_one_is_le
 async fn a_drain_whose_commit_fails_leaves_its_messages_to_the_next_owner() {
     for answer in [
         Answer::Failed,
+        Answer::Short,
         Answer::UnknownStored,
         Answer::UnknownNotStored,
     ] {
@@ -125,6 +126,7 @@ async fn a_drain_whose_commit_is_never_answered_counts_what_it_gives_up() {
 async fn a_commit_that_fails_is_repeated_and_its_messages_run_once() {
     for answer in [
         Answer::Failed,
+        Answer::Short,
         Answer::UnknownStored,
         Answer::UnknownNotStored,
     ] {
@@ -187,6 +189,41 @@ async fn what_is_still_not_done_at_the_deadline_is_counted_as_lost() {
         world.seen();
         assert_eq!(rest(&world).await, [""; 0], "never twice");
     }
+}
+
+/// It is counted as lost by then, and its late end changes nothing.
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn a_handler_that_blocks_its_thread_may_end_when_it_was_given_up() {
+    let (world, valve) = gated(1).await;
+    let mut spec = spec();
+    spec.limits.workers = 2;
+    spec.drain_timeout = Duration::from_secs(2);
+    let (go, wait) = std::sync::mpsc::channel::<()>();
+    let wait = Arc::new(std::sync::Mutex::new(wait));
+    put(&world, "orders", 0, "a").await;
+    let route = world.start(spec, move |_| {
+        let wait = Arc::clone(&wait);
+        async move {
+            let _ = wait.lock().unwrap().recv();
+            HANDLED
+        }
+    });
+    while world.seen.lock().unwrap().is_empty() {
+        sleep(Duration::from_millis(1)).await;
+    }
+    valve.commits(false);
+    let before = valve.arrived();
+    route.signal(Shutdown::Drain);
+    route.signal(Shutdown::Abandon);
+    while valve.arrived() == before {
+        sleep(Duration::from_millis(1)).await;
+    }
+    go.send(()).unwrap();
+    sleep(Duration::from_millis(100)).await;
+    valve.commits(true);
+    let report = timeout(LONG, route.task).await.expect("it ends");
+    let report = report.expect("no panic").unwrap();
+    assert_eq!((report.abandoned, report.lost), (0, 1));
 }
 
 #[tokio::test(start_paused = true)]

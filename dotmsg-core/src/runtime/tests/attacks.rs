@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use tokio::time::{sleep, timeout};
 
-use super::gated::{Gated, Valve};
+use super::gated::{Answer, Gated, Valve};
 use super::retries::kill;
 use super::{HANDLED, World};
 use crate::delivery::Delivery;
@@ -268,4 +268,93 @@ async fn the_end_of_single_message_mode_is_confirmed_before_anything_else_starts
     assert_eq!(world.seen(), [("b".to_owned(), 1)]);
     assert_eq!(world.records().await[&0].crash.noted, None);
     route.drain().await;
+}
+
+/// What is owed for an ownership ends with it: the next one is not given away for it.
+#[tokio::test(start_paused = true)]
+async fn a_partition_that_was_revoked_then_lost_and_granted_again_stays() {
+    let mut world = World::new(1).await;
+    let valve = gated(&mut world);
+    let route = world.start(World::spec(), |_| async { HANDLED });
+    timeout(LONG, route.stats.idle()).await.expect("idle");
+    let within = Duration::from_secs(60);
+    world.broker.lose("billing", "orders", &[0]);
+    world.broker.reassign("billing", "orders", &[0]);
+    world.broker.revoke("billing", "orders", &[0], within);
+    world.broker.lose("billing", "orders", &[0]);
+    world.broker.reassign("billing", "orders", &[0]);
+    sleep(Duration::from_secs(1)).await;
+    assert_eq!(*valve.released.lock().unwrap(), [0; 0]);
+    world.publish([Some("a")]).await;
+    timeout(LONG, route.stats.idle()).await.expect("idle");
+    assert_eq!(world.seen().len(), 1);
+    route.drain().await;
+}
+
+/// An outcome that is missing is one that is not known.
+#[tokio::test(start_paused = true)]
+async fn a_takeover_that_gets_too_few_outcomes_is_not_confirmed() {
+    let mut world = World::new(1).await;
+    let valve = gated(&mut world);
+    valve.answer(Answer::Short);
+    world.publish([Some("a")]).await;
+    let route = world.start(World::spec(), |_| async { HANDLED });
+    sleep(Duration::from_millis(500)).await;
+    assert_eq!(world.seen(), [], "its record is not written back");
+    valve.answer(Answer::Stored);
+    timeout(LONG, route.stats.idle()).await.expect("idle");
+    assert_eq!(world.seen().len(), 1);
+    valve.answer(Answer::Short);
+    world.publish([Some("a")]).await;
+    sleep(Duration::from_secs(1)).await;
+    assert_eq!(world.records().await[&0].watermark(), 1);
+    valve.answer(Answer::Stored);
+    timeout(LONG, route.stats.idle()).await.expect("idle");
+    assert_eq!(world.records().await[&0].watermark(), 2);
+    route.drain().await;
+}
+
+/// The takeover that is under way belongs to an ownership that was lost: nobody else gives the newer one back.
+#[tokio::test(start_paused = true)]
+async fn a_grant_that_is_revoked_behind_a_lost_takeover_is_released() {
+    let mut world = World::new(1).await;
+    let valve = gated(&mut world);
+    valve.commits(false);
+    let route = world.start(World::spec(), |_| async { HANDLED });
+    while valve.arrived() == 0 {
+        tokio::task::yield_now().await;
+    }
+    world.broker.lose("billing", "orders", &[0]);
+    world.broker.reassign("billing", "orders", &[0]);
+    let within = Duration::from_secs(60);
+    world.broker.revoke("billing", "orders", &[0], within);
+    sleep(Duration::from_millis(100)).await;
+    valve.commits(true);
+    sleep(Duration::from_secs(1)).await;
+    assert_eq!(*valve.released.lock().unwrap(), [0]);
+    route.drain().await;
+}
+
+/// What was handed over to a worker before the stop, and was not begun, is not begun after it.
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn a_worker_of_its_own_stops_in_the_middle_of_what_it_was_handed() {
+    let world = World::new(1).await;
+    let mut spec = World::spec();
+    spec.limits.workers = 2;
+    spec.drain_timeout = Duration::from_millis(200);
+    let route = world.start(spec, |_| {
+        let (_never, pause) = std::sync::mpsc::channel::<()>();
+        let _ = pause.recv_timeout(Duration::from_millis(2));
+        drop(_never);
+        std::future::ready(HANDLED)
+    });
+    timeout(LONG, route.stats.idle()).await.expect("idle");
+    let keys: Vec<String> = (0..4_000).map(|n| n.to_string()).collect();
+    world.publish(keys.iter().map(|key| Some(&**key))).await;
+    sleep(Duration::from_millis(100)).await;
+    route.drain().await;
+    let begun = world.seen().len();
+    assert!(begun > 0);
+    sleep(Duration::from_millis(100)).await;
+    assert_eq!(world.seen(), [], "begun after the release, behind {begun}");
 }

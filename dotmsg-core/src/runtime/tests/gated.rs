@@ -25,6 +25,8 @@ pub(super) enum Answer {
     UnknownStored,
     /// No answer, and it is not.
     UnknownNotStored,
+    /// Not stored, and fewer outcomes than entries.
+    Short,
 }
 
 /// What passes, and what was asked for.
@@ -183,6 +185,7 @@ impl Control for GatedControl {
             match answer {
                 Answer::Stored => self.inner.commit(progress).await,
                 Answer::Failed => all(CommitOutcome::Failed),
+                Answer::Short => Vec::new(),
                 Answer::UnknownNotStored => all(CommitOutcome::Unknown),
                 Answer::UnknownStored => {
                     self.inner.commit(progress).await;

@@ -249,3 +249,34 @@ async fn a_message_that_kills_its_owner_again_and_again_becomes_a_dead_letter() 
     assert_eq!(crashes, 5 + 3, "takeovers, then confirmations");
     assert!(world.records().await[&0].settled(3));
 }
+
+/// A head that is away since order was relaxed comes back while another one of its key is away in order.
+#[tokio::test(start_paused = true)]
+async fn an_old_head_of_a_key_does_not_let_its_followers_overtake_a_new_one() {
+    let world = World::new(1).await;
+    let mut relaxed = spec(&[5_000]);
+    relaxed.retry.order = RetryOrder::Relax;
+    let fails_once = |delivery: Delivery| {
+        std::future::ready(match delivery.attempt() {
+            1 if delivery.origin().offset < 3 => {
+                Err(HandlerError::transient(std::io::Error::other("not yet")))
+            }
+            _ => Ok(Returned::default()),
+        })
+    };
+    let route = world.start_stacked(relaxed, fails_once);
+    world.publish([Some("a")]).await;
+    sleep(Duration::from_secs(3)).await;
+    world.publish([Some("a")]).await;
+    route.stats.idle().await;
+    route.drain().await;
+    assert_eq!(world.seen(), [("a".into(), 0), ("a".into(), 1)]);
+    let route = world.start_stacked(spec(&[5_000]), fails_once);
+    sleep(Duration::from_secs(3)).await;
+    assert_eq!(world.seen(), [("a".into(), 0)]);
+    world.publish(["a", "a"].map(Some)).await;
+    sleep(Duration::from_secs(20)).await;
+    let order = [2, 1, 2, 3].map(|offset| ("a".into(), offset));
+    assert_eq!(world.seen(), order);
+    route.drain().await;
+}

@@ -436,6 +436,61 @@ impl<S: Service<Delivery, Response = Outcome, Error = Infallible>> Subject<S> {
     }
 }
 
+/// Between two polls the pump hears of revocations, however many messages of one key are ready at once.
+#[test]
+fn a_long_lane_is_not_run_to_its_end_in_one_poll() {
+    let first = Arc::new(Mutex::new(None::<Waker>));
+    let opened = Arc::new(std::sync::atomic::AtomicBool::new(false));
+    let (waker, open) = (Arc::clone(&first), Arc::clone(&opened));
+    let service = tower::service_fn(move |_: Delivery| {
+        let (waker, open) = (Arc::clone(&waker), Arc::clone(&open));
+        std::future::poll_fn(move |cx| {
+            if open.load(std::sync::atomic::Ordering::SeqCst) {
+                return Poll::Ready(Ok(End::Handled.outcome(0)));
+            }
+            *waker.lock().unwrap() = Some(cx.waker().clone());
+            Poll::Pending
+        })
+    });
+    let policy = LanePolicy {
+        ordering: Ordering::Key,
+        keep: true,
+        hash_seed: 1,
+    };
+    let mut worker = Worker::new(service, policy, Arc::new(Permits::new(LIMIT)), LIMIT);
+    let stream = Arc::new(Stream::new("orders".into(), 0, 1, Role::Source));
+    let cx = &mut Context::from_waker(Waker::noop());
+    let mut reports = Reports::default();
+    let mut tracker = Tracker::new(0);
+    let count = 3 * DISPATCHES_PER_POLL;
+    for offset in 0..count as u64 {
+        let ticket = Ticket {
+            partition: 0,
+            ownership: 1,
+            settles: Settles::Source(tracker.begin(offset)),
+            offset,
+            size: 8,
+        };
+        let mut record = Record {
+            offset,
+            receipt: 0,
+            appended_at: Timestamp(0),
+            message: Message::new("payload").with_key("a"),
+        };
+        worker.offer(cx, &stream, &mut record, &ticket, None, &mut reports);
+    }
+    opened.store(true, std::sync::atomic::Ordering::SeqCst);
+    first.lock().unwrap().take().unwrap().wake();
+    for polls in 1..=4 {
+        worker.poll(cx, &mut reports);
+        let ended = reports.handled.len();
+        assert!(ended <= polls * DISPATCHES_PER_POLL, "{ended} in {polls}");
+    }
+    assert_eq!(reports.handled.len(), count);
+    assert!(worker.lanes.no_keys());
+    assert_eq!(worker.permits.used(), 0);
+}
+
 fn end() -> impl Strategy<Value = End> {
     prop_oneof![6 => Just(End::Handled), 3 => Just(End::Away), 1 => Just(End::Interrupted)]
 }
