@@ -1,7 +1,8 @@
 //! A frame: the unit that is on disk whole or not at all.
 //!
 //! ```text
-//! 0  magic "dmsg"    4 version, 3 zero bytes    8 length, header included    12 entries
+//! 0  magic "dmsg"    4 version    5 entries right before it that were not synced when it was written (3 bytes)
+//! 8  length, header included    12 entries
 //! 16 first number    24 stamp (ms)              32 CRC-32C of the body       36 CRC-32C of bytes 0..36
 //! ```
 //! All little-endian. The header has its own check, so a length is believed only when it is what was written, and a
@@ -17,6 +18,8 @@ pub(super) const HEADER: usize = 40;
 pub(super) const MAGIC: [u8; 4] = *b"dmsg";
 /// The format this release writes.
 const VERSION: u8 = 1;
+/// What three bytes hold. Beyond it a frame claims too much, and a power cut may look like damage.
+const MOST_UNSYNCED: u64 = (1 << 24) - 1;
 
 /// What a frame's header says.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -27,6 +30,8 @@ pub(super) struct Header {
     pub(super) count: u32,
     /// Number of the first entry: an offset, or a sequence number.
     pub(super) first: u64,
+    /// Everything below this number was synced when it was written.
+    pub(super) synced: u64,
     /// When it was appended.
     pub(super) stamp: Timestamp,
     body_check: u32,
@@ -84,8 +89,15 @@ impl Frame {
         self.bytes[32..36].copy_from_slice(&check.to_le_bytes());
     }
 
-    /// Numbers it; gives the bytes to write.
+    /// Numbers it, everything before it being synced; gives the bytes to write.
     pub(super) fn seal(&mut self, salt: u32, first: u64) -> &[u8] {
+        self.seal_behind(salt, first, first)
+    }
+
+    /// Numbers it, everything below `synced` being synced; gives the bytes to write.
+    pub(super) fn seal_behind(&mut self, salt: u32, first: u64, synced: u64) -> &[u8] {
+        let unsynced = first.saturating_sub(synced).min(MOST_UNSYNCED);
+        self.bytes[5..8].copy_from_slice(&unsynced.to_le_bytes()[..3]);
         self.bytes[16..24].copy_from_slice(&first.to_le_bytes());
         let check = crc32c::crc32c_append(salt, &self.bytes[..36]);
         self.bytes[36..40].copy_from_slice(&check.to_le_bytes());
@@ -110,10 +122,13 @@ pub(super) fn header(bytes: &[u8], salt: u32) -> Result<Header, NoFrame> {
     if bytes[4] != VERSION {
         return Err(NoFrame::Version(bytes[4]));
     }
+    let first = u64::from_le_bytes(number(bytes, 16));
+    let unsynced = u32::from_le_bytes([bytes[5], bytes[6], bytes[7], 0]);
     let header = Header {
         length: u32::from_le_bytes(number(bytes, 8)),
         count: u32::from_le_bytes(number(bytes, 12)),
-        first: u64::from_le_bytes(number(bytes, 16)),
+        first,
+        synced: first.saturating_sub(u64::from(unsynced)),
         stamp: Timestamp(i64::from_le_bytes(number(bytes, 24))),
         body_check: u32::from_le_bytes(number(bytes, 32)),
     };
@@ -155,6 +170,11 @@ mod tests {
             (41, 42, Timestamp(9))
         );
         assert!(read.matches(&bytes));
+        assert_eq!(read.synced, 41);
+        let mut behind = Frame::new();
+        behind.finish(Timestamp(9));
+        let read = header(behind.seal_behind(5, 41, 38), 5).unwrap();
+        assert_eq!((read.first, read.synced), (41, 38));
         assert_eq!(header(&bytes, 6), Err(NoFrame::Damaged));
     }
 

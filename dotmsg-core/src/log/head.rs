@@ -31,6 +31,8 @@ pub(super) struct Head {
     ended: Vec<Segment>,
     gathered: Vec<u8>,
     dirty: bool,
+    /// Everything below was flushed: what follows in one flush may reach the disk in any order.
+    flushed: u64,
     /// The end that the journal was told last.
     noted: u64,
 }
@@ -58,6 +60,7 @@ impl Head {
             salt,
             file,
             noted: segment.end,
+            flushed: segment.end,
             segment,
             ended: Vec::new(),
             gathered: Vec::new(),
@@ -123,7 +126,7 @@ impl Head {
     pub(super) fn write(&mut self, frame: &mut Frame, stamp: Timestamp) -> io::Result<()> {
         self.dirty = true;
         let count = u64::from(frame.count());
-        let bytes = frame.seal(self.salt, self.segment.end);
+        let bytes = frame.seal_behind(self.salt, self.segment.end, self.flushed);
         let large = bytes.len() >= LARGE_BYTES;
         if large || self.gathered.len() + bytes.len() > GATHER_BYTES {
             write_gathered(&mut *self.file, &mut self.gathered)?;
@@ -141,10 +144,11 @@ impl Head {
     /// Writes what was gathered, and makes all of it durable.
     pub(super) fn flush(&mut self, fsync: Fsync) -> io::Result<()> {
         write_gathered(&mut *self.file, &mut self.gathered)?;
-        match fsync {
-            Fsync::Group => self.file.sync(),
-            Fsync::Never => Ok(()),
+        if fsync == Fsync::Group {
+            self.file.sync()?;
         }
+        self.flushed = self.segment.end;
+        Ok(())
     }
 
     /// The segments that were written to since the last time, ascending.

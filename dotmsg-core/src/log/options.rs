@@ -22,7 +22,7 @@ pub enum Fsync {
 }
 
 /// What opening a log does when the end of a partition holds records that are known to be confirmed, and is damaged or
-/// missing.
+/// missing, or when the file of positions is.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum DamagedTail {
     /// Refuses to open the log (the default).

@@ -57,8 +57,8 @@ impl PowerDisk {
     }
 
     /// The files as a power cut would leave them now: `kept` of 100 parts of what was appended and not synced is there,
-    /// and names that are not durable may be there or not.
-    fn image(&self, from: &Path, kept: usize, names: bool) -> TestDirectory {
+    /// but for a hole in the first parts of it (pages are written in any order), and names that are not durable may be there or not.
+    fn image(&self, from: &Path, (kept, hole): (usize, usize), names: bool) -> TestDirectory {
         let platter = lock(&self.0);
         let image = TestDirectory::new();
         fs::create_dir_all(&image.0).unwrap();
@@ -75,7 +75,10 @@ impl PowerDisk {
             match fs::read(path) {
                 Ok(now) if now.starts_with(durable) => {
                     let more = &now[durable.len()..];
-                    bytes.extend_from_slice(&more[..more.len() * kept / 100]);
+                    let kept = &more[..more.len() * kept / 100];
+                    let hole = kept.len() * hole / 100;
+                    bytes.resize(bytes.len() + hole, 0);
+                    bytes.extend_from_slice(&kept[hole..]);
                 }
                 Ok(_) => {}
                 // Removed: durably or not.
@@ -133,6 +136,12 @@ impl Disk for PowerDisk {
                 for entry in fs::read_dir(path)? {
                     platter.directories.insert(entry?.path());
                 }
+                let gone = |file: &Path| {
+                    let mut above = file.ancestors().skip(1);
+                    let below = above.find(|a| a.parent() == Some(path));
+                    below.is_some_and(|below| !below.exists())
+                };
+                platter.files.retain(|file, _| !gone(file));
                 Ok(())
             },
         )
@@ -157,8 +166,12 @@ impl DiskFile for PowerFile {
     }
 }
 
+const BURST: u64 = 4;
+
 #[derive(Clone, Copy, Debug)]
 enum Op {
+    /// Several calls at a time, so that a segment ends within a group.
+    Burst(usize),
     /// Records to both partitions in one call, the second of this size.
     Publish(usize),
     Commit,
@@ -170,7 +183,7 @@ enum Op {
 /// What was confirmed before the power went.
 #[derive(Debug, Default)]
 struct Confirmed {
-    /// Payloads, by partition; some may be followed by one that was not confirmed.
+    /// Payloads, by partition; some that were not confirmed may follow.
     records: [Vec<Vec<u8>>; 2],
     /// The number of the last commit, and of the last one that was tried.
     commit: u64,
@@ -185,7 +198,7 @@ fn options_on(disk: Arc<dyn Disk>) -> LogOptions {
     options
 }
 
-/// Works until the power is gone, or all is done. `None` is not known to be confirmed.
+/// Works until the power is gone, or all is done.
 fn work(directory: &TestDirectory, disk: &PowerDisk, ops: &[Op]) -> Confirmed {
     let mut confirmed = Confirmed::default();
     let _: Option<()> = (|| {
@@ -198,10 +211,11 @@ fn work(directory: &TestDirectory, disk: &PowerDisk, ops: &[Op]) -> Confirmed {
         };
         wait(log.admin().create_topic(spec)).ok()?;
         for &op in ops {
-            let (publishes, commits) = match op {
-                Op::Publish(size) => (Some(size), false),
-                Op::Both(size) => (Some(size), true),
-                Op::Commit => (None, true),
+            let (publishes, size, commits) = match op {
+                Op::Burst(size) => (BURST, size, false),
+                Op::Publish(size) => (1, size, false),
+                Op::Both(size) => (1, size, true),
+                Op::Commit => (0, 0, true),
                 Op::Reopen => {
                     drop(log);
                     log = open()?;
@@ -211,18 +225,15 @@ fn work(directory: &TestDirectory, disk: &PowerDisk, ops: &[Op]) -> Confirmed {
             let (mut source, control) = subscribe(&log, "g", "t").ok()?;
             let grant = assigned(&mut *source)[0].grant;
             let publisher = log.publisher();
-            let payload = vec![b'x'; publishes.unwrap_or(0)];
-            let records = [vec![confirmed.tried.to_le_bytes()[0]], payload];
-            let sent = publishes.map(|_| {
+            let records = [vec![confirmed.tried.to_le_bytes()[0]], vec![b'x'; size]];
+            let send = || {
                 let of = |partition: u32| {
-                    record(
-                        "t",
-                        Some(partition),
-                        Message::new(records[partition as usize].clone()),
-                    )
+                    let payload = records[partition as usize].clone();
+                    record("t", Some(partition), Message::new(payload))
                 };
                 publisher.publish(vec![of(0), of(1)])
-            });
+            };
+            let sent: Vec<_> = (0..publishes).map(|_| send()).collect();
             let committed = commits.then(|| {
                 confirmed.tried += 1;
                 let progress = Progress {
@@ -233,7 +244,7 @@ fn work(directory: &TestDirectory, disk: &PowerDisk, ops: &[Op]) -> Confirmed {
                 };
                 control.commit(vec![progress])
             });
-            if let Some(sent) = sent {
+            for sent in sent {
                 for (index, outcome) in wait(sent).into_iter().enumerate() {
                     let PublishOutcome::Ok(at) = outcome else {
                         return None;
@@ -273,7 +284,8 @@ fn found(log: &LogBroker, partition: u32) -> Vec<(u64, Vec<u8>)> {
 
 fn op() -> impl Strategy<Value = Op> {
     prop_oneof![
-        3 => (0_usize..200).prop_map(Op::Publish),
+        2 => (0_usize..200).prop_map(Op::Burst),
+        2 => (0_usize..200).prop_map(Op::Publish),
         2 => (0_usize..200).prop_map(Op::Both),
         1 => Just(Op::Commit),
         1 => Just(Op::Reopen),
@@ -281,7 +293,7 @@ fn op() -> impl Strategy<Value = Op> {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(150))]
+    #![proptest_config(ProptestConfig::with_cases(100))]
 
     /// The log opens without a word about damage, and holds every record and position that was confirmed.
     #[test]
@@ -289,13 +301,14 @@ proptest! {
         ops in proptest::collection::vec(op(), 1..14),
         steps in 0_usize..110,
         kept in 0_usize..=100,
+        hole in prop_oneof![Just(0_usize), 0_usize..100],
         names in any::<bool>(),
     ) {
         let directory = TestDirectory::new();
         let disk = PowerDisk::default();
         lock(&disk.0).steps_left = steps;
         let confirmed = work(&directory, &disk, &ops);
-        let image = disk.image(&directory.0, kept, names);
+        let image = disk.image(&directory.0, (kept, hole), names);
         let log = image.open(options_on(Arc::new(Unsynced)));
         prop_assert!(log.is_ok(), "after {} steps: {:?}", steps, log.err());
         let log = log.unwrap();
@@ -308,7 +321,7 @@ proptest! {
             let found = found(&log, partition);
             let end = found.last().map_or(0, |(offset, _)| offset + 1);
             let more = end.checked_sub(records.len() as u64);
-            prop_assert!(more.is_some_and(|more| more <= 1), "{} of {:?}", end, records);
+            prop_assert!(more.is_some_and(|more| more <= BURST), "{} of {:?}", end, records);
             for (offset, payload) in found.iter().take_while(|(offset, _)| *offset < records.len() as u64) {
                 prop_assert_eq!(payload, &records[usize::try_from(*offset).unwrap()]);
             }
@@ -316,5 +329,22 @@ proptest! {
         let positions = wait(log.admin().positions("g", "t")).unwrap();
         let stored = positions.first().map_or(0, |(_, bytes)| u64::from_le_bytes(bytes[..].try_into().unwrap()));
         prop_assert!((confirmed.commit..=confirmed.tried).contains(&stored), "{} of {:?}", stored, confirmed);
+    }
+}
+
+#[test]
+fn a_topic_that_was_deleted_is_gone_after_a_power_cut() {
+    let directory = TestDirectory::new();
+    let disk = PowerDisk::default();
+    lock(&disk.0).steps_left = usize::MAX;
+    let log = directory.open(options_on(Arc::new(disk.clone()))).unwrap();
+    topic(&log, "t", 1);
+    put(&log, "t", 0, Message::new("a"));
+    let before = disk.image(&directory.0, (0, 0), false);
+    wait(log.delete_topic("t")).unwrap();
+    let after = disk.image(&directory.0, (0, 0), false);
+    for (image, there) in [(before, true), (after, false)] {
+        let log = image.open(options_on(Arc::new(Unsynced))).unwrap();
+        assert_eq!(wait(log.admin().topic("t")).unwrap().is_some(), there);
     }
 }
