@@ -3,6 +3,7 @@
 //! Lock order: groups, then positions; topics, then one topic. Nothing is awaited under a lock.
 
 use std::collections::BTreeMap;
+use std::fmt;
 use std::sync::{Arc, Mutex};
 
 use bytes::Bytes;
@@ -23,7 +24,6 @@ use crate::backend::{BoxFuture, CommitOutcome, Subscription, TopicSpec};
 use crate::error::{Error, ErrorKind, Result, Retryability};
 
 /// The state all parts share.
-#[derive(Debug)]
 pub(super) struct Shared {
     pub(super) options: LogOptions,
     pub(super) identity: String,
@@ -34,6 +34,17 @@ pub(super) struct Shared {
     pub(super) rng: Mutex<fastrand::Rng>,
     /// `None` in memory.
     pub(super) storage: Option<Storage>,
+}
+
+impl fmt::Debug for Shared {
+    /// Says which log this is, and nothing of what it holds.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let directory = self.storage.as_ref().map(|storage| &storage.directory);
+        f.debug_struct("Log")
+            .field("identity", &self.identity)
+            .field("directory", &directory)
+            .finish_non_exhaustive()
+    }
 }
 
 /// Where a log on disk is kept.

@@ -86,6 +86,42 @@ fn each_record_has_its_own_outcome() {
 }
 
 #[test]
+fn a_record_above_the_limit_is_refused_and_one_at_it_is_not() {
+    let limited = LogOptions {
+        max_record_bytes: 10,
+        ..options()
+    };
+    for (_directory, log) in both(limited) {
+        topic(&log, "t", 1);
+        let outcomes = publish(
+            &log,
+            vec![
+                record("t", None, Message::new("1234567").with_key("abc")),
+                record("t", None, Message::new("12345678").with_key("abc")),
+            ],
+        );
+        assert!(matches!(outcomes[0], PublishOutcome::Ok(_)), "{outcomes:?}");
+        let PublishOutcome::Failed(error) = &outcomes[1] else {
+            panic!("{outcomes:?}");
+        };
+        assert_eq!(error.kind(), ErrorKind::TooLarge);
+    }
+}
+
+#[test]
+fn debug_shows_nothing_of_what_a_log_holds() {
+    for (_directory, log) in both(options()) {
+        topic(&log, "t", 1);
+        put(&log, "t", 0, Message::new("a secret").with_key("a key"));
+        let shown = format!("{log:?}");
+        assert!(
+            !shown.contains("secret") && !shown.contains("a key"),
+            "{shown}"
+        );
+    }
+}
+
+#[test]
 fn a_waiting_reader_is_woken_by_an_append() {
     #[derive(Default)]
     struct Count(AtomicU32);
