@@ -18,6 +18,7 @@ use std::marker::PhantomData;
 use std::path::Path;
 use std::sync::Arc;
 
+use self::signals::Signals;
 use crate::backend::{Backend, BoxFuture, Registry};
 use crate::clock::{Clock, SystemClock};
 use crate::config::{Config, RouteDefaults};
@@ -235,14 +236,24 @@ where
         self
     }
 
-    /// Runs until SIGTERM or SIGINT, then drains; a second signal gives up what still runs.
+    /// Runs until SIGTERM or SIGINT, then drains; a second signal gives up what still runs. One that comes during the start
+    /// ends it: nothing was handled by then, and the report is empty.
     ///
     /// # Errors
     /// Everything wrong with the configuration at once; an unreachable backend; what a backend cannot keep; a route that
     /// failed for good (the others are drained then).
     pub async fn run(self) -> Result<AppReport> {
         self.has_handlers()?;
-        self.start().await?.run().await
+        let mut signals = Signals::listen();
+        let running = tokio::select! {
+            biased;
+            running = self.start() => running?,
+            () = signals.next() => {
+                tracing::info!("stopped by a signal during the start");
+                return Ok(AppReport::default());
+            }
+        };
+        running.run_with(signals).await
     }
 
     /// Runs until `stop` resolves, then drains.

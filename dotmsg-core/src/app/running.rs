@@ -10,7 +10,7 @@ use tokio::task::JoinSet;
 use tokio::time::{Instant, timeout_at};
 
 use super::handle::OpenBackend;
-use super::signals;
+use super::signals::{self, Signals};
 use super::{Adapters, App, AppHandle, Route, RouteHandle, TopicPublisher};
 use crate::backend::{Backend, Registry};
 use crate::clock::Clock;
@@ -54,11 +54,18 @@ impl Running {
 
     /// Waits until SIGTERM or SIGINT, then drains; a second signal gives up what still runs.
     ///
+    /// Signals are listened for from this call on; a process that was signalled before it has ended. ([`App::run`] listens
+    /// from its beginning.)
+    ///
     /// # Errors
     /// As [`Running::wait`].
     pub async fn run(self) -> Result<AppReport> {
-        let signals = signals::drive(self.handle.clone());
-        self.wait_with(signals).await
+        self.run_with(Signals::listen()).await
+    }
+
+    pub(super) async fn run_with(self, signals: Signals) -> Result<AppReport> {
+        let drive = signals::drive(signals, self.handle.clone());
+        self.wait_with(drive).await
     }
 
     pub(super) async fn wait_with(mut self, drive: impl Future<Output = ()>) -> Result<AppReport> {
