@@ -46,14 +46,8 @@ fn semantics(values: &Values<'_>, spec: &RouteSpec, errors: &mut Vec<ConfigError
             ),
         ));
     }
-    if tiers && spec.delivery == DeliverySemantics::AtMostOnce {
-        errors.push(values.error(
-            "retry.tiers",
-            format!(
-                "a tier runs a message again, and delivery = \"at_most_once\" ({}) forbids that. Remove the tiers, or use \"at_least_once\"",
-                values.place("delivery")
-            ),
-        ));
+    if spec.delivery == DeliverySemantics::AtMostOnce {
+        at_most_once(values, spec, errors);
     }
     if spec.delivery == DeliverySemantics::ExactlyOnce {
         errors.push(values.error(
@@ -69,6 +63,23 @@ fn semantics(values: &Values<'_>, spec: &RouteSpec, errors: &mut Vec<ConfigError
                 "\"keep\" is the order of a key, and `ordering` ({}) is not \"key\". Remove it, or use ordering = \"key\"",
                 values.place("ordering")
             ),
+        ));
+    }
+}
+
+/// Whatever would call the handler again.
+fn at_most_once(values: &Values<'_>, spec: &RouteSpec, errors: &mut Vec<ConfigError>) {
+    let at = values.place("delivery");
+    if !spec.retry.tiers.is_empty() {
+        errors.push(values.error(
+            "retry.tiers",
+            format!("a tier runs a message again, and delivery = \"at_most_once\" ({at}) forbids that. Remove the tiers, or use \"at_least_once\""),
+        ));
+    }
+    if spec.retry.in_place.attempts > 1 {
+        errors.push(values.error(
+            "retry.attempts",
+            format!("a repeat runs a message again, and delivery = \"at_most_once\" ({at}) forbids that. Remove it, or use \"at_least_once\""),
         ));
     }
 }

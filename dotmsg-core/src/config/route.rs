@@ -119,10 +119,10 @@ impl Values<'_> {
             retry.tiers = tiers;
         }
         let in_place = &mut retry.in_place;
-        let attempts = if retry.tiers.is_empty() {
-            in_place.attempts
-        } else {
-            1
+        let once = spec.delivery == DeliverySemantics::AtMostOnce;
+        let attempts = match retry.tiers.is_empty() && !once {
+            true => in_place.attempts,
+            false => 1,
         };
         in_place.attempts = self.small("retry.attempts", attempts);
         let (backoff, max) = (

@@ -498,3 +498,18 @@ fn a_message_that_is_away_while_the_process_is_killed_is_not_blamed() {
         test.assert_settled("bill");
     });
 }
+
+#[test]
+fn at_most_once_calls_a_handler_that_fails_once() {
+    run(async {
+        let brokers = TestBrokers::new().partitions(1);
+        let route = bill().with("delivery", "at_most_once");
+        let fails = |_: Delivery| async { Err(transient("down")) as Handled };
+        let mut test = brokers.start(app(route, fails)).await;
+        test.publish("orders", "ok").key("a").id("a1").await;
+        test.run_until_idle().await;
+        test.assert_calls("bill", 1);
+        let letters = test.assert_dead_letters("bill", &["handler"]);
+        assert_eq!(letters.len(), 1);
+    });
+}

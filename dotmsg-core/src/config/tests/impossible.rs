@@ -189,19 +189,21 @@ ordering = "partition"
 }
 
 #[test]
-fn at_most_once_with_tiers() {
+fn at_most_once_with_tiers_and_repeats() {
     refused(
         r#"
 backend.main.url = "memory:"
 [routes.bill]
 delivery = "at_most_once"
 retry.tiers = ["5s"]
+retry.attempts = 2
 "#,
         &[],
         &[bill()],
         r#"
-1 error
+2 errors
   dotmsg.toml:5: routes.bill.retry.tiers: a tier runs a message again, and delivery = "at_most_once" (dotmsg.toml:4) forbids that. Remove the tiers, or use "at_least_once"
+  dotmsg.toml:6: routes.bill.retry.attempts: a repeat runs a message again, and delivery = "at_most_once" (dotmsg.toml:4) forbids that. Remove it, or use "at_least_once"
 "#,
     );
 }
