@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use dotmsg::Message;
 use dotmsg::app::TopicPublisher;
-use dotmsg::backend::{Admin, PublishOutcome, TopicDescription, TopicSpec};
+use dotmsg::backend::{Admin, PublishOutcome, Retention, TopicDescription, TopicSpec};
 use serde::{Deserialize, Serialize};
 
 use crate::Failure;
@@ -127,7 +127,7 @@ pub(crate) async fn declare(admin: &dyn Admin, prefix: &str) -> Result<TopicDesc
         let spec = TopicSpec {
             name: format!("{prefix}{topic}"),
             partitions: PARTITIONS,
-            retention: None,
+            retention: Retention::AsBackend,
         };
         if admin.topic(&spec.name).await?.is_none() {
             admin.create_topic(spec).await?;

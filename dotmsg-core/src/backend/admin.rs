@@ -7,6 +7,18 @@ use bytes::Bytes;
 use super::BoxFuture;
 use crate::error::Result;
 
+/// How long a topic is to keep its records.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Retention {
+    /// As long as the backend keeps those of a topic that says nothing.
+    #[default]
+    AsBackend,
+    /// For ever: neither age nor size removes a record.
+    Forever,
+    /// At least so long, whatever its size.
+    For(Duration),
+}
+
 /// How a topic is to be created.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct TopicSpec {
@@ -14,8 +26,8 @@ pub struct TopicSpec {
     pub name: String,
     /// Partitions, at least 1.
     pub partitions: u32,
-    /// How long records are kept; `None` keeps them forever.
-    pub retention: Option<Duration>,
+    /// How long records are kept.
+    pub retention: Retention,
 }
 
 /// What a topic is.
@@ -28,8 +40,10 @@ pub struct TopicDescription {
     pub partitions: u32,
     /// Identity that changes when the topic is recreated under the same name; empty where the backend has none.
     pub identity: String,
-    /// How long records are kept; `None` keeps them forever.
+    /// Records older than this may be removed; `None`: none is for its age.
     pub retention: Option<Duration>,
+    /// The oldest may be removed while a partition has more bytes than this; `None`: none is for its size.
+    pub retention_bytes: Option<u64>,
 }
 
 impl TopicDescription {
@@ -41,7 +55,19 @@ impl TopicDescription {
             partitions,
             identity: identity.into(),
             retention: None,
+            retention_bytes: None,
         }
+    }
+
+    /// Whether it keeps its records as long as is asked for.
+    #[must_use]
+    pub fn keeps(&self, asked: Retention) -> bool {
+        let by_age = match asked {
+            Retention::AsBackend => return true,
+            Retention::Forever => self.retention.is_none(),
+            Retention::For(least) => self.retention.is_none_or(|kept| kept >= least),
+        };
+        by_age && self.retention_bytes.is_none()
     }
 }
 
@@ -74,7 +100,8 @@ pub trait Admin: std::fmt::Debug + Send + Sync + 'static {
     /// One topic, `None` when it does not exist.
     fn topic<'a>(&'a self, name: &'a str) -> BoxFuture<'a, Result<Option<TopicDescription>>>;
 
-    /// Creates a topic; no error when it exists with as many partitions.
+    /// Creates a topic; no error when it exists with as many partitions. Where the backend can, one that exists keeps its
+    /// records from now on as the spec says, unless that is [`Retention::AsBackend`].
     fn create_topic(&self, spec: TopicSpec) -> BoxFuture<'_, Result<()>>;
 
     /// The offsets a partition holds.

@@ -20,7 +20,7 @@ mod registry;
 mod source;
 mod transaction;
 
-pub use admin::{Admin, GroupDescription, OffsetRange, TopicDescription, TopicSpec};
+pub use admin::{Admin, GroupDescription, OffsetRange, Retention, TopicDescription, TopicSpec};
 pub use capability::{Capability, History, KeyOrder, Ownership, PositionStore, Transactional};
 pub use control::{CommitOutcome, Control, Progress};
 pub use publisher::{PublishOutcome, PublishRecord, Published, Publisher};

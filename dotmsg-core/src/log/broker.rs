@@ -93,7 +93,6 @@ impl LogBroker {
             positions: Arc::clone(&positions),
             fsync: options.fsync,
             segment_bytes: options.segment_bytes,
-            retention_bytes: options.retention_bytes,
         })
         .map_err(|error| {
             Error::new(

@@ -16,7 +16,6 @@ use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
@@ -26,8 +25,10 @@ use super::frame::Header;
 use super::lock_file::LOCK_FILE;
 use super::options::{Fsync, LogOptions};
 use super::recovery::{Check, Tail, recover, refused};
+use super::retention::Kept;
 use super::segment::{Segment, Segments, parse_segment_name, segment_path};
 use super::topic::{Partition, Topic};
+use crate::backend::Retention;
 use crate::error::{Error, ErrorKind, Result};
 
 const FORMAT: u32 = 1;
@@ -56,7 +57,8 @@ struct TopicFile {
     name: String,
     identity: String,
     partitions: u32,
-    retention_ms: Option<u64>,
+    #[serde(default)]
+    retention: Kept,
 }
 
 impl Directory {
@@ -182,24 +184,36 @@ impl Directory {
         name: &str,
         identity: &str,
         partitions: u32,
-        retention: Option<Duration>,
+        retention: Retention,
     ) -> Result<Vec<Partition>> {
         let directory = self.root.join("topics").join(name);
         let made = fs::create_dir_all(&directory);
         made.map_err(|error| file_error(&directory, error))?;
-        let file = TopicFile {
-            format: FORMAT,
-            name: name.to_owned(),
-            identity: identity.to_owned(),
-            partitions,
-            retention_ms: retention.map(|age| u64::try_from(age.as_millis()).unwrap_or(u64::MAX)),
-        };
-        self.write_json(&directory.join(TOPIC_FILE), &file)?;
+        self.describe_topic(name, identity, partitions, retention)?;
         let topics = self.root.join("topics");
         let synced = self.disk.sync_directory(&topics);
         synced.map_err(|error| file_error(&topics, error))?;
         let empty = (0..partitions).map(|_| VecDeque::new());
         Ok(partitions_of(&directory, identity, empty))
+    }
+
+    /// Writes what a topic is, durably; one that is there is replaced.
+    pub(super) fn describe_topic(
+        &self,
+        name: &str,
+        identity: &str,
+        partitions: u32,
+        retention: Retention,
+    ) -> Result<()> {
+        let file = TopicFile {
+            format: FORMAT,
+            name: name.to_owned(),
+            identity: identity.to_owned(),
+            partitions,
+            retention: retention.into(),
+        };
+        let directory = self.root.join("topics").join(name);
+        self.write_json(&directory.join(TOPIC_FILE), &file)
     }
 
     /// Takes a topic's files out of sight durably, then removes them.
@@ -256,11 +270,11 @@ fn open_topic(
         partitions.push(segments);
     }
     let partitions = partitions_of(directory, &file.identity, partitions.into_iter());
-    let own = file.retention_ms.map(Duration::from_millis);
     Ok(Topic::new(
         file.name.as_str().into(),
         file.identity.clone(),
-        own.or(options.retention),
+        file.retention.into(),
+        options.limits(),
         partitions,
     ))
 }

@@ -16,7 +16,6 @@ use super::head::Head;
 use super::journal::Change;
 use super::lock;
 use super::options::Fsync;
-use super::retention::Retention;
 use super::topic::{Partition, Topic};
 use super::writer::{Desk, Done, Firsts, Order, Part, Waiter, refuse};
 use crate::clock::Timestamp;
@@ -116,7 +115,7 @@ impl Work {
         flush(&mut dirty.collect::<Vec<_>>(), self.desk.fsync)?;
         self.note(group)?;
         for head in self.heads.values_mut().filter(|head| head.is_dirty()) {
-            let rolled = confirm(head, self.desk.retention_bytes);
+            let rolled = confirm(head);
             if rolled && let Err((file, error)) = head.topic().sweep(head.partition()) {
                 tracing::warn!(
                     file = %file.display(), %error,
@@ -197,16 +196,12 @@ fn flush(heads: &mut [&mut Head], fsync: Fsync) -> io::Result<()> {
 }
 
 /// Shows a head's records to readers, and applies retention when a segment began; whether one did.
-fn confirm(head: &mut Head, retention_bytes: Option<u64>) -> bool {
+fn confirm(head: &mut Head) -> bool {
     let topic = Arc::clone(head.topic());
     let index = head.partition() as usize;
     let written = head.take_written();
     let rolled = written.len() > 1;
-    let retention = Retention {
-        age: topic.retention,
-        bytes: retention_bytes,
-        now: head.newest(),
-    };
+    let retention = topic.limits().at(head.newest());
     topic.grow(|partitions| {
         if let Partition::Disk(segments) = &mut partitions[index] {
             segments.confirm(written.into_iter());

@@ -7,6 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::disk::{Disk, RealDisk};
+use super::retention::Limits;
 use crate::backend::WrongSetting;
 use crate::clock::{Clock, SystemClock};
 use crate::error::{Error, ErrorKind, Result};
@@ -83,6 +84,14 @@ const KEYS: [&str; 9] = [
 ];
 
 impl LogOptions {
+    /// What may be removed of a topic that says nothing.
+    pub(super) fn limits(&self) -> Limits {
+        Limits {
+            age: self.retention,
+            bytes: self.retention_bytes,
+        }
+    }
+
     /// The defaults, with this clock.
     #[must_use]
     pub fn new(clock: Arc<dyn Clock>) -> Self {

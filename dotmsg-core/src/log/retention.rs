@@ -5,7 +5,72 @@
 
 use std::time::Duration;
 
+use serde::{Deserialize, Serialize};
+
+use crate::backend;
 use crate::clock::Timestamp;
+
+/// What may be removed; of a topic that says nothing, the log's own settings.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Limits {
+    pub(super) age: Option<Duration>,
+    pub(super) bytes: Option<u64>,
+}
+
+impl Limits {
+    /// Those of a topic.
+    pub(super) fn of(self, asked: backend::Retention) -> Self {
+        match asked {
+            backend::Retention::AsBackend => self,
+            backend::Retention::Forever => Self::default(),
+            backend::Retention::For(age) => Self {
+                age: Some(age),
+                bytes: None,
+            },
+        }
+    }
+
+    /// At this time.
+    pub(super) fn at(self, now: Timestamp) -> Retention {
+        Retention {
+            age: self.age,
+            bytes: self.bytes,
+            now,
+        }
+    }
+}
+
+/// What a topic was asked to keep, as its file says it.
+#[derive(Clone, Copy, Debug, Default, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub(super) enum Kept {
+    #[default]
+    AsBackend,
+    Forever,
+    ForMs(u64),
+}
+
+impl From<backend::Retention> for Kept {
+    fn from(asked: backend::Retention) -> Self {
+        match asked {
+            backend::Retention::AsBackend => Self::AsBackend,
+            backend::Retention::Forever => Self::Forever,
+            backend::Retention::For(age) => {
+                Self::ForMs(u64::try_from(age.as_millis()).unwrap_or(u64::MAX))
+            }
+        }
+    }
+}
+
+impl From<Kept> for backend::Retention {
+    fn from(kept: Kept) -> Self {
+        match kept {
+            Kept::AsBackend => Self::AsBackend,
+            Kept::Forever => Self::Forever,
+            Kept::ForMs(ms) => Self::For(Duration::from_millis(ms)),
+        }
+    }
+}
 
 /// The limits, and the time they are applied at.
 #[derive(Clone, Copy, Debug)]

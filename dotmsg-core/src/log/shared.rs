@@ -20,7 +20,7 @@ use super::positions::{PositionKey, Positions};
 use super::retention::Retention;
 use super::topic::{Partition, Topic, check_name, no_such_topic};
 use super::writer::{Done, Order, Writer};
-use crate::backend::{BoxFuture, CommitOutcome, Subscription, TopicSpec};
+use crate::backend::{self, BoxFuture, CommitOutcome, Subscription, TopicSpec};
 use crate::error::{Error, ErrorKind, Result, Retryability};
 
 /// The state all parts share.
@@ -74,7 +74,7 @@ impl Shared {
                 .create_topic(&TopicSpec {
                     name: name.to_owned(),
                     partitions: self.options.default_partitions,
-                    retention: None,
+                    retention: backend::Retention::AsBackend,
                 }),
             found => found,
         }
@@ -96,7 +96,9 @@ impl Shared {
         }
         let mut topics = lock(&self.topics);
         if let Some(topic) = topics.get(&*spec.name) {
-            return same_shape(topic, spec);
+            let topic = same_shape(topic, spec)?;
+            self.set_retention(&topic, spec.retention)?;
+            return Ok(topic);
         }
         let identity = random_identity(&mut lock(&self.rng));
         let partitions = match &self.storage {
@@ -111,24 +113,37 @@ impl Shared {
             )?,
         };
         let name: Arc<str> = spec.name.as_str().into();
-        let retention = spec.retention.or(self.options.retention);
         let topic = Arc::new(Topic::new(
             Arc::clone(&name),
             identity,
-            retention,
+            spec.retention,
+            self.options.limits(),
             partitions,
         ));
         topics.insert(name, Arc::clone(&topic));
         Ok(topic)
     }
 
+    /// Has a topic keep its records so long from now on, durably, unless nothing is said.
+    fn set_retention(&self, topic: &Topic, asked: backend::Retention) -> Result<()> {
+        if asked == backend::Retention::AsBackend || asked == topic.retention() {
+            return Ok(());
+        }
+        if let Some(storage) = &self.storage {
+            storage.directory.describe_topic(
+                &topic.name,
+                &topic.identity,
+                topic.partitions,
+                asked,
+            )?;
+        }
+        topic.set_retention(asked);
+        Ok(())
+    }
+
     /// The limits of a topic, now.
     pub(super) fn retention(&self, topic: &Topic) -> Retention {
-        Retention {
-            age: topic.retention,
-            bytes: self.options.retention_bytes,
-            now: self.options.clock.now(),
-        }
+        topic.limits().at(self.options.clock.now())
     }
 
     /// The writer of a log on disk.

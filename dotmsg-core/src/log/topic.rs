@@ -8,13 +8,13 @@ use std::io;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, Weak};
-use std::time::Duration;
 
 use super::memory::MemoryPartition;
+use super::retention::Limits;
 use super::segment::Segments;
 use super::signal::Signal;
 use super::{lock, partition_for_key};
-use crate::backend::{OffsetRange, TopicDescription};
+use crate::backend::{OffsetRange, Retention, TopicDescription};
 use crate::error::{Error, ErrorKind};
 use crate::message::Message;
 
@@ -26,7 +26,9 @@ pub(super) struct Topic {
     pub(super) name: Arc<str>,
     pub(super) identity: String,
     pub(super) partitions: u32,
-    pub(super) retention: Option<Duration>,
+    /// What of it may be removed, where it says nothing.
+    log_limits: Limits,
+    retention: Mutex<Retention>,
     /// Set when it was deleted: whoever still holds it must not use it.
     pub(super) deleted: AtomicBool,
     /// The partition of the next null key.
@@ -65,7 +67,8 @@ impl Topic {
     pub(super) fn new(
         name: Arc<str>,
         identity: String,
-        retention: Option<Duration>,
+        retention: Retention,
+        log_limits: Limits,
         partitions: Vec<Partition>,
     ) -> Self {
         static NUMBERS: AtomicU64 = AtomicU64::new(0);
@@ -74,7 +77,8 @@ impl Topic {
             name,
             identity,
             partitions: u32::try_from(partitions.len()).unwrap_or(u32::MAX),
-            retention,
+            log_limits,
+            retention: Mutex::new(retention),
             deleted: AtomicBool::new(false),
             next_null: AtomicU32::new(0),
             sweeping: Mutex::default(),
@@ -87,8 +91,25 @@ impl Topic {
 
     pub(super) fn describe(&self) -> TopicDescription {
         let mut description = TopicDescription::new(&*self.name, self.partitions, &*self.identity);
-        description.retention = self.retention;
+        let limits = self.limits();
+        description.retention = limits.age;
+        description.retention_bytes = limits.bytes;
         description
+    }
+
+    /// How long it was asked to keep its records.
+    pub(super) fn retention(&self) -> Retention {
+        *lock(&self.retention)
+    }
+
+    /// Keeps its records so long from now on.
+    pub(super) fn set_retention(&self, retention: Retention) {
+        *lock(&self.retention) = retention;
+    }
+
+    /// What of it may be removed.
+    pub(super) fn limits(&self) -> Limits {
+        self.log_limits.of(self.retention())
     }
 
     /// The partition of a message: the one asked for, else by key, else the next in turn.

@@ -99,7 +99,6 @@ pub(super) struct Desk {
     pub(super) positions: Arc<Mutex<Positions>>,
     pub(super) fsync: Fsync,
     pub(super) segment_bytes: u64,
-    pub(super) retention_bytes: Option<u64>,
 }
 
 impl Writer {

@@ -4,6 +4,7 @@
 //! handler's service in lanes; `partition` and `tiers` are the state machines of what is settled and what is away;
 //! `takeover` is the order in which an owner begins, `group` what it has to know of the other partitions.
 
+mod declare;
 mod group;
 mod lanes;
 mod mailbox;

@@ -6,21 +6,21 @@ use std::sync::Arc;
 use tokio::sync::watch;
 use tower_service::Service;
 
-use super::group::{GroupState, growth_error};
+use super::declare::declare_topics;
 use super::pump::{ABANDON_WITHIN, Pump, PumpParts, RouteReport, Shutdown};
 use super::stats::RouteStats;
 use super::takeover::TakeoverContext;
 use super::worker::LanePolicy;
 use super::workers::Workers;
 use crate::backend::{
-    Backend, Capability, Control, KeyOrder, PositionStore, Reader, Source, Subscription, TopicSpec,
+    Backend, Capability, Control, KeyOrder, PositionStore, Reader, Source, Subscription,
     Transactional,
 };
 use crate::clock::Clock;
 use crate::delivery::Delivery;
 use crate::error::{Error, ErrorKind, Result};
 use crate::middleware::Outcome;
-use crate::router::{DeliverySemantics as Semantics, Growth, Ordering, RouteSpec, Topology};
+use crate::router::{DeliverySemantics as Semantics, Ordering, RouteSpec, Topology};
 
 /// What a route runs on.
 #[derive(Clone, Debug)]
@@ -185,94 +185,4 @@ async fn out_of_time(mut shutdown: watch::Receiver<Shutdown>) {
         std::future::pending::<()>().await;
     }
     tokio::time::sleep(ABANDON_WITHIN).await;
-}
-
-/// Creates the group's own topics, with the partitions of the source; checks those that exist.
-async fn declare_topics(context: &RouteContext) -> Result<()> {
-    let admin = context.backend.admin();
-    let route = &context.route;
-    let source = &context.topology.source;
-    let partitions = match (admin.topic(source).await?, context.auto_create) {
-        (Some(topic), _) => topic.partitions,
-        (None, Some(partitions)) => {
-            admin
-                .create_topic(TopicSpec {
-                    name: source.to_string(),
-                    partitions,
-                    retention: None,
-                })
-                .await?;
-            partitions
-        }
-        (None, None) => {
-            return Err(Error::new(
-                ErrorKind::NotFound,
-                "start route",
-                "the topic does not exist",
-            )
-            .with("route", &route.handler)
-            .with("topic", source)
-            .with("backend", &route.backend)
-            .remedy("Create it, or set auto_create = true on the backend"));
-        }
-    };
-    check_growth(context, partitions).await?;
-    let max_name = context.backend.capability().max_topic_bytes;
-    for name in context.topology.own_topics() {
-        if name.len() > max_name {
-            return Err(Error::new(
-                ErrorKind::Config,
-                "start route",
-                "the name of a generated topic is too long for the backend",
-            )
-            .with("topic", name)
-            .with("bytes", name.len())
-            .with("limit", max_name)
-            .remedy("Shorten the topic's or the group's name"));
-        }
-        match admin.topic(name).await? {
-            Some(topic) if topic.partitions < partitions => {
-                return Err(Error::new(
-                    ErrorKind::AlreadyExists,
-                    "start route",
-                    "a topic of the group has fewer partitions than its source",
-                )
-                .with("topic", name)
-                .with("partitions", topic.partitions)
-                .with("source partitions", partitions)
-                .remedy("Give it as many partitions as the source: retries stay in the partition of their source's number"));
-            }
-            Some(_) => {}
-            None => {
-                admin
-                    .create_topic(TopicSpec {
-                        name: name.to_string(),
-                        partitions,
-                        retention: None,
-                    })
-                    .await?;
-            }
-        }
-    }
-    Ok(())
-}
-
-/// Under key order a topic that gained partitions has moved keys between them.
-async fn check_growth(context: &RouteContext, partitions: u32) -> Result<()> {
-    let route = &context.route;
-    if route.ordering != Ordering::Key || route.on_partition_growth == Growth::Accept {
-        return Ok(());
-    }
-    let backend = &*context.backend;
-    let group = GroupState::read(backend, route, &context.topology, partitions).await?;
-    match group.census.taken_up() {
-        Some(taken_up) if taken_up < partitions => Err(growth_error(
-            "start route",
-            route,
-            &context.topology,
-            partitions,
-            taken_up,
-        )),
-        _ => Ok(()),
-    }
 }

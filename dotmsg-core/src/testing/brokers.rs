@@ -9,7 +9,7 @@ use super::backend::Outliving;
 use super::journal::Journal;
 use super::time::{self, now};
 use crate::app::{Adapters, App};
-use crate::backend::{Backend, BatchLimits, ReadBatch, Record, TopicSpec};
+use crate::backend::{Backend, BatchLimits, ReadBatch, Record, Retention, TopicSpec};
 use crate::clock::{Clock, TokioClock};
 use crate::error::Result;
 use crate::log::{LogBroker, LogOptions};
@@ -119,7 +119,7 @@ impl TestBrokers {
         now(self.broker(backend).admin().create_topic(TopicSpec {
             name: name.to_owned(),
             partitions,
-            retention: None,
+            retention: Retention::AsBackend,
         }))
     }
 

@@ -12,7 +12,7 @@ mod directory;
 use std::sync::Arc;
 
 use bytes::BytesMut;
-use dotmsg::backend::{Backend, PublishOutcome, PublishRecord, TopicSpec};
+use dotmsg::backend::{Backend, PublishOutcome, PublishRecord, Retention, TopicSpec};
 use dotmsg::clock::{Clock, SystemClock};
 use dotmsg::handler::{
     Annotated, AnnotatedHandler, ByAttribute, ErrorClasses, Handler, HandlerService,
@@ -163,7 +163,7 @@ async fn fill(
     let topic = TopicSpec {
         name: "orders".into(),
         partitions: 1,
-        retention: None,
+        retention: Retention::AsBackend,
     };
     let created = broker.admin().create_topic(topic).await;
     created.map_err(|error| format!("no topic: {error}"))?;

@@ -156,7 +156,7 @@ fn a_recreated_topic_has_another_identity_and_other_shapes_are_refused() {
         let spec = TopicSpec {
             name: "t".into(),
             partitions: 3,
-            retention: None,
+            retention: Retention::AsBackend,
         };
         let error = wait(admin.create_topic(spec)).unwrap_err();
         assert_eq!(error.kind(), ErrorKind::AlreadyExists);

@@ -4,7 +4,7 @@ use std::fs;
 
 use super::super::journal::Journal;
 use super::*;
-use crate::backend::{CommitOutcome, Progress};
+use crate::backend::{CommitOutcome, Progress, Retention};
 use crate::error::ErrorKind;
 
 fn commit(log: &LogBroker, group: &str) {
@@ -175,7 +175,7 @@ fn a_topic_of_too_many_partitions_is_refused_before_anything_is_written() {
         let spec = TopicSpec {
             name: "t".into(),
             partitions: u32::MAX,
-            retention: None,
+            retention: Retention::AsBackend,
         };
         let error = wait(log.admin().create_topic(spec)).unwrap_err();
         assert_eq!(error.kind(), ErrorKind::Invalid);
@@ -204,11 +204,50 @@ fn a_topic_is_deleted_once_and_not_created_meanwhile() {
     let spec = TopicSpec {
         name: "t".into(),
         partitions: 1,
-        retention: None,
+        retention: Retention::AsBackend,
     };
     let created = wait(log.admin().create_topic(spec)).unwrap_err();
     assert_eq!(created.kind(), ErrorKind::AlreadyExists);
     wait(first).unwrap();
     topic(&log, "t", 1);
     assert_eq!(read_all(&log, "t", 0).unwrap(), []);
+}
+
+#[test]
+fn what_a_topic_is_asked_to_keep_outlives_the_log() {
+    let directory = TestDirectory::new();
+    let mut limited = options();
+    limited.retention = Some(Duration::from_secs(60));
+    limited.retention_bytes = Some(800);
+    let kept = |log: &LogBroker, name: &str| {
+        let topic = wait(log.admin().topic(name)).unwrap().unwrap();
+        (topic.retention, topic.retention_bytes)
+    };
+    let declare = |log: &LogBroker, name: &str, retention| {
+        let spec = TopicSpec {
+            name: name.into(),
+            partitions: 1,
+            retention,
+        };
+        wait(log.admin().create_topic(spec)).unwrap();
+    };
+    let hour = Duration::from_secs(3_600);
+    let log = LogBroker::open(&directory.0, limited.clone()).unwrap();
+    declare(&log, "plain", Retention::AsBackend);
+    declare(&log, "letters", Retention::AsBackend);
+    declare(&log, "letters", Retention::Forever);
+    declare(&log, "tier", Retention::For(hour));
+    declare(&log, "tier", Retention::AsBackend);
+    for reopened in [false, true] {
+        let log = match reopened {
+            false => log.clone(),
+            true => {
+                wait(log.close()).unwrap();
+                LogBroker::open(&directory.0, limited.clone()).unwrap()
+            }
+        };
+        assert_eq!(kept(&log, "plain"), (limited.retention, Some(800)));
+        assert_eq!(kept(&log, "letters"), (None, None), "declared later");
+        assert_eq!(kept(&log, "tier"), (Some(hour), None), "nothing said");
+    }
 }

@@ -6,7 +6,7 @@ use std::sync::{Barrier, Mutex};
 
 use super::super::disk::{Disk, DiskFile, RealDisk};
 use super::*;
-use crate::backend::{CommitOutcome, Progress};
+use crate::backend::{CommitOutcome, Progress, Retention};
 use crate::error::ErrorKind;
 
 /// A disk with room for so many bytes, whose syncs can be made to fail.
@@ -144,7 +144,7 @@ fn a_full_disk_closes_the_log_with_its_kind_and_loses_nothing_confirmed() {
     let spec = TopicSpec {
         name: "u".into(),
         partitions: 1,
-        retention: None,
+        retention: Retention::AsBackend,
     };
     assert_eq!(
         wait(log.admin().create_topic(spec)).unwrap_err().kind(),
@@ -299,7 +299,7 @@ fn a_full_disk_at_the_creation_of_a_topic_is_told() {
     let spec = TopicSpec {
         name: "u".into(),
         partitions: 1,
-        retention: None,
+        retention: Retention::AsBackend,
     };
     let error = wait(log.admin().create_topic(spec.clone())).unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Full);

@@ -18,7 +18,7 @@ use std::time::Duration;
 use super::*;
 use crate::backend::{
     AssignmentEvent, Backend, Batch, BatchLimits, Granted, Membership, PublishOutcome,
-    PublishRecord, Published, Source, Subscription, TopicSpec,
+    PublishRecord, Published, Retention, Source, Subscription, TopicSpec,
 };
 use crate::clock::{Clock, Timestamp};
 use crate::message::Message;
@@ -139,7 +139,7 @@ pub(super) fn topic(log: &LogBroker, name: &str, partitions: u32) {
     let spec = TopicSpec {
         name: name.into(),
         partitions,
-        retention: None,
+        retention: Retention::AsBackend,
     };
     wait(log.admin().create_topic(spec)).unwrap();
 }

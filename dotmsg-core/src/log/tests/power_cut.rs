@@ -11,7 +11,7 @@ use proptest::prelude::*;
 use super::super::disk::{Disk, DiskFile};
 use super::recovery::Unsynced;
 use super::*;
-use crate::backend::{CommitOutcome, Progress, ReadBatch};
+use crate::backend::{CommitOutcome, Progress, ReadBatch, Retention};
 
 /// A disk that remembers what a power cut would leave, and works for so many steps.
 #[derive(Clone, Debug, Default)]
@@ -207,7 +207,7 @@ fn work(directory: &TestDirectory, disk: &PowerDisk, ops: &[Op]) -> Confirmed {
         let spec = TopicSpec {
             name: "t".into(),
             partitions: 2,
-            retention: None,
+            retention: Retention::AsBackend,
         };
         wait(log.admin().create_topic(spec)).ok()?;
         for &op in ops {

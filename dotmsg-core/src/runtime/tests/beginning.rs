@@ -6,7 +6,7 @@ use tokio::time::{sleep, timeout};
 
 use super::partly::Partly;
 use super::{HANDLED, Route, World};
-use crate::backend::{Backend, PublishOutcome, PublishRecord, TopicSpec};
+use crate::backend::{Backend, PublishOutcome, PublishRecord, Retention, TopicSpec};
 use crate::error::{Error, ErrorKind};
 use crate::message::Message;
 use crate::router::{Growth, MissingPosition, RouteSpec, Start};
@@ -21,7 +21,7 @@ async fn world(granted: u32, partitions: u32) -> (World, Partly) {
         let spec = TopicSpec {
             name: name.into(),
             partitions: 4,
-            retention: None,
+            retention: Retention::AsBackend,
         };
         world.broker.admin().create_topic(spec).await.unwrap();
     }

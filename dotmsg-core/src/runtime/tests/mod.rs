@@ -4,6 +4,7 @@ mod at_most_once;
 mod attacks;
 mod basics;
 mod beginning;
+mod declared;
 mod gated;
 mod overtaken;
 mod partly;
@@ -20,7 +21,7 @@ use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
 use super::{RouteContext, RouteReport, RouteStats, Shutdown, run};
-use crate::backend::{Backend, PublishOutcome, PublishRecord, TopicSpec};
+use crate::backend::{Backend, PublishOutcome, PublishRecord, Retention, TopicSpec};
 use crate::clock::{Clock, Timestamp, TokioClock};
 use crate::delivery::Delivery;
 use crate::error::Result;
@@ -65,7 +66,7 @@ impl World {
         let spec = TopicSpec {
             name: "orders".into(),
             partitions,
-            retention: None,
+            retention: Retention::AsBackend,
         };
         broker.admin().create_topic(spec).await.unwrap();
         Self {

@@ -1,0 +1,181 @@
+//! The topics of a route, before it runs: the source is there, and the group's own topics have its partitions and keep
+//! their records long enough.
+//!
+//! A backend's own retention must not reach the group's topics. A tier record that is removed is a message that is lost, so
+//! tiers and replays outlive whatever the source keeps by the whole ladder; a dead letter waits for a person and is kept for
+//! ever. What a backend cannot keep so long is refused.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::RouteContext;
+use super::group::{GroupState, growth_error};
+use crate::backend::{Retention, TopicDescription, TopicSpec};
+use crate::error::{Error, ErrorKind, Result};
+use crate::router::{Growth, Ordering};
+
+/// Tiers and replays are kept this much longer than can be needed: clocks disagree, and segments end when they end.
+const MARGIN: Duration = Duration::from_secs(24 * 60 * 60);
+
+/// Creates the group's own topics, with the partitions of the source; checks those that exist.
+pub(super) async fn declare_topics(context: &RouteContext) -> Result<()> {
+    let source = source_topic(context).await?;
+    check_growth(context, source.partitions).await?;
+    check_ladder(context, &source)?;
+    for name in context.topology.own_topics() {
+        check_name(context, name)?;
+        declare(context, name, &source).await?;
+    }
+    Ok(())
+}
+
+/// The source topic, created if the backend's settings say so.
+async fn source_topic(context: &RouteContext) -> Result<TopicDescription> {
+    let admin = context.backend.admin();
+    let name = &context.topology.source;
+    if let Some(topic) = admin.topic(name).await? {
+        return Ok(topic);
+    }
+    let missing = || {
+        Error::new(
+            ErrorKind::NotFound,
+            "start route",
+            "the topic does not exist",
+        )
+        .with("route", &context.route.handler)
+        .with("topic", name)
+        .with("backend", &context.route.backend)
+        .remedy("Create it, or set auto_create = true on the backend")
+    };
+    let partitions = context.auto_create.ok_or_else(missing)?;
+    let spec = TopicSpec {
+        name: name.to_string(),
+        partitions,
+        retention: Retention::AsBackend,
+    };
+    admin.create_topic(spec).await?;
+    admin.topic(name).await?.ok_or_else(missing)
+}
+
+/// Messages that wait behind an away head are unsettled in the source: it has to keep them until the head is through.
+fn check_ladder(context: &RouteContext, source: &TopicDescription) -> Result<()> {
+    let ladder = ladder(context);
+    let Some(kept) = source.retention.filter(|kept| *kept < ladder) else {
+        return Ok(());
+    };
+    if !context.route.keeps_order() {
+        return Ok(());
+    }
+    Err(Error::new(
+        ErrorKind::Config,
+        "start route",
+        "the source keeps its records for less time than the ladder takes: what waits behind a failing message could be \
+         removed before its turn",
+    )
+    .with("route", &context.route.handler)
+    .with("topic", &source.name)
+    .with("retention", format!("{kept:?}"))
+    .with("ladder", format!("{ladder:?}"))
+    .remedy("Raise the retention of the topic above the ladder, shorten the tiers, or set retry.order = \"relax\""))
+}
+
+/// All delays of the ladder, one after the other.
+fn ladder(context: &RouteContext) -> Duration {
+    context.route.retry.tiers.iter().sum()
+}
+
+fn check_name(context: &RouteContext, name: &str) -> Result<()> {
+    let limit = context.backend.capability().max_topic_bytes;
+    if name.len() <= limit {
+        return Ok(());
+    }
+    Err(Error::new(
+        ErrorKind::Config,
+        "start route",
+        "the name of a generated topic is too long for the backend",
+    )
+    .with("topic", name)
+    .with("bytes", name.len())
+    .with("limit", limit)
+    .remedy("Shorten the topic's or the group's name"))
+}
+
+/// Makes one of the group's own topics what it has to be.
+async fn declare(context: &RouteContext, name: &Arc<str>, source: &TopicDescription) -> Result<()> {
+    let admin = context.backend.admin();
+    let there = admin.topic(name).await?;
+    let partitions = there.map_or(source.partitions, |topic| topic.partitions);
+    if partitions < source.partitions {
+        return Err(Error::new(
+            ErrorKind::AlreadyExists,
+            "start route",
+            "a topic of the group has fewer partitions than its source",
+        )
+        .with("topic", name)
+        .with("partitions", partitions)
+        .with("source partitions", source.partitions)
+        .remedy("Give it as many partitions as the source: retries stay in the partition of their source's number"));
+    }
+    let retention = retention_of(context, name, source);
+    let spec = TopicSpec {
+        name: name.to_string(),
+        partitions,
+        retention,
+    };
+    admin.create_topic(spec).await?;
+    match admin.topic(name).await? {
+        Some(topic) if !topic.keeps(retention) => Err(keeps_too_little(&topic, retention)),
+        _ => Ok(()),
+    }
+}
+
+/// How long one of the group's own topics has to keep its records.
+fn retention_of(context: &RouteContext, name: &Arc<str>, source: &TopicDescription) -> Retention {
+    match source.retention {
+        // Nothing waits longer in a tier than its origin is kept, but for the ladder.
+        Some(kept) if *name != context.topology.dead_letter => {
+            Retention::For(kept + ladder(context) + MARGIN)
+        }
+        _ => Retention::Forever,
+    }
+}
+
+fn keeps_too_little(topic: &TopicDescription, needed: Retention) -> Error {
+    let limit = |limit: Option<String>| limit.unwrap_or_else(|| "none".to_owned());
+    Error::new(
+        ErrorKind::Config,
+        "start route",
+        "a topic of the group keeps its records for too short a time: what waits in it would be lost",
+    )
+    .with("topic", &topic.name)
+    .with("retention", limit(topic.retention.map(|age| format!("{age:?}"))))
+    .with("retention bytes", limit(topic.retention_bytes.map(|bytes| bytes.to_string())))
+    .with(
+        "needed",
+        match needed {
+            Retention::For(age) => format!("{age:?}, and no limit in bytes"),
+            Retention::Forever | Retention::AsBackend => "no limit".to_owned(),
+        },
+    )
+    .remedy("Raise the retention of this topic on the broker, and lift its limit in bytes")
+}
+
+/// Under key order a topic that gained partitions has moved keys between them.
+async fn check_growth(context: &RouteContext, partitions: u32) -> Result<()> {
+    let route = &context.route;
+    if route.ordering != Ordering::Key || route.on_partition_growth == Growth::Accept {
+        return Ok(());
+    }
+    let backend = &*context.backend;
+    let group = GroupState::read(backend, route, &context.topology, partitions).await?;
+    match group.census.taken_up() {
+        Some(taken_up) if taken_up < partitions => Err(growth_error(
+            "start route",
+            route,
+            &context.topology,
+            partitions,
+            taken_up,
+        )),
+        _ => Ok(()),
+    }
+}

@@ -1,0 +1,116 @@
+//! The group's own topics and the retention of the backend: what waits for a retry or for a person stays.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::time::{sleep, timeout};
+
+use super::World;
+use crate::backend::Backend;
+use crate::clock::{Clock, Timestamp, TokioClock};
+use crate::delivery::Delivery;
+use crate::error::ErrorKind;
+use crate::handler::{HandlerError, Returned};
+use crate::log::{LogBroker, LogOptions};
+use crate::router::{RetryOrder, RouteSpec};
+use crate::runtime::{RouteContext, prepare};
+
+const KEPT: Duration = Duration::from_secs(60);
+const LONG: Duration = Duration::from_secs(100 * 24 * 60 * 60);
+
+/// A log that keeps a minute, one record a segment.
+async fn world() -> World {
+    let mut world = World::new(1).await;
+    let clock: Arc<dyn Clock> = Arc::new(TokioClock::starting_at(Timestamp(1_000_000)));
+    let mut options = LogOptions::new(Arc::clone(&clock));
+    options.segment_bytes = 1;
+    options.retention = Some(KEPT);
+    options.retention_bytes = Some(1 << 20);
+    options.auto_create = true;
+    options.default_partitions = 1;
+    (world.broker, world.clock) = (LogBroker::memory(options), clock);
+    world
+}
+
+fn spec(tier: u64) -> RouteSpec {
+    let mut spec = World::spec();
+    spec.retry.in_place.attempts = 1;
+    spec.retry.tiers = vec![Duration::from_secs(tier)];
+    spec
+}
+
+fn context(world: &World, spec: RouteSpec) -> RouteContext {
+    world.context(spec).1
+}
+
+#[tokio::test(start_paused = true)]
+async fn retention_of_the_backend_spares_retries_and_dead_letters() {
+    let world = world().await;
+    world.publish([None; 3]).await;
+    let mut relaxed = spec(2 * 60 * 60);
+    relaxed.retry.order = RetryOrder::Relax;
+    let fails = |_: Delivery| {
+        let error = HandlerError::transient(std::io::Error::other("down"));
+        std::future::ready(Err::<Returned, _>(error))
+    };
+    let route = world.start_stacked(relaxed, fails);
+    timeout(LONG, route.stats.idle()).await.expect("idle");
+    assert_eq!(route.stats.away(), 3);
+    sleep(Duration::from_secs(60 * 60)).await;
+    world.broker.apply_retention().unwrap();
+    let admin = world.broker.admin();
+    let range = async |topic: &str| admin.offsets(topic, 0).await.unwrap();
+    assert_eq!(
+        range("orders").await.start,
+        2,
+        "the source is the backend's"
+    );
+    assert_eq!(range("orders.billing.retry.2h").await.start, 0);
+    sleep(Duration::from_secs(2 * 60 * 60)).await;
+    timeout(LONG, route.stats.idle()).await.expect("idle");
+    assert_eq!((route.stats.away(), route.stats.dead_lettered()), (0, 3));
+    sleep(LONG).await;
+    world.broker.apply_retention().unwrap();
+    let letters = range("orders.billing.dlq").await;
+    assert_eq!((letters.start, letters.end), (0, 3));
+    assert!(
+        range("orders.billing.retry.2h").await.start > 0,
+        "a tier is kept as long as it may be needed, and a day"
+    );
+    route.drain().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_source_that_keeps_less_than_the_ladder_takes_is_refused_under_keep() {
+    let world = world().await;
+    world.publish([None]).await;
+    let error = prepare(&context(&world, spec(60 * 60))).await.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Config);
+    let text = error.to_string();
+    assert!(
+        text.contains("retention 60s") && text.contains("ladder 3600s"),
+        "{text}"
+    );
+    prepare(&context(&world, spec(60))).await.unwrap();
+    let mut relaxed = spec(60 * 60);
+    relaxed.retry.order = RetryOrder::Relax;
+    prepare(&context(&world, relaxed)).await.unwrap();
+}
+
+/// A longer ladder is declared with the next start.
+#[tokio::test(start_paused = true)]
+async fn topics_that_are_there_follow_the_ladder() {
+    let world = world().await;
+    world.publish([None]).await;
+    let mut kept = Vec::new();
+    let source = world.broker.admin().topic("orders").await.unwrap().unwrap();
+    assert_eq!(source.retention_bytes, Some(1 << 20));
+    for tier in [10, 50] {
+        prepare(&context(&world, spec(tier))).await.unwrap();
+        let replay = world.broker.admin().topic("orders.billing.replay").await;
+        let replay = replay.unwrap().unwrap();
+        assert_eq!(replay.retention_bytes, None);
+        kept.push(replay.retention.unwrap());
+    }
+    assert_eq!(kept[1] - kept[0], Duration::from_secs(40));
+}
