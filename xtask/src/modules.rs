@@ -110,13 +110,22 @@ const RULES: &[Rule] = &[
     },
     Rule {
         module: "replay",
-        may: &["router", "backend", "delivery", "message", "clock", "error"],
+        may: &[
+            "router", "progress", "backend", "delivery", "message", "clock", "error",
+        ],
+    },
+    Rule {
+        module: "reset",
+        may: &[
+            "router", "progress", "backend", "delivery", "message", "clock", "error",
+        ],
     },
     Rule {
         module: "testing",
         may: &[
             "app",
             "replay",
+            "reset",
             "log",
             "registry",
             "config",

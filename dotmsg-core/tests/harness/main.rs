@@ -6,6 +6,7 @@
 mod bad_input;
 mod crashes;
 mod exchange;
+mod flaky;
 mod ladder;
 mod lifecycle;
 mod order;
