@@ -10,7 +10,7 @@ use std::collections::BTreeSet;
 use std::fmt;
 
 use super::crash::{CrashCount, CrashLoopPolicy, Noted};
-use super::founding::Founding;
+use super::founding::{Founding, Witness};
 use super::names::{Name, Names, Origin};
 use super::resume::ResumeMap;
 use super::wire::{Reader, RecordError, put, put_text};
@@ -35,6 +35,14 @@ pub struct LogIdentity {
     pub topic: String,
     /// Leader epoch of the record before the watermark: does the log still reach the watermark in it? Never compared for equality.
     pub leader_epoch: Option<u64>,
+}
+
+impl LogIdentity {
+    /// Whether offsets of the one mean something in the other: the topic was not created again, and it is the same cluster.
+    #[must_use]
+    pub fn is_same(&self, other: &Self) -> bool {
+        self.topic == other.topic && self.cluster == other.cluster
+    }
 }
 
 /// What is known of one source partition of one group.
@@ -112,6 +120,22 @@ impl PositionRecord {
                 ..CrashCount::default()
             },
             ..Self::default()
+        }
+    }
+
+    /// Whether it belongs to another log of the same name.
+    #[must_use]
+    pub fn is_of_other_log(&self, log: &LogIdentity) -> bool {
+        self.log.as_ref().is_some_and(|of| !of.is_same(log))
+    }
+
+    /// What a stored record tells about the other partitions of its topic, as it is now.
+    #[must_use]
+    pub fn witness(bytes: &[u8], log: &LogIdentity) -> Witness {
+        match Self::decode(bytes) {
+            Err(_) => Witness::Unreadable,
+            Ok(record) if record.is_of_other_log(log) => Witness::OtherLog(record.founding),
+            Ok(record) => Witness::SameLog(record.founding),
         }
     }
 

@@ -86,10 +86,8 @@ impl Positions {
     }
 
     fn read(&mut self, topic: &str, partition: u32, bytes: &[u8], access: Access) -> Result<()> {
-        let same =
-            |log: &LogIdentity| log.topic == self.log.topic && log.cluster == self.log.cluster;
         match PositionRecord::decode(bytes) {
-            Ok(record) if record.log.as_ref().is_none_or(same) => {
+            Ok(record) if !record.is_of_other_log(&self.log) => {
                 self.records.insert(partition, record);
                 Ok(())
             }

@@ -74,7 +74,7 @@ impl Run {
     }
 
     pub(super) async fn finish(mut self) -> Result<ReplayReport> {
-        let ended = self.to_the_end().await;
+        let ended = self.read_to_the_end().await;
         let left = self.positions.leave().await;
         ended.and(left)?;
         self.report.unrecorded = self.unrecorded.into_values().sum();
@@ -84,7 +84,7 @@ impl Run {
         Ok(self.report)
     }
 
-    async fn to_the_end(&mut self) -> Result<()> {
+    async fn read_to_the_end(&mut self) -> Result<()> {
         // What retention removed is told once: the position passes it.
         for partition in std::mem::take(&mut self.overtaken) {
             self.partition = partition;

@@ -68,8 +68,9 @@ impl Backend for Flaky {
         self.inner.admin()
     }
 
+    /// It outlives the app that runs on it.
     fn close(&self) -> BoxFuture<'_, Result<()>> {
-        self.inner.close()
+        Box::pin(std::future::ready(Ok(())))
     }
 }
 

@@ -12,6 +12,7 @@ mod lifecycle;
 mod order;
 mod random;
 mod replay;
+mod reset;
 
 use dotmsg_core::app::{App, NoAdapters};
 use dotmsg_core::config::{Config, RouteDefaults};

@@ -16,6 +16,7 @@ use crate::delivery::Delivery;
 use crate::error::{Error, ErrorKind, Result};
 use crate::middleware::Outcome;
 use crate::runtime::partition::Partition;
+use crate::runtime::takeover::lost_head;
 use crate::runtime::tiers::Reading;
 
 /// Bytes of tier and replay records that the route may still read.
@@ -221,7 +222,7 @@ where
                 .with("topic", &topic)
                 .with("partition", read.partition)
                 .with("offset", offset)
-                .remedy("Its retention must exceed the source's plus the ladder")
+                .remedy(lost_head())
             })
     }
 }
