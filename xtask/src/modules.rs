@@ -94,6 +94,8 @@ const RULES: &[Rule] = &[
     Rule {
         module: "app",
         may: &[
+            "replay",
+            "reset",
             "registry",
             "config",
             "runtime",

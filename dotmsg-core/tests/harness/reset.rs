@@ -382,3 +382,39 @@ fn a_lost_replay_is_taken_up_from_the_replay_topic() {
         assert_eq!(calls.take(), ["!a"]);
     });
 }
+
+#[test]
+fn an_app_that_is_only_opened_runs_nothing_and_gives_its_routes() {
+    run(async {
+        let calls = Calls::default();
+        let (broker, clock, app) = with_retention(&calls).await;
+        let running = app.start().await.unwrap();
+        let handle = running.handle().clone();
+        let message = Message::new("x").with_key("k");
+        let publisher = handle.publisher("main").unwrap();
+        publisher.publish("orders", message.clone()).await.unwrap();
+        handle.idle().await;
+        handle.drain();
+        running.wait().await.unwrap();
+        let backend: Arc<dyn Backend> = Arc::new(broker);
+        let app = calls.app().backend("main", backend).clock(clock);
+        let opened = app.open().await.unwrap();
+        let route = opened.route("bill").unwrap();
+        assert!(
+            route
+                .dead_letters()
+                .await
+                .unwrap()
+                .next()
+                .await
+                .unwrap()
+                .is_none()
+        );
+        assert_eq!(route.replay().run().await.unwrap().replayed, 0);
+        route.reset().to_earliest().run().await.unwrap();
+        opened.close().await.unwrap();
+        let closed = route.replay().run().await.unwrap_err();
+        assert_eq!(closed.kind(), ErrorKind::Closed);
+        assert_eq!(calls.take(), ["x"]);
+    });
+}
