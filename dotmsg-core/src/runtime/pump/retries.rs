@@ -169,7 +169,7 @@ where
         };
         let lost = partition.replay.unsettled_in(removed);
         if lost > 0 {
-            tracing::warn!(topic = %self.topology.replay, partition = partition.number, from = removed.start, to = removed.end, lost, "replayed messages were removed by retention before they were handled; replay their dead letters again");
+            tracing::warn!(topic = %self.topology.replay, partition = partition.number, from = removed.start, to = removed.end, lost, "replayed messages were removed by retention before they were handled; replay their dead letters again, with Replay::again and a condition that chooses them");
             add(&self.stats.removed, lost);
         }
         partition.replay.pass(removed.end);
