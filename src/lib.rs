@@ -129,7 +129,7 @@ pub use dotmsg_core::handler::{self, HandlerError, Outgoing};
 pub use dotmsg_core::message::{self, Message};
 #[cfg(feature = "testing")]
 pub use dotmsg_core::testing;
-pub use dotmsg_core::{app, log, middleware, progress, replay, router, runtime};
+pub use dotmsg_core::{app, log, middleware, progress, replay, reset, router, runtime};
 
 /// Makes a message handler of an async function.
 ///

@@ -18,6 +18,7 @@ pub mod message;
 pub mod middleware;
 pub mod progress;
 pub mod replay;
+pub mod reset;
 pub mod router;
 pub mod runtime;
 #[cfg(feature = "testing")]

@@ -94,6 +94,8 @@ const RULES: &[Rule] = &[
     Rule {
         module: "app",
         may: &[
+            "replay",
+            "reset",
             "registry",
             "config",
             "runtime",
@@ -110,13 +112,22 @@ const RULES: &[Rule] = &[
     },
     Rule {
         module: "replay",
-        may: &["router", "backend", "delivery", "message", "clock", "error"],
+        may: &[
+            "router", "progress", "backend", "delivery", "message", "clock", "error",
+        ],
+    },
+    Rule {
+        module: "reset",
+        may: &[
+            "router", "progress", "backend", "delivery", "message", "clock", "error",
+        ],
     },
     Rule {
         module: "testing",
         may: &[
             "app",
             "replay",
+            "reset",
             "log",
             "registry",
             "config",

@@ -10,6 +10,8 @@ use crate::clock::{Clock, Timestamp};
 use crate::error::{Error, ErrorKind, Result};
 use crate::message::Message;
 use crate::progress::PositionRecord;
+use crate::replay::{DeadLetters, Replay};
+use crate::reset::Reset;
 use crate::router::{RouteSpec, Topology};
 use crate::runtime::{RouteStats, Shutdown};
 
@@ -27,6 +29,26 @@ pub struct RouteHandle {
 }
 
 impl RouteHandle {
+    /// A replay of its dead letters to it: each once, however often it is run.
+    #[must_use]
+    pub fn replay(&self) -> Replay {
+        Replay::new(Arc::clone(&self.backend), Arc::clone(&self.topology))
+    }
+
+    /// A reset of its position, for which it must be stopped everywhere.
+    #[must_use]
+    pub fn reset(&self) -> Reset {
+        Reset::new(Arc::clone(&self.backend), Arc::clone(&self.topology))
+    }
+
+    /// Its dead letters, replayed or not.
+    ///
+    /// # Errors
+    /// As [`DeadLetters::open`].
+    pub async fn dead_letters(&self) -> Result<DeadLetters> {
+        DeadLetters::open(&*self.backend, &self.topology.dead_letter).await
+    }
+
     /// Whether every message that its topic holds is settled, by the committed positions: lag 0 and nobody away.
     ///
     /// # Errors
@@ -164,6 +186,19 @@ impl AppHandle {
     #[must_use]
     pub fn publisher(&self, backend: &str) -> Option<&TopicPublisher> {
         self.backends.get(backend).map(|(_, publisher)| publisher)
+    }
+
+    /// Flushes and closes every backend. A running app does so itself when its routes have ended; this is for one that was
+    /// only opened ([`App::open`](super::App::open)).
+    ///
+    /// # Errors
+    /// The first failure, after all have been tried.
+    pub async fn close(&self) -> Result<()> {
+        let mut closed = Ok(());
+        for (backend, _) in self.backends.values() {
+            closed = closed.and(backend.close().await);
+        }
+        closed
     }
 
     /// Waits until no route has anything to do but wait for new messages or for a retry that is not due.

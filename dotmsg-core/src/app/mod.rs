@@ -289,17 +289,31 @@ where
     /// # Errors
     /// As [`App::run`], as far as it shows before the routes run.
     pub async fn start(self) -> Result<Running> {
-        if !self.too_early.is_empty() {
-            let handlers = self.too_early.join(", ");
-            return Err(Error::new(
-                ErrorKind::Config,
-                "start app",
-                "handlers were added before the state, and are made for another one",
-            )
-            .with("handlers", handlers)
-            .remedy("Call App::state before the first App::handler"));
-        }
+        self.has_one_state()?;
         running::start(self).await
+    }
+
+    /// Opens the backends and runs nothing: for a program that lists or replays dead letters, or resets a position, while the
+    /// service is stopped. No topic is made. Close the backends afterwards ([`AppHandle::close`]).
+    ///
+    /// # Errors
+    /// Everything wrong with the configuration at once; an unreachable backend.
+    pub async fn open(self) -> Result<AppHandle> {
+        self.has_one_state()?;
+        Ok(running::open(self).await?.0)
+    }
+
+    fn has_one_state(&self) -> Result<()> {
+        if self.too_early.is_empty() {
+            return Ok(());
+        }
+        Err(Error::new(
+            ErrorKind::Config,
+            "start app",
+            "handlers were added before the state, and are made for another one",
+        )
+        .with("handlers", self.too_early.join(", "))
+        .remedy("Call App::state before the first App::handler"))
     }
 }
 

@@ -120,13 +120,30 @@ struct Open {
 }
 
 /// A route that is ready to run.
-struct Planned<S> {
+pub(super) struct Planned<S> {
     route: Route<S>,
     context: RouteContext,
     parts: StackParts,
 }
 
 pub(super) async fn start<S, R>(app: App<S, R>) -> Result<Running>
+where
+    S: Send + Sync + 'static,
+    R: Adapters,
+{
+    let state = Arc::clone(&app.state);
+    let (handle, planned) = open(app).await?;
+    prepare_all(&planned).await?;
+    let mut tasks = JoinSet::new();
+    for planned in planned {
+        let start = planned.route.start;
+        tasks.spawn(start(planned.context, planned.parts, Arc::clone(&state)));
+    }
+    Ok(Running { handle, tasks })
+}
+
+/// Opens the backends and plans the routes; nothing runs and no topic is made.
+pub(super) async fn open<S, R>(app: App<S, R>) -> Result<(AppHandle, Vec<Planned<S>>)>
 where
     S: Send + Sync + 'static,
     R: Adapters,
@@ -177,24 +194,12 @@ where
             parts,
         });
     }
-    prepare_all(&planned).await?;
-    let mut tasks = JoinSet::new();
-    for planned in planned {
-        let start = planned.route.start;
-        tasks.spawn(start(
-            planned.context,
-            planned.parts,
-            Arc::clone(&app.state),
-        ));
-    }
-    Ok(Running {
-        handle: AppHandle {
-            shutdown: Arc::new(sender),
-            routes: handles.into(),
-            backends: Arc::new(with_publishers(open, &app.clock)),
-        },
-        tasks,
-    })
+    let handle = AppHandle {
+        shutdown: Arc::new(sender),
+        routes: handles.into(),
+        backends: Arc::new(with_publishers(open, &app.clock)),
+    };
+    Ok((handle, planned))
 }
 
 /// Opens the backends that a route names; all of them when there are no routes.

@@ -14,6 +14,7 @@
 mod admin;
 mod capability;
 mod control;
+mod exclusive;
 mod publisher;
 mod reader;
 mod registry;
@@ -23,6 +24,7 @@ mod transaction;
 pub use admin::{Admin, GroupDescription, OffsetRange, Retention, TopicDescription, TopicSpec};
 pub use capability::{Capability, History, KeyOrder, Ownership, PositionStore, Transactional};
 pub use control::{CommitOutcome, Control, Progress};
+pub(crate) use exclusive::{Exclusive, NewPosition};
 pub use publisher::{PublishOutcome, PublishRecord, Published, Publisher};
 pub use reader::{ReadBatch, Reader};
 pub use registry::{BackendFactory, BackendOptions, Registry, SettingCheck, WrongSetting};

@@ -182,7 +182,8 @@ pub(super) fn routes(
 #[derive(Default)]
 struct Claims {
     groups: BTreeMap<(String, String, String), String>,
-    own: BTreeMap<(String, String), (String, bool)>,
+    /// The handler, and for a dead-letter topic, which may be consumed, the group that no consumer of it may have.
+    own: BTreeMap<(String, String), (String, Option<String>)>,
     sources: Vec<(String, String)>,
 }
 
@@ -223,7 +224,7 @@ impl Claims {
                 ));
             }
             let claim = (backend.clone(), name.to_string());
-            let readable = *name == topology.dead_letter;
+            let readable = (*name == topology.dead_letter).then(|| topology.replay_group());
             let claimed = self.own.insert(claim, (spec.handler.clone(), readable));
             if let Some((other, _)) = claimed {
                 errors.push(values.error(
@@ -242,15 +243,22 @@ impl Claims {
         let routes = routes
             .iter()
             .filter(|(_, spec)| !spec.topic.is_empty() && !spec.group.is_empty());
-        for ((values, _), source) in routes.zip(&self.sources) {
-            if let Some((owner, false)) = self.own.get(source) {
-                errors.push(values.error(
+        for ((values, spec), source) in routes.zip(&self.sources) {
+            match self.own.get(source) {
+                Some((owner, None)) => errors.push(values.error(
                     "topic",
                     format!(
                         "`{}` is a retry or replay topic of handler `{owner}`, private to its group. Consume its source or its dead letters",
                         source.1
                     ),
-                ));
+                )),
+                Some((owner, Some(replays))) if *replays == spec.group => errors.push(values.error(
+                    "group",
+                    format!(
+                        "in group `{replays}` the replays of handler `{owner}` note which of its dead letters they have replayed. Give this handler another group"
+                    ),
+                )),
+                _ => {}
             }
         }
     }

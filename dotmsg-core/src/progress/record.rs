@@ -6,11 +6,12 @@
 //! What must stay true: whatever is cut, the settled set of what is written is part of the settled set of the record, and
 //! every name whose origin is below the cut is there. The first byte is the format for ever.
 
+use std::collections::BTreeSet;
 use std::fmt;
 
 use super::crash::{CrashCount, CrashLoopPolicy, Noted};
-use super::founding::Founding;
-use super::names::{Names, Origin};
+use super::founding::{Founding, Witness};
+use super::names::{Name, Names, Origin};
 use super::resume::ResumeMap;
 use super::wire::{Reader, RecordError, put, put_text};
 
@@ -34,6 +35,14 @@ pub struct LogIdentity {
     pub topic: String,
     /// Leader epoch of the record before the watermark: does the log still reach the watermark in it? Never compared for equality.
     pub leader_epoch: Option<u64>,
+}
+
+impl LogIdentity {
+    /// Whether offsets of the one mean something in the other: the topic was not created again, and it is the same cluster.
+    #[must_use]
+    pub fn is_same(&self, other: &Self) -> bool {
+        self.topic == other.topic && self.cluster == other.cluster
+    }
 }
 
 /// What is known of one source partition of one group.
@@ -114,6 +123,22 @@ impl PositionRecord {
         }
     }
 
+    /// Whether it belongs to another log of the same name.
+    #[must_use]
+    pub fn is_of_other_log(&self, log: &LogIdentity) -> bool {
+        self.log.as_ref().is_some_and(|of| !of.is_same(log))
+    }
+
+    /// What a stored record tells about the other partitions of its topic, as it is now.
+    #[must_use]
+    pub fn witness(bytes: &[u8], log: &LogIdentity) -> Witness {
+        match Self::decode(bytes) {
+            Err(_) => Witness::Unreadable,
+            Ok(record) if record.is_of_other_log(log) => Witness::OtherLog(record.founding),
+            Ok(record) => Witness::SameLog(record.founding),
+        }
+    }
+
     /// Every source offset below it is settled.
     #[must_use]
     pub fn watermark(&self) -> u64 {
@@ -152,6 +177,36 @@ impl PositionRecord {
         if let Some(log) = &mut self.log {
             log.leader_epoch = None;
         }
+    }
+
+    /// Takes heads that are away back to where they were first read: their names are dropped and their origins are unsettled
+    /// again, so that the next owner reads them there, and nothing else. For heads that their tier has lost.
+    pub fn take_up_again(&mut self, heads: &BTreeSet<Name>) {
+        let (mut source, mut replay) = (Vec::new(), Vec::new());
+        for head in heads {
+            match head.origin {
+                Origin::Source(offset) => source.push(offset),
+                Origin::Replay(offset) => replay.push(offset),
+            }
+        }
+        self.source.unsettle(source);
+        if let Some(map) = &mut self.replay {
+            map.unsettle(replay);
+        }
+        self.forget(heads);
+        self.crash = CrashCount {
+            watermark: self.watermark(),
+            ..CrashCount::default()
+        };
+        if let Some(log) = &mut self.log {
+            log.leader_epoch = None;
+        }
+    }
+
+    /// Drops the names of these heads. Their messages are lost to the group unless their origins are unsettled.
+    pub fn forget(&mut self, heads: &BTreeSet<Name>) {
+        let kept = self.names.iter().filter(|name| !heads.contains(name));
+        self.names = kept.collect();
     }
 
     /// True when the source is settled up to `log_end` and no head is away. The lag of the replay partition is not looked at.

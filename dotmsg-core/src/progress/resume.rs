@@ -59,6 +59,42 @@ impl ResumeMap {
         }
     }
 
+    /// The map of a partition that is settled below `end` except for these runs. In any order; what is at or beyond `end` is
+    /// unsettled anyway.
+    #[must_use]
+    pub fn from_runs(end: u64, runs: impl IntoIterator<Item = Range<u64>>) -> Self {
+        let within = runs.into_iter().map(|run| run.start..run.end.min(end));
+        let mut runs: Vec<Range<u64>> = within.filter(|run| run.start < run.end).collect();
+        if !runs.is_sorted_by(|a, b| a.end < b.start) {
+            runs = merged(runs);
+        }
+        Self {
+            watermark: runs.first().map_or(end, |run| run.start),
+            end,
+            runs,
+        }
+    }
+
+    /// Makes these offsets unsettled again, in any order; one below the watermark lowers it.
+    pub fn unsettle(&mut self, offsets: impl IntoIterator<Item = u64>) {
+        let again = offsets
+            .into_iter()
+            .map(|offset| offset..offset.saturating_add(1));
+        let runs = std::mem::take(&mut self.runs).into_iter().chain(again);
+        *self = Self::from_runs(self.end, runs);
+    }
+
+    /// How many offsets of `range` are unsettled.
+    #[must_use]
+    pub fn unsettled_in(&self, range: Range<u64>) -> u64 {
+        let overlap = |run: &Range<u64>| {
+            let end = run.end.min(range.end);
+            end.saturating_sub(run.start.max(range.start))
+        };
+        let listed: u64 = self.runs.iter().map(overlap).sum();
+        listed + range.end.saturating_sub(range.start.max(self.end))
+    }
+
     /// Every offset below it is settled; it is the lowest unsettled one.
     #[must_use]
     pub fn watermark(&self) -> u64 {

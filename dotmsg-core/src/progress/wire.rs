@@ -38,16 +38,8 @@ impl fmt::Display for RecordError {
                 "position record has format {found}, this release reads up to {newest}: \
                  run the release that wrote it, or a newer one"
             ),
-            Self::Truncated { what } => write!(
-                f,
-                "position record ends within `{what}`: restore the record from a copy of its store, \
-                 or reset the group to an offset"
-            ),
-            Self::Malformed { what } => write!(
-                f,
-                "position record is damaged ({what}): restore the record from a copy of its store, \
-                 or reset the group to an offset"
-            ),
+            Self::Truncated { what } => write!(f, "position record ends within `{what}`"),
+            Self::Malformed { what } => write!(f, "position record is damaged ({what})"),
         }
     }
 }

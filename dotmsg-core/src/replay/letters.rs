@@ -2,9 +2,10 @@
 
 use std::collections::VecDeque;
 use std::future::poll_fn;
+use std::ops::Range;
 use std::sync::Arc;
 
-use super::{DeadLetter, ReplayCursor};
+use super::DeadLetter;
 use crate::backend::{Backend, BatchLimits, OffsetRange, ReadBatch, Reader, Record};
 use crate::error::{Error, ErrorKind, Result};
 
@@ -33,8 +34,16 @@ struct Reading {
     records: VecDeque<Record>,
 }
 
-/// A record of the topic: its place, and the dead letter unless it is none of ours.
-pub(super) type Found = (u32, u64, Option<DeadLetter>);
+/// What is met next.
+#[derive(Debug)]
+pub(super) enum Found {
+    /// A partition begins, at this offset.
+    Partition(u32),
+    /// A record: its offset, and the dead letter unless it is none of ours.
+    Record(u64, Option<Box<DeadLetter>>),
+    /// These offsets were removed by retention before they were read.
+    Removed(Range<u64>),
+}
 
 impl std::fmt::Debug for DeadLetters {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
@@ -46,12 +55,13 @@ impl std::fmt::Debug for DeadLetters {
 }
 
 impl DeadLetters {
-    /// All dead letters of a topic (a route's [`Topology::dead_letter`](crate::router::Topology)), in memory at once.
+    /// All dead letters of a topic (a route's [`Topology::dead_letter`](crate::router::Topology)), in memory at once, also
+    /// those that have been replayed.
     ///
     /// # Errors
     /// As [`DeadLetters::open`].
     pub async fn read(backend: &dyn Backend, topic: &Arc<str>) -> Result<Vec<DeadLetter>> {
-        let mut letters = Self::open(backend, topic, &ReplayCursor::start()).await?;
+        let mut letters = Self::open(backend, topic).await?;
         let mut all = Vec::new();
         while let Some(letter) = letters.next().await? {
             all.push(letter);
@@ -59,34 +69,22 @@ impl DeadLetters {
         Ok(all)
     }
 
-    /// Opens a dead-letter topic at a cursor.
+    /// Opens a dead-letter topic at its first record.
     ///
     /// # Errors
-    /// The topic does not exist; it ends before the cursor, so that the cursor is of another one; the backend's own.
-    pub async fn open(
+    /// The topic does not exist; the backend's own.
+    pub async fn open(backend: &dyn Backend, topic: &Arc<str>) -> Result<Self> {
+        let ranges = ranges(backend, topic).await?;
+        let partitions = (0..).zip(ranges).collect();
+        Self::open_at(backend, topic, partitions).await
+    }
+
+    /// Opens it to read these offsets of these partitions.
+    pub(super) async fn open_at(
         backend: &dyn Backend,
         topic: &Arc<str>,
-        from: &ReplayCursor,
+        partitions: VecDeque<(u32, OffsetRange)>,
     ) -> Result<Self> {
-        let admin = backend.admin();
-        let described = admin.topic(topic).await?.ok_or_else(|| {
-            Error::new(
-                ErrorKind::NotFound,
-                "read dead letters",
-                "the topic does not exist",
-            )
-            .with("topic", topic)
-            .remedy("A route creates it when it first runs; check topic, group and prefix")
-        })?;
-        let mut partitions = VecDeque::new();
-        for partition in 0..described.partitions {
-            let mut range = admin.offsets(topic, partition).await?;
-            if from.next(partition) > range.end {
-                return Err(beyond_the_end(topic, partition, from, range.end));
-            }
-            range.start = range.start.max(from.next(partition));
-            partitions.push_back((partition, range));
-        }
         Ok(Self {
             topic: Arc::clone(topic),
             reader: backend.reader().await?,
@@ -101,30 +99,24 @@ impl DeadLetters {
     /// # Errors
     /// The backend's.
     pub async fn next(&mut self) -> Result<Option<DeadLetter>> {
-        while let Some((_, _, letter)) = self.next_found().await? {
-            if letter.is_some() {
-                return Ok(letter);
+        while let Some(found) = self.next_found().await? {
+            if let Found::Record(_, Some(letter)) = found {
+                return Ok(Some(*letter));
             }
         }
         Ok(None)
     }
 
-    /// The next record, whatever it is.
+    /// The next record, whatever it is, and what else is met on the way. Partitions without records are not told.
     pub(super) async fn next_found(&mut self) -> Result<Option<Found>> {
         loop {
             let Some(reading) = &mut self.reading else {
-                if !self.begin()? {
-                    return Ok(None);
-                }
-                continue;
+                return self.begin();
             };
             if let Some(record) = reading.records.pop_front() {
                 let (partition, offset) = (reading.partition, record.offset);
-                return Ok(Some((
-                    partition,
-                    offset,
-                    DeadLetter::read(partition, record),
-                )));
+                let letter = DeadLetter::read(partition, record).map(Box::new);
+                return Ok(Some(Found::Record(offset, letter)));
             }
             if reading.next >= reading.end {
                 self.reader.unassign(&self.topic, reading.partition);
@@ -133,7 +125,8 @@ impl DeadLetters {
             }
             let (reader, batch) = (&mut self.reader, &mut self.batch);
             poll_fn(|cx| reader.poll_batch(cx, READ_LIMITS, batch)).await?;
-            if let Some(removed) = batch.removed.take() {
+            let removed = batch.removed.take();
+            if let Some(removed) = &removed {
                 tracing::warn!(topic = %self.topic, partition = reading.partition, from = removed.start, to = removed.end, "dead letters were removed by retention before they were read");
                 reading.next = removed.end;
             }
@@ -143,11 +136,14 @@ impl DeadLetters {
             let end = reading.end;
             let seen = batch.records.drain(..).filter(|record| record.offset < end);
             reading.records.extend(seen);
+            if let Some(removed) = removed {
+                return Ok(Some(Found::Removed(removed.start..removed.end.min(end))));
+            }
         }
     }
 
-    /// Starts the next partition that holds something; `false`: there is none.
-    fn begin(&mut self) -> Result<bool> {
+    /// Starts the next partition that holds something.
+    fn begin(&mut self) -> Result<Option<Found>> {
         while let Some((partition, range)) = self.partitions.pop_front() {
             if range.start < range.end {
                 self.reader.assign(&self.topic, partition, range.start)?;
@@ -157,23 +153,28 @@ impl DeadLetters {
                     end: range.end,
                     records: VecDeque::new(),
                 });
-                return Ok(true);
+                return Ok(Some(Found::Partition(partition)));
             }
         }
-        Ok(false)
+        Ok(None)
     }
 }
 
-/// The error of a cursor that is not about this topic: everything before it would be passed over unread.
-fn beyond_the_end(topic: &str, partition: u32, cursor: &ReplayCursor, end: u64) -> Error {
-    Error::new(
-        ErrorKind::PositionLost,
-        "read dead letters",
-        "the cursor lies beyond the end of the topic, which was perhaps created anew",
-    )
-    .with("topic", topic)
-    .with("partition", partition)
-    .with("cursor", cursor.next(partition))
-    .with("end", end)
-    .remedy("Start at the first record, without a cursor")
+/// What each partition of a dead-letter topic holds.
+pub(super) async fn ranges(backend: &dyn Backend, topic: &str) -> Result<Vec<OffsetRange>> {
+    let admin = backend.admin();
+    let described = admin.topic(topic).await?.ok_or_else(|| {
+        Error::new(
+            ErrorKind::NotFound,
+            "read dead letters",
+            "the topic does not exist",
+        )
+        .with("topic", topic)
+        .remedy("A route creates it when it first runs; check topic, group and prefix")
+    })?;
+    let mut ranges = Vec::new();
+    for partition in 0..described.partitions {
+        ranges.push(admin.offsets(topic, partition).await?);
+    }
+    Ok(ranges)
 }

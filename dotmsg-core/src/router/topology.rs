@@ -97,6 +97,13 @@ impl Topology {
         &self.group
     }
 
+    /// The group in which replays note, as positions in the dead-letter topic, what they have replayed. The configuration
+    /// refuses a route of this group on that topic.
+    #[must_use]
+    pub fn replay_group(&self) -> String {
+        format!("{}.replay", self.group)
+    }
+
     /// The delay a retry topic stands for, when `topic` is one of this route's.
     #[must_use]
     pub fn tier_delay(&self, topic: &str) -> Option<Duration> {

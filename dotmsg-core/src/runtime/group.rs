@@ -4,7 +4,7 @@
 
 use crate::backend::Backend;
 use crate::error::{Error, ErrorKind, Result};
-use crate::progress::{Census, LogIdentity, PositionRecord, Witness};
+use crate::progress::{Census, LogIdentity, PositionRecord};
 use crate::router::{RouteSpec, Topology};
 
 /// A group in its topic: the log, and what all position records say together.
@@ -66,22 +66,8 @@ async fn read_census(
         .await?;
     let witnesses = positions
         .iter()
-        .map(|(partition, bytes)| (*partition, witness(bytes, log)));
+        .map(|(partition, bytes)| (*partition, PositionRecord::witness(bytes, log)));
     Ok(Census::of(partitions, witnesses))
-}
-
-fn witness(bytes: &[u8], log: &LogIdentity) -> Witness {
-    match PositionRecord::decode(bytes) {
-        Err(_) => Witness::Unreadable,
-        Ok(record) if is_of_other_log(&record, log) => Witness::OtherLog(record.founding),
-        Ok(record) => Witness::SameLog(record.founding),
-    }
-}
-
-/// Whether a record belongs to another log of the same name: a topic that was created again, or another cluster.
-pub(super) fn is_of_other_log(record: &PositionRecord, log: &LogIdentity) -> bool {
-    let other = |of: &LogIdentity| of.topic != log.topic || of.cluster != log.cluster;
-    record.log.as_ref().is_some_and(other)
 }
 
 async fn own_topics_hold_records(backend: &dyn Backend, topology: &Topology) -> Result<bool> {
@@ -116,5 +102,5 @@ pub(super) fn growth_error(
     .with("topic", &topology.source)
     .with("partitions", partitions)
     .with("known to the group", taken_up)
-    .remedy("Stop publishing, let the group settle the old partitions, then start once with on_partition_growth = \"accept\"")
+    .remedy(format!("Stop publishing, let the group settle the old partitions, then start once with routes.{}.on_partition_growth = \"accept\", and take it out again afterwards", route.handler))
 }

@@ -17,7 +17,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 
-use super::group::{GroupState, growth_error, is_of_other_log};
+use super::group::{GroupState, growth_error};
 use crate::backend::{
     Backend, BatchLimits, Capability, CommitOutcome, Control, Granted, OffsetRange, PositionStore,
     Progress, ReadBatch, Record,
@@ -36,8 +36,9 @@ const READ_LIMITS: BatchLimits = BatchLimits {
 };
 const TRUNCATED: &str = "the log ends below the position: it was truncated";
 const REMOVED: &str = "records that were never settled have been removed by retention";
-const RESTORE: &str =
-    "Restore the log, or set on_log_mismatch = \"earliest\" to start at its first record";
+/// Where the remedies point to: a library call, for which the route must be stopped.
+pub(crate) const RESET: &str =
+    "dotmsg::reset::Reset (docs/retry-and-order.md, \"When a position is lost\")";
 
 /// What a takeover needs.
 #[derive(Clone)]
@@ -82,6 +83,13 @@ pub(crate) fn max_record_bytes(capability: &Capability) -> usize {
         PositionStore::Record { max_bytes } => max_bytes,
         PositionStore::None => 0,
     }
+}
+
+/// What to do about a head that its tier has lost.
+pub(crate) fn lost_head() -> String {
+    format!(
+        "Give retry topics more retention than the source's plus the ladder; then restore the topic, or let {RESET} take the message up again where it came from"
+    )
 }
 
 /// The crash-loop policy of a route.
@@ -171,7 +179,7 @@ impl TakeoverContext {
             self.error(ErrorKind::Corrupt, "the position record cannot be read")
                 .with("partition", partition)
                 .source_error(error)
-                .remedy("Run the release that wrote it, or reset the group's position")
+                .remedy(format!("Run the release that wrote it, restore it from a copy of its store, or overwrite it with {RESET}"))
         })?;
         let mut before = self.check_log(before, partition, range, group)?;
         before.founding.learn(group.census.founding());
@@ -235,7 +243,7 @@ impl TakeoverContext {
                 format!("this partition has no position although {evidence}: expired or lost"),
             )
             .with("partition", partition)
-            .remedy("Restore the position, or set on_missing_position = \"earliest\" to handle everything the log holds again"))
+            .remedy(format!("Restore the position, or say where to go on with {RESET}, or set routes.{}.on_missing_position = \"earliest\" to handle everything the log holds again, and take it out again afterwards", self.route.handler)))
     }
 
     fn check_log(
@@ -245,7 +253,7 @@ impl TakeoverContext {
         range: OffsetRange,
         group: &GroupState,
     ) -> Result<PositionRecord> {
-        let other_log = is_of_other_log(&record, &group.log);
+        let other_log = record.is_of_other_log(&group.log);
         let problem = if other_log {
             Some("the topic is not the one the position belongs to: recreated, or another cluster")
         } else if record.watermark() > range.end {
@@ -273,7 +281,7 @@ impl TakeoverContext {
             .with("partition", partition)
             .with("position", record.watermark())
             .with("log", format!("{}..{}", range.start, range.end))
-            .remedy(RESTORE))
+            .remedy(self.restore()))
     }
 
     /// A partition of which the log does not hold what was to be read next, found while it ran. See [`OutOfRange`].
@@ -282,9 +290,9 @@ impl TakeoverContext {
         let remedy = match self.route.on_log_mismatch {
             // What is in hand belongs to the old log, so that only a new takeover may begin with the new one.
             LogMismatch::Earliest if truncated => {
-                "Start the route again: it begins at the log's first record"
+                "Start the route again: it begins at the log's first record".to_owned()
             }
-            _ => RESTORE,
+            _ => self.restore(),
         };
         self.error(
             ErrorKind::PositionLost,
@@ -294,6 +302,13 @@ impl TakeoverContext {
         .with("position", found.position)
         .with("log starts at", found.start)
         .remedy(remedy)
+    }
+
+    fn restore(&self) -> String {
+        format!(
+            "Restore the log, or set routes.{}.on_log_mismatch = \"earliest\" to start at its first record, and take it out again afterwards, or say where to go on with {RESET}",
+            self.route.handler
+        )
     }
 
     fn fenced(&self, partition: u32) {
@@ -384,7 +399,7 @@ impl TakeoverContext {
             .with("retry topic", topic)
             .with("partition", partition)
             .with("offset", offset)
-            .remedy("Its retention must exceed the source's plus the ladder; restore the topic, or reset the group to the message's origin")
+            .remedy(lost_head())
         };
         let range = self.backend.admin().offsets(topic, partition).await?;
         if range.end <= last || range.start > first {

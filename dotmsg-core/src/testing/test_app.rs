@@ -232,7 +232,7 @@ impl TestApp {
         }
     }
 
-    /// Replays every dead letter of a handler's route, as an operator would, and runs until idle.
+    /// Replays every dead letter of a handler's route that was not replayed before, as an operator would, and runs until idle.
     ///
     /// # Panics
     /// When the replay fails.
@@ -249,9 +249,7 @@ impl TestApp {
         handler: &str,
         options: impl FnOnce(Replay) -> Replay,
     ) -> ReplayReport {
-        let route = self.route(handler);
-        let replay = Replay::new(Arc::clone(&route.backend), Arc::clone(&route.topology));
-        match options(replay).run().await {
+        match options(self.route(handler).replay()).run().await {
             Ok(report) => {
                 self.run_until_idle().await;
                 report

@@ -6,11 +6,13 @@
 mod bad_input;
 mod crashes;
 mod exchange;
+mod flaky;
 mod ladder;
 mod lifecycle;
 mod order;
 mod random;
 mod replay;
+mod reset;
 
 use dotmsg_core::app::{App, NoAdapters};
 use dotmsg_core::config::{Config, RouteDefaults};

@@ -1,13 +1,20 @@
 //! Replaying dead letters: which, how fast, how often, and from where.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::time::Duration;
 
+use dotmsg_core::app::App;
+use dotmsg_core::backend::{Backend, PositionStore};
 use dotmsg_core::delivery::Delivery;
+use dotmsg_core::error::ErrorKind;
 use dotmsg_core::handler::HandlerError;
-use dotmsg_core::replay::{Replay, ReplayCursor, ReplayVerdict};
+use dotmsg_core::replay::{Replay, ReplayReport};
 use dotmsg_core::testing::{Became, TestApp, TestBrokers, run};
 
+use tokio::time::timeout;
+
+use super::flaky::Flaky;
 use super::{Handled, app, bill};
 
 /// Refuses everything, with the payload as the kind.
@@ -109,67 +116,243 @@ fn a_paced_replay_takes_its_time() {
     });
 }
 
-#[test]
-fn a_replay_that_was_interrupted_goes_on_at_its_cursor() {
-    run(async {
-        let mut test = with_letters(3, &["rate"; 12]).await;
-        let route = test.route("bill");
-        let replay = || Replay::new(Arc::clone(&route.backend), Arc::clone(&route.topology));
-        let mut first = replay().start().await.unwrap();
-        let mut stored = String::new();
-        for _ in 0..5 {
-            let step = first.next().await.unwrap().unwrap();
-            assert_eq!(step.verdict, ReplayVerdict::Replayed);
-            stored = serde_json::to_string(&step.cursor).unwrap();
+/// Refuses until it is told otherwise.
+fn bills_once(fixed: &Arc<AtomicBool>) -> App {
+    let fixed = Arc::clone(fixed);
+    let handler = move |_: Delivery| {
+        let fixed = fixed.load(Relaxed);
+        async move {
+            if fixed {
+                return Ok(());
+            }
+            Err(HandlerError::permanent(std::io::Error::other("refused"))) as Handled
         }
-        drop(first);
-        let cursor = serde_json::from_str(&stored).unwrap();
-        // What was replayed and failed again is not there yet: the app has not run in between.
-        let report = replay().resume_from(cursor).run().await.unwrap();
-        assert_eq!(report.replayed, 7);
-        test.run_until_idle().await;
-        test.assert_calls("bill", 24);
-        let end = test
-            .replay_with("bill", |r| r.resume_from(report.cursor))
+    };
+    app(bill(), handler)
+}
+
+#[test]
+fn run_five_times_it_is_handled_once() {
+    run(async {
+        let fixed = Arc::new(AtomicBool::new(false));
+        let mut test = TestBrokers::new()
+            .partitions(3)
+            .start(bills_once(&fixed))
             .await;
-        assert_eq!(end.replayed, 12);
+        for index in 0..20 {
+            let key = format!("k{index}");
+            test.publish("orders", "x").key(key).await;
+        }
+        test.run_until_idle().await;
+        test.assert_calls("bill", 20);
+        fixed.store(true, Relaxed);
+        for (replayed, before) in [(20, 0), (0, 20), (0, 20), (0, 20), (0, 20)] {
+            let report = test.replay("bill").await;
+            assert_eq!(
+                (report.replayed, report.replayed_before),
+                (replayed, before)
+            );
+        }
+        test.assert_calls("bill", 40);
+        let report = test.replay_with("bill", Replay::again).await;
+        assert_eq!((report.replayed, report.replayed_before), (20, 0));
+        test.assert_calls("bill", 60);
+        assert_eq!(test.replay("bill").await.replayed, 0);
+        // To the origin is a replay too.
+        let to_origin = |replay: Replay| replay.to_origin(true);
+        assert_eq!(test.replay_with("bill", to_origin).await.replayed, 0);
+        test.assert_calls("bill", 60);
     });
 }
 
 #[test]
-fn a_step_that_is_given_up_is_taken_again_by_the_next_call() {
+fn what_one_condition_leaves_out_is_there_for_the_next() {
     run(async {
-        let mut test = with_letters(2, &["rate"; 5]).await;
-        let route = test.route("bill");
-        let replay = Replay::new(Arc::clone(&route.backend), Arc::clone(&route.topology));
-        let mut replay = replay.per_second(1).start().await.unwrap();
-        loop {
-            // It waits for its pace; the caller loses patience a few times.
-            match tokio::time::timeout(Duration::from_millis(300), replay.next()).await {
-                Err(_) => {}
-                Ok(step) => {
-                    if step.unwrap().is_none() {
-                        break;
-                    }
-                }
-            }
+        let mut test = with_letters(2, &["a", "b", "a", "c", "b", "a", "c"]).await;
+        // A dry run notes nothing.
+        test.replay_with("bill", |replay| replay.dry_run(true))
+            .await;
+        let first = |replay: Replay| replay.filter(|letter| letter.replays() == 0);
+        let mut total = 0;
+        for (kind, replayed) in [("a", 3), ("b", 2), ("a", 0), ("b", 0)] {
+            let report = test
+                .replay_with("bill", |replay| first(replay).kind(kind))
+                .await;
+            assert_eq!((kind, report.replayed), (kind, replayed));
+            assert_eq!(report.replayed_before, total);
+            total += replayed;
         }
-        assert_eq!(replay.report().replayed, 5);
+        assert_eq!(test.replay_with("bill", first).await.replayed, 2);
+        assert_eq!(test.replay_with("bill", first).await.replayed, 0);
+        test.assert_calls("bill", 14);
+    });
+}
+
+#[test]
+fn what_fails_again_is_a_new_dead_letter_until_the_loop_guard() {
+    run(async {
+        let mut test = with_letters(1, &["rate", "rate"]).await;
+        for replayed in [2, 2, 2] {
+            assert_eq!(test.replay("bill").await.replayed, replayed);
+        }
+        let report = test.replay("bill").await;
+        assert_eq!((report.replayed, report.exhausted), (0, 2));
+        test.assert_calls("bill", 8);
+    });
+}
+
+fn replay_of(test: &TestApp) -> Replay {
+    let route = test.route("bill");
+    Replay::new(Arc::clone(&route.backend), Arc::clone(&route.topology))
+}
+
+#[test]
+fn a_paced_run_that_is_given_up_goes_on_where_it_was() {
+    run(async {
+        let mut test = with_letters(1, &["rate"; 5]).await;
+        let patience = Duration::from_millis(2_500);
+        let given_up = timeout(patience, replay_of(&test).per_second(1).run()).await;
+        assert!(given_up.is_err());
+        let report = replay_of(&test)
+            .filter(|letter| letter.replays() == 0)
+            .run()
+            .await
+            .unwrap();
+        assert_eq!((report.replayed_before, report.replayed), (3, 2));
         test.run_until_idle().await;
         test.assert_calls("bill", 10);
     });
 }
 
+fn flaky_replay_of(test: &TestApp, flaky: Flaky) -> Replay {
+    let topology = Arc::clone(&test.route("bill").topology);
+    Replay::new(Arc::new(flaky), topology).filter(|letter| letter.replays() == 0)
+}
+
 #[test]
-fn a_cursor_of_another_topic_is_refused_and_not_taken_for_the_end() {
+fn a_crash_between_publish_and_commit_repeats_one_page_and_no_more() {
+    const LETTERS: u64 = 600;
     run(async {
-        let test = with_letters(1, &["rate"; 3]).await;
-        let route = test.route("bill");
-        let replay = || Replay::new(Arc::clone(&route.backend), Arc::clone(&route.topology));
-        let at = |next| replay().resume_from(ReplayCursor::start().with(0, next));
-        assert_eq!(at(3).run().await.unwrap().replayed, 0);
-        let error = at(4).run().await.unwrap_err();
-        assert!(error.to_string().contains("beyond the end"), "{error}");
+        let fixed = Arc::new(AtomicBool::new(false));
+        let mut test = TestBrokers::new()
+            .partitions(1)
+            .start(bills_once(&fixed))
+            .await;
+        for index in 0..LETTERS {
+            test.publish("orders", "x").key(format!("k{index}")).await;
+        }
+        test.run_until_idle().await;
+        fixed.store(true, Relaxed);
+        let flaky = Flaky::new(&test.route("bill").backend);
+        // One page is noted; of the second the commit is never heard of again.
+        flaky.commits.store(1, Relaxed);
+        let killed = timeout(
+            Duration::from_secs(5),
+            flaky_replay_of(&test, flaky.clone()).run(),
+        );
+        assert!(killed.await.is_err());
+        assert_eq!(flaky.published.load(Relaxed), 512);
+        let report = test.replay("bill").await;
+        assert_eq!(
+            (report.replayed_before, report.replayed),
+            (256, LETTERS - 256)
+        );
+        // The page in between twice, everything else once.
+        let calls = LETTERS + LETTERS + 256;
+        test.assert_calls("bill", calls as usize);
+        assert_eq!(test.replay("bill").await.replayed, 0);
+    });
+}
+
+#[test]
+fn what_was_not_answered_is_published_again_and_the_rest_of_its_page_is_not() {
+    run(async {
+        let mut test = with_letters(1, &["rate"; 5]).await;
+        let mut flaky = Flaky::new(&test.route("bill").backend);
+        flaky.unknown = Some(2);
+        let error = flaky_replay_of(&test, flaky.clone())
+            .run()
+            .await
+            .unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Timeout);
+        let report = flaky_replay_of(&test, flaky).run().await.unwrap();
+        assert_eq!((report.replayed_before, report.replayed), (4, 1));
+        test.run_until_idle().await;
+        // It was appended after all.
+        test.assert_calls("bill", 5 + 6);
+    });
+}
+
+#[test]
+fn without_a_position_store_only_an_explicit_repeat_is_possible() {
+    run(async {
+        let test = with_letters(1, &["rate"; 2]).await;
+        let mut flaky = Flaky::new(&test.route("bill").backend);
+        flaky.position = Some(PositionStore::None);
+        for dry_run in [true, false] {
+            let replay = || flaky_replay_of(&test, flaky.clone()).dry_run(dry_run);
+            let error = replay().run().await.unwrap_err();
+            assert_eq!(error.kind(), ErrorKind::Unsupported);
+            assert!(error.to_string().contains("Replay::again"), "{error}");
+            assert_eq!(replay().again().run().await.unwrap().replayed, 2);
+        }
+    });
+}
+
+#[test]
+fn what_the_record_has_no_room_for_is_told_and_repeated() {
+    run(async {
+        // Every other one, so that the map grows with each.
+        let kinds: Vec<&str> = (0..200)
+            .map(|at| if at % 2 == 0 { "a" } else { "b" })
+            .collect();
+        let test = with_letters(1, &kinds).await;
+        let mut flaky = Flaky::new(&test.route("bill").backend);
+        flaky.position = Some(PositionStore::Record { max_bytes: 150 });
+        let of_kind_b = || flaky_replay_of(&test, flaky.clone()).kind("b");
+        let report = of_kind_b().run().await.unwrap();
+        assert_eq!(report.replayed, 100);
+        assert!((1..100).contains(&report.unrecorded), "{report:?}");
+        let again = of_kind_b().run().await.unwrap();
+        assert_eq!(again.replayed, report.unrecorded);
+    });
+}
+
+#[test]
+fn two_runs_at_once_are_one_too_many() {
+    run(async {
+        let mut test = with_letters(1, &["rate"; 3]).await;
+        let slow = tokio::spawn(replay_of(&test).per_second(1).run());
+        tokio::time::sleep(Duration::from_millis(500)).await;
+        let error = replay_of(&test).run().await.unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Fenced);
+        assert!(error.to_string().contains("Another replay"), "{error}");
+        // To look is allowed meanwhile.
+        let looked: ReplayReport = replay_of(&test).dry_run(true).run().await.unwrap();
+        assert_eq!((looked.replayed_before, looked.replayed > 0), (1, true));
+        assert_eq!(slow.await.unwrap().unwrap().replayed, 3);
+        test.run_until_idle().await;
+        test.assert_calls("bill", 6);
+    });
+}
+
+#[test]
+fn what_is_noted_outlives_the_process() {
+    run(async {
+        let brokers = TestBrokers::new().partitions(2);
+        let fixed = Arc::new(AtomicBool::new(false));
+        let mut test = brokers.start(bills_once(&fixed)).await;
+        test.publish("orders", "x").key("k").await;
+        test.run_until_idle().await;
+        fixed.store(true, Relaxed);
+        test.replay("bill").await;
+        test.shutdown().await;
+        let mut test = brokers.start(bills_once(&fixed)).await;
+        assert_eq!(test.replay("bill").await.replayed, 0);
+        test.assert_calls("bill", 0);
+        let groups = brokers.broker("main").admin().groups().await.unwrap();
+        let groups: Vec<&str> = groups.iter().map(|group| &*group.name).collect();
+        assert_eq!(groups, ["billing", "billing.replay"]);
     });
 }
 
@@ -199,7 +382,7 @@ fn a_letter_by_reference_whose_origin_holds_another_message_is_gone() {
 
 #[test]
 fn only_the_group_itself_gets_a_replay_and_all_get_one_to_the_origin() {
-    use dotmsg_core::app::{App, NoAdapters};
+    use dotmsg_core::app::NoAdapters;
     use dotmsg_core::config::{Config, RouteDefaults};
     run(async {
         let audit = RouteDefaults::new("audit")
@@ -215,7 +398,7 @@ fn only_the_group_itself_gets_a_replay_and_all_get_one_to_the_origin() {
         test.replay("bill").await;
         assert_eq!((test.calls("bill"), test.calls("audit")), (2, 1));
         let first = |replay: Replay| replay.filter(|letter| letter.replays() == 0);
-        test.replay_with("bill", |replay| first(replay).to_origin(true))
+        test.replay_with("bill", |replay| first(replay).again().to_origin(true))
             .await;
         assert_eq!((test.calls("bill"), test.calls("audit")), (3, 2));
         // It had no id: its identity is where it first lay, and stays that.

@@ -322,6 +322,30 @@ backend.main.url = "memory:"
 }
 
 #[test]
+fn a_consumer_of_dead_letters_in_the_group_that_notes_their_replays() {
+    refused(
+        r#"
+backend.main.url = "memory:"
+backend.main.topic_prefix = "staging."
+"#,
+        &[],
+        &[
+            bill(),
+            RouteDefaults::new("triage")
+                .with("topic", "orders.billing.dlq")
+                .with("group", "triage"),
+            RouteDefaults::new("other")
+                .with("topic", "orders.billing.dlq")
+                .with("group", "billing.replay"),
+        ],
+        r#"
+1 error
+  attribute of handler other: routes.other.group: in group `billing.replay` the replays of handler `bill` note which of its dead letters they have replayed. Give this handler another group
+"#,
+    );
+}
+
+#[test]
 fn limits_that_contradict_each_other() {
     refused(
         r#"

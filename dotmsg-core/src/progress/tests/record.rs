@@ -348,3 +348,28 @@ fn settled_means_no_lag_and_no_names() {
     record.names = heads(1, 0, 3).collect();
     assert!(!record.settled(10));
 }
+
+#[test]
+fn heads_that_are_taken_up_again_are_unsettled_where_they_came_from_and_others_stay() {
+    let name = |offset, origin| Name {
+        tier: TierId(5_000),
+        offset,
+        origin,
+    };
+    let lost = [name(0, Origin::Source(2)), name(3, Origin::Replay(1))];
+    let kept = [name(1, Origin::Source(4)), name(2, Origin::Replay(0))];
+    let mut record = PositionRecord {
+        source: ResumeMap::from_unsettled(0, 9, [6]),
+        replay: Some(ResumeMap::at(5)),
+        names: lost.into_iter().chain(kept).collect(),
+        ..PositionRecord::new(7, 0)
+    };
+    record.take_up_again(&lost.into_iter().collect());
+    assert_eq!(record.source, ResumeMap::from_unsettled(0, 9, [2, 6]));
+    assert_eq!(record.replay, Some(ResumeMap::from_unsettled(0, 5, [1])));
+    assert_eq!(record.names, kept.into_iter().collect());
+    assert_eq!(record.crash.watermark, 2);
+    record.forget(&kept.into_iter().collect());
+    assert!(record.names.is_empty());
+    assert_eq!(record.watermark(), 2);
+}

@@ -76,6 +76,32 @@ proptest! {
     }
 
     #[test]
+    fn takes_runs_in_any_order(runs in prop::collection::vec((0..60u64, 0..10u64), 0..12), end in 0..SPAN) {
+        let runs = runs.into_iter().map(|(start, length)| start..start + length);
+        let map = ResumeMap::from_runs(end, runs.clone());
+        sound(&map);
+        let listed: BTreeSet<u64> = runs.flatten().collect();
+        assert_eq!(settled(&map), (0..end).filter(|o| !listed.contains(o)).collect());
+    }
+
+    #[test]
+    fn unsettles_what_it_is_told_and_nothing_else((mut map, mut expected) in maps(), again in prop::collection::vec(0..SPAN, 0..12)) {
+        let end = map.end();
+        map.unsettle(again.iter().copied());
+        sound(&map);
+        assert_eq!(map.end(), end);
+        expected.retain(|offset| !again.contains(offset));
+        assert_eq!(settled(&map), expected);
+    }
+
+    #[test]
+    fn counts_what_is_unsettled((map, settled) in maps(), from in 0..SPAN, length in 0..SPAN) {
+        let range = from..from + length;
+        let unsettled = range.clone().filter(|offset| !settled.contains(offset)).count();
+        assert_eq!(map.unsettled_in(range), unsettled as u64);
+    }
+
+    #[test]
     fn follows_on_with_the_earlier_map((map, now) in maps(), (earlier, before) in maps()) {
         let end = map.end();
         let joined = map.followed_by(&earlier);

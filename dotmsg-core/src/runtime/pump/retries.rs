@@ -16,6 +16,7 @@ use crate::delivery::Delivery;
 use crate::error::{Error, ErrorKind, Result};
 use crate::middleware::Outcome;
 use crate::runtime::partition::Partition;
+use crate::runtime::takeover::lost_head;
 use crate::runtime::tiers::Reading;
 
 /// Bytes of tier and replay records that the route may still read.
@@ -168,7 +169,7 @@ where
         };
         let lost = partition.replay.unsettled_in(removed);
         if lost > 0 {
-            tracing::warn!(topic = %self.topology.replay, partition = partition.number, from = removed.start, to = removed.end, lost, "replayed messages were removed by retention before they were handled; replay their dead letters again");
+            tracing::warn!(topic = %self.topology.replay, partition = partition.number, from = removed.start, to = removed.end, lost, "replayed messages were removed by retention before they were handled; replay their dead letters again, with Replay::again and a condition that chooses them");
             add(&self.stats.removed, lost);
         }
         partition.replay.pass(removed.end);
@@ -221,7 +222,7 @@ where
                 .with("topic", &topic)
                 .with("partition", read.partition)
                 .with("offset", offset)
-                .remedy("Its retention must exceed the source's plus the ladder")
+                .remedy(lost_head())
             })
     }
 }
