@@ -6,7 +6,8 @@ use std::time::Duration;
 
 use dotmsg_core::app::App;
 use dotmsg_core::backend::{
-    AssignmentEvent, Backend, CommitOutcome, Progress, PublishRecord, Subscription, TopicSpec,
+    AssignmentEvent, Backend, CommitOutcome, Progress, PublishRecord, Retention, Subscription,
+    TopicSpec,
 };
 use dotmsg_core::clock::{Clock, Timestamp, TokioClock};
 use dotmsg_core::delivery::Delivery;
@@ -135,7 +136,7 @@ async fn with_retention(calls: &Calls) -> (LogBroker, Arc<dyn Clock>, App) {
     let topic = TopicSpec {
         name: "orders".into(),
         partitions: 1,
-        retention: Some(MINUTE * 10),
+        retention: Retention::For(MINUTE * 10),
     };
     broker.admin().create_topic(topic).await.unwrap();
     let backend: Arc<dyn Backend> = Arc::new(broker.clone());
