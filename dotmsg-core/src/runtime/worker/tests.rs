@@ -13,13 +13,17 @@ use std::task::{Context, Poll, Waker};
 
 use proptest::prelude::*;
 
+use bytes::Bytes;
+
 use super::*;
+use crate::backend::Record;
 use crate::clock::Timestamp;
-use crate::delivery::Role;
+use crate::delivery::{Role, Stream};
+use crate::message::Message;
 use crate::middleware::Ended;
 use crate::progress::Tracker;
 use crate::runtime::reports::Report;
-use crate::runtime::ticket::Settles;
+use crate::runtime::ticket::{Settles, Ticket};
 
 const LIMIT: usize = 3;
 const PARTITIONS: usize = 2;
