@@ -61,8 +61,9 @@ impl Exclusive {
     ) -> Result<Self> {
         let (source, control) = match backend.subscribe(subscription.clone()).await {
             Ok(membership) => membership,
+            // Its remedy is for members; the caller knows a better one.
             Err(error) if error.kind() == ErrorKind::Fenced => {
-                return Err(occupied(operation, &subscription).source_error(error));
+                return Err(occupied(operation, &subscription));
             }
             Err(error) => return Err(error),
         };

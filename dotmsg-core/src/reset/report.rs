@@ -79,7 +79,7 @@ impl fmt::Display for PartitionReset {
             write!(f, ", overwrites a record that cannot be read ({why})")?;
         }
         if self.waiting > 0 {
-            write!(f, ", {} heads keep waiting", self.waiting)?;
+            write!(f, ", heads that keep waiting: {}", self.waiting)?;
         }
         for head in &self.heads {
             write!(f, "\n  {head}")?;

@@ -14,7 +14,7 @@ use dotmsg_core::delivery::Delivery;
 use dotmsg_core::error::ErrorKind;
 use dotmsg_core::log::{LogBroker, LogOptions};
 use dotmsg_core::message::Message;
-use dotmsg_core::progress::Origin;
+use dotmsg_core::progress::{Origin, PositionRecord};
 use dotmsg_core::reset::{HeadFate, Reset, ResetReport};
 use dotmsg_core::router::{RouteSpec, Topology};
 use dotmsg_core::testing::{TestApp, TestBrokers, run};
@@ -127,24 +127,58 @@ fn a_head_that_its_tier_has_lost_is_taken_up_again_and_nothing_else_is_touched()
     });
 }
 
-/// A broker that removes by age, and an app on it.
+/// A broker on which `orders` and its dead letters are removed by age, and an app on it.
 async fn with_retention(calls: &Calls) -> (LogBroker, Arc<dyn Clock>, App) {
     let clock: Arc<dyn Clock> = Arc::new(TokioClock::starting_at(Timestamp(1_000_000)));
     let mut options = LogOptions::new(Arc::clone(&clock));
     options.segment_bytes = 1;
     let broker = LogBroker::memory(options);
-    let topic = TopicSpec {
-        name: "orders".into(),
-        partitions: 1,
-        retention: Retention::For(MINUTE * 10),
-    };
-    broker.admin().create_topic(topic).await.unwrap();
+    for name in ["orders", "orders.billing.dlq"] {
+        let topic = TopicSpec {
+            name: name.into(),
+            partitions: 1,
+            retention: Retention::For(MINUTE * 10),
+        };
+        broker.admin().create_topic(topic).await.unwrap();
+    }
     let backend: Arc<dyn Backend> = Arc::new(broker.clone());
     let app = calls
         .app()
         .backend("main", Arc::new(Flaky::new(&backend)))
         .clock(Arc::clone(&clock));
     (broker, clock, app)
+}
+
+#[test]
+fn dead_letters_that_retention_removed_unreplayed_are_told_once() {
+    run(async {
+        let calls = Calls::default();
+        let (broker, _, app) = with_retention(&calls).await;
+        let running = app.start().await.unwrap();
+        let handle = running.handle().clone();
+        let publisher = handle.publisher("main").unwrap();
+        for _ in 0..5 {
+            publisher
+                .publish("orders", Message::new("!x"))
+                .await
+                .unwrap();
+        }
+        tokio::time::sleep(MINUTE * 7).await;
+        handle.idle().await;
+        let route = handle.route("bill").unwrap();
+        assert_eq!(route.stats.dead_lettered(), 5);
+        tokio::time::sleep(MINUTE * 20).await;
+        // All but the newest.
+        broker.apply_retention().unwrap();
+        let looked = route.replay().dry_run(true).run().await.unwrap();
+        assert_eq!((looked.removed, looked.replayed), (4, 1));
+        let none = route.replay().kind("other").run().await.unwrap();
+        assert_eq!((none.removed, none.filtered), (4, 1));
+        let report = route.replay().run().await.unwrap();
+        assert_eq!((report.removed, report.replayed), (0, 1));
+        handle.drain();
+        running.wait().await.unwrap();
+    });
 }
 
 #[test]
@@ -198,6 +232,47 @@ fn a_message_that_is_gone_everywhere_is_lost_only_when_that_is_accepted() {
         assert_eq!(calls.take(), [""; 0]);
         handle.drain();
         running.wait().await.unwrap();
+    });
+}
+
+async fn record(brokers: &TestBrokers) -> PositionRecord {
+    let admin = brokers.broker("main").admin();
+    let positions = admin.positions("billing", "orders").await.unwrap();
+    PositionRecord::decode(&positions[0].1).unwrap()
+}
+
+#[test]
+fn a_head_behind_the_new_position_comes_again_and_one_before_it_keeps_waiting() {
+    run(async {
+        let brokers = TestBrokers::new().partitions(1);
+        let calls = Calls::default();
+        let mut test = brokers.start(calls.app()).await;
+        put(&test, "a", "!0").await;
+        put(&test, "b", "1").await;
+        put(&test, "c", "!2").await;
+        test.run_until_idle().await;
+        test.crash().await;
+        calls.take();
+        let before = record(&brokers).await;
+        assert!(!before.clean);
+        let report = reset(&brokers).to_offset(0, 1).run().await.unwrap();
+        let partition = &report.partitions[0];
+        assert_eq!((partition.waiting, partition.heads.len()), (1, 1));
+        let head = partition.heads[0];
+        assert_eq!(
+            (head.origin, head.fate),
+            (Origin::Source(2), HeadFate::FromOrigin)
+        );
+        // A takeover like any other, left cleanly: it is no crash for whoever comes next.
+        let after = record(&brokers).await;
+        assert_eq!((after.epoch, after.clean), (before.epoch + 1, true));
+        assert_ne!(after.owner, before.owner);
+        calls.1.store(true, Relaxed);
+        let mut test = brokers.start(calls.app()).await;
+        test.run_until_idle().await;
+        assert_eq!(calls.take(), ["1", "!2"]);
+        test.advance(MINUTE * 2).await;
+        assert_eq!(calls.take(), ["!0"]);
     });
 }
 
