@@ -8,6 +8,8 @@
 //! of the map that covers its origin.
 
 use super::wire::{Reader, RecordError, put, unzigzag, zigzag};
+use crate::delivery::Lineage;
+use crate::message::Headers;
 
 /// A tier, by its delay in milliseconds.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -53,6 +55,18 @@ pub struct Name {
     pub offset: u64,
     /// Where the message was first read.
     pub origin: Origin,
+}
+
+impl Name {
+    /// Whether a record says that it is the copy that this name stands for. One at the right offset that does not was
+    /// written to a topic that was deleted and made anew, or by somebody else.
+    #[must_use]
+    pub fn is_of(&self, headers: &Headers) -> bool {
+        Lineage::read(headers).is_some_and(|lineage| match self.origin {
+            Origin::Source(offset) => lineage.replay_offset.is_none() && lineage.offset == offset,
+            Origin::Replay(offset) => lineage.replay_offset == Some(offset),
+        })
+    }
 }
 
 /// The names of a position record, compact: collect them from an iterator in any order, repeats fall together.

@@ -29,9 +29,10 @@ pub(super) async fn lost(
     for (tier, names) in by_tier {
         let topic = topology.tier_topic(Duration::from_millis(tier.0));
         let range = range(backend, &topic, partition).await?;
-        let wanted = names.iter().map(|name| name.offset);
-        let wanted = wanted
-            .filter(|offset| (range.start..range.end).contains(offset))
+        let wanted = names
+            .iter()
+            .filter(|name| (range.start..range.end).contains(&name.offset))
+            .map(|name| (name.offset, *name))
             .collect();
         let held = held(backend, &topic, partition, wanted).await?;
         lost.extend(
@@ -55,15 +56,16 @@ pub(super) async fn range(
     }
 }
 
-/// Which of these offsets, all within the partition, hold a record.
+/// The offsets of those names, all within the partition, whose record is there.
 async fn held(
     backend: &dyn Backend,
     topic: &std::sync::Arc<str>,
     partition: u32,
-    wanted: BTreeSet<u64>,
+    wanted: BTreeMap<u64, Name>,
 ) -> Result<BTreeSet<u64>> {
-    let (Some(&first), Some(&last)) = (wanted.first(), wanted.last()) else {
-        return Ok(wanted);
+    let (Some((&first, _)), Some((&last, _))) = (wanted.first_key_value(), wanted.last_key_value())
+    else {
+        return Ok(BTreeSet::new());
     };
     let mut reader = backend.reader().await?;
     reader.assign(topic, partition, first)?;
@@ -73,9 +75,11 @@ async fn held(
         next = next.max(batch.removed.take().map_or(0, |removed| removed.end));
         for record in batch.records.drain(..) {
             next = record.offset + 1;
-            held.insert(record.offset);
+            let name = wanted.get(&record.offset);
+            if name.is_some_and(|name| name.is_of(&record.message.headers)) {
+                held.insert(record.offset);
+            }
         }
     }
-    held.retain(|offset| wanted.contains(offset));
     Ok(held)
 }

@@ -429,6 +429,9 @@ impl TakeoverContext {
                     return Err(missing(lowest));
                 }
                 if let Some(name) = names.remove(&offset) {
+                    if !name.is_of(&message.headers) {
+                        return Err(missing(offset));
+                    }
                     let key = message.key.map(|key| Bytes::copy_from_slice(&key));
                     heads.push(Head {
                         name,

@@ -7,9 +7,11 @@ use std::time::Duration;
 use tokio::time::{Instant, sleep};
 
 use super::{Route, World};
-use crate::backend::Backend;
+use crate::backend::{Backend, PublishRecord, Retention, TopicSpec};
 use crate::delivery::Delivery;
+use crate::error::ErrorKind;
 use crate::handler::{HandlerError, HandlerResult, Returned};
+use crate::message::Message;
 use crate::router::{InPlace, RetryOrder, RouteSpec};
 
 fn spec(tiers_ms: &[u64]) -> RouteSpec {
@@ -279,4 +281,37 @@ async fn an_old_head_of_a_key_does_not_let_its_followers_overtake_a_new_one() {
     let order = [2, 1, 2, 3].map(|offset| ("a".into(), offset));
     assert_eq!(world.seen(), order);
     route.drain().await;
+}
+
+/// A retry topic that was deleted and made anew: what lies at the named offset now is not the message that waits.
+#[tokio::test(start_paused = true)]
+async fn another_record_at_a_named_offset_is_not_taken_for_the_head() {
+    let world = World::new(1).await;
+    world.publish([Some("a")]).await;
+    let fails = |_: Delivery| {
+        let error = HandlerError::transient(std::io::Error::other("not yet"));
+        std::future::ready(Err::<Returned, _>(error))
+    };
+    let route = world.start_stacked(spec(&[5_000]), fails);
+    route.stats.idle().await;
+    assert_eq!(route.stats.away(), 1);
+    route.drain().await;
+    let tier = "orders.billing.retry.5s";
+    world.broker.delete_topic(tier).await.unwrap();
+    let again = TopicSpec {
+        name: tier.into(),
+        partitions: 1,
+        retention: Retention::Forever,
+    };
+    world.broker.admin().create_topic(again).await.unwrap();
+    let other = PublishRecord {
+        topic: tier.into(),
+        partition: Some(0),
+        message: Message::new("another").with_key("a"),
+    };
+    world.broker.publisher().publish(vec![other]).await;
+    let route = world.start_stacked(spec(&[5_000]), fails);
+    let error = route.task.await.unwrap().unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::PositionLost);
+    assert!(error.to_string().contains(tier), "{error}");
 }
