@@ -154,7 +154,11 @@ where
         .map(|route| route.defaults.clone())
         .collect();
     let registry = R::registry();
-    let resolved = app.config.adapters(&registry).resolve(&defaults)?;
+    let resolved = app
+        .config
+        .adapters(&registry)
+        .given(app.given.keys())
+        .resolve(&defaults)?;
     let open = open_backends(&registry, &resolved, &app.given, &app.clock).await?;
     let (sender, shutdown) = watch::channel(Shutdown::No);
     let mut random = app

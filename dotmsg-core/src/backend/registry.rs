@@ -132,26 +132,40 @@ impl Registry {
 
     fn factory(&self, options: &BackendOptions) -> Result<&BackendFactory> {
         let scheme = options.scheme();
-        if let Some(factory) = self.factories.get(scheme) {
-            return Ok(factory);
+        let refused = |(message, remedy): (&'static str, String)| {
+            Error::new(ErrorKind::Config, "open backend", message)
+                .with("backend", &options.name)
+                .with("scheme", format!("{scheme}:"))
+                .remedy(remedy)
+        };
+        match self.factories.get(scheme) {
+            Some(factory) => Ok(factory),
+            None => Err(refused(self.refusal(scheme))),
+        }
+    }
+
+    /// Whether a scheme can be opened.
+    #[must_use]
+    pub fn knows(&self, scheme: &str) -> bool {
+        self.factories.contains_key(scheme)
+    }
+
+    /// Why a scheme that is not [known](Self::knows) cannot be opened, and what to do.
+    #[must_use]
+    pub fn refusal(&self, scheme: &str) -> (&'static str, String) {
+        if let Some(feature) = self.features.get(scheme) {
+            let remedy = format!("Switch the feature `{feature}` of the crate dotmsg on");
+            return ("the adapter of this URL scheme is switched off", remedy);
         }
         let known: Vec<String> = self.schemes().map(|known| format!("{known}:")).collect();
         let known = format!("Known here: {}", known.join(", "));
-        let (message, remedy) = if let Some(feature) = self.features.get(scheme) {
-            let remedy = format!("Switch the feature `{feature}` of the crate dotmsg on");
-            ("the adapter of this URL scheme is switched off", remedy)
-        } else if self.planned.contains(scheme) {
-            (
+        match self.planned.contains(scheme) {
+            true => (
                 "the adapter of this URL scheme is planned and not in this release",
                 known,
-            )
-        } else {
-            ("unknown URL scheme", known)
-        };
-        Err(Error::new(ErrorKind::Config, "open backend", message)
-            .with("backend", &options.name)
-            .with("scheme", format!("{scheme}:"))
-            .remedy(remedy))
+            ),
+            false => ("unknown URL scheme", known),
+        }
     }
 }
 

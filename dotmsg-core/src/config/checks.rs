@@ -5,9 +5,11 @@
 use std::collections::BTreeMap;
 
 use super::errors::ConfigError;
-use super::nearest::advice;
+use super::nearest::{advice, nearest};
 use super::route::Values;
 use super::sections::BackendConfig;
+use super::value::{self, Table};
+use crate::backend::Registry;
 use crate::router::{DeliverySemantics, Ordering, RetryOrder, RouteSpec, Topology};
 
 /// The longest topic name that every broker takes.
@@ -135,6 +137,45 @@ fn leaves_no_room(values: &Values<'_>, key: &str, limit: &str) -> ConfigError {
         key,
         format!("not less than `{limit}` ({at}): one failing key would stop every partition until its retry. Lower this (half of `{limit}` is usual) or raise `{limit}`"),
     )
+}
+
+/// The URL of each backend that a route uses (of all, without routes) has an adapter.
+pub(super) fn schemes<'a>(
+    root: &Table,
+    backends: impl Iterator<Item = &'a BackendConfig>,
+    routes: &[(Values<'_>, RouteSpec)],
+    registry: &Registry,
+    errors: &mut Vec<ConfigError>,
+) {
+    for backend in backends {
+        let scheme = backend.url.split(':').next().unwrap_or_default();
+        let users: Vec<&str> = routes
+            .iter()
+            .filter(|(_, spec)| spec.backend == backend.name)
+            .map(|(values, _)| values.handler)
+            .collect();
+        let used = routes.is_empty() || !users.is_empty();
+        if scheme.is_empty() || registry.knows(scheme) || !used {
+            continue;
+        }
+        let url = value::table(root, "backend")
+            .and_then(|backends| value::table(backends, &backend.name))
+            .and_then(|backend| backend.get("url"));
+        let Some(url) = url else { continue };
+        let (message, mut remedy) = registry.refusal(scheme);
+        if let Some(known) = nearest(scheme, registry.schemes()) {
+            remedy = format!("Did you mean `{known}:`?");
+        }
+        let users = match users.is_empty() {
+            true => String::new(),
+            false => format!(", which routes use ({})", users.join(", ")),
+        };
+        errors.push(ConfigError::new(
+            &url.place,
+            format!("backend.{}.url", backend.name),
+            format!("`{scheme}:`{users}: {message}. {remedy}"),
+        ));
+    }
 }
 
 fn where_given(values: &Values<'_>, key: &str) -> String {

@@ -7,6 +7,7 @@ use std::ffi::OsString;
 
 use super::Place;
 use super::errors::ConfigError;
+use super::nearest::nearest;
 use super::value::{self, Node, Table, Value};
 
 const PREFIX: &str = "DOTMSG__";
@@ -18,7 +19,7 @@ pub(super) fn ours(vars: impl IntoIterator<Item = (String, String)>) -> Vec<(Str
         .into_iter()
         .filter(|(name, _)| {
             let name = name.to_ascii_uppercase();
-            name.starts_with(PREFIX) || name == PROFILE
+            name.starts_with(PREFIX) || name == PROFILE || meant(&name).is_some()
         })
         .collect();
     ours.sort();
@@ -45,6 +46,23 @@ pub(super) fn texts(
     (ours(texts), others)
 }
 
+/// What a variable that is not ours was probably meant to be: with one underscore too few, or a misspelt profile. It would
+/// be ignored, and the app would run on other settings than the operator thinks. `name` is in upper case.
+fn meant(name: &str) -> Option<String> {
+    let rest = name.strip_prefix("DOTMSG_")?;
+    if rest.starts_with('_') || name == PROFILE {
+        return None;
+    }
+    let section = ["BACKEND", "STORE", "ROUTES"].into_iter().find(|section| {
+        rest.strip_prefix(section)
+            .is_some_and(|key| key.starts_with('_'))
+    });
+    if section.is_some() {
+        return Some(format!("{PREFIX}{rest}"));
+    }
+    nearest(rest, ["PROFILE"]).map(|_| PROFILE.to_owned())
+}
+
 /// The error of a variable that is no text.
 pub(super) fn no_text(name: &str) -> ConfigError {
     let place = Place::Environment(name.into());
@@ -64,14 +82,21 @@ pub(super) fn tree(vars: &[(String, String)], known: &Table) -> (Table, Vec<Conf
     let mut errors = Vec::new();
     for (name, text) in vars {
         let upper = name.to_ascii_uppercase();
+        let place = Place::Environment(name.as_str().into());
+        if let Some(meant) = meant(&upper) {
+            let message = format!("names no key. Did you mean `{meant}`?");
+            errors.push(ConfigError::new(&place, "", message));
+        }
         let Some(path) = upper.strip_prefix(PREFIX) else {
             continue;
         };
-        let place = Place::Environment(name.as_str().into());
         let path: Vec<String> = path.split("__").map(str::to_ascii_lowercase).collect();
         let dotted = path.join(".");
         if path.iter().any(String::is_empty) {
             let message = "empty part in the name. Parts are separated by two underscores, as in DOTMSG__BACKEND__MAIN__URL";
+            errors.push(ConfigError::new(&place, dotted, message));
+        } else if path == ["profile"] {
+            let message = "a profile is chosen by DOTMSG_PROFILE, with one underscore";
             errors.push(ConfigError::new(&place, dotted, message));
         } else if path[0] == "profile" {
             let message = "a profile cannot be changed from the environment. Leave PROFILE__<name>__ out: the environment wins over every profile";

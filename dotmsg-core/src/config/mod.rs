@@ -95,6 +95,10 @@ pub struct Config {
     /// Our variables that are no text.
     no_text: Vec<String>,
     checks: BTreeMap<&'static str, SettingCheck>,
+    /// Which URL schemes can be opened; `None`: not looked at.
+    registry: Option<Registry>,
+    /// Backends that are open already: their URLs are not.
+    given: Vec<String>,
 }
 
 impl Config {
@@ -171,10 +175,19 @@ impl Config {
         self
     }
 
-    /// Checks the settings of these adapters as well (`[backend.<name>.<adapter>]`). An app does it with its own.
+    /// Checks against these adapters as well: the settings of each (`[backend.<name>.<adapter>]`), and that there is one for
+    /// the URL of every backend that a route uses. An app does it with its own.
     #[must_use]
     pub fn adapters(mut self, registry: &Registry) -> Self {
         self.checks = registry.setting_checks().collect();
+        self.registry = Some(registry.clone());
+        self
+    }
+
+    /// These backends are given open: no adapter is needed for their URLs.
+    #[must_use]
+    pub(crate) fn given<'a>(mut self, names: impl IntoIterator<Item = &'a String>) -> Self {
+        self.given = names.into_iter().cloned().collect();
         self
     }
 
@@ -217,6 +230,12 @@ impl Config {
             })
             .collect();
         checks::routes(&routes, &backends, &mut errors);
+        if let Some(registry) = &self.registry {
+            let needed = backends
+                .iter()
+                .filter(|backend| !self.given.contains(&backend.name));
+            checks::schemes(&root, needed, &routes, registry, &mut errors);
+        }
         let routes = routes.into_iter().map(|(_, spec)| spec).collect();
         let resolved = Resolved {
             routes,

@@ -109,7 +109,7 @@ acks = "all"
 
 #[test]
 fn settings_of_the_embedded_log_all_at_once_in_every_layer() {
-    let mut registry = Registry::new();
+    let mut registry = schemes();
     registry.check_settings("log", crate::log::check_setting);
     let text = r#"
 [backend.main]
@@ -445,5 +445,78 @@ fn a_byte_order_mark_and_line_ends_of_windows_are_taken() {
         &[bill()],
         "1 error
   dotmsg.toml:4: routes.bill.concurency: unknown key. Did you mean `concurrency`?",
+    );
+}
+
+/// Schemes of this and of later releases, as the facade registers them.
+fn schemes() -> Registry {
+    let mut registry = Registry::new();
+    registry.register(
+        "memory",
+        crate::log::memory_factory(crate::log::MemoryLogs::new()),
+    );
+    registry.register("log", crate::log::log_factory());
+    registry.planned("kafka");
+    registry.needs_feature("amqp", "amqp");
+    registry
+}
+
+#[test]
+fn urls_without_an_adapter_all_at_once_where_a_route_uses_them() {
+    let text = r#"
+[backend.main]
+url = "kafka://user:canary@host"
+[backend.other]
+url = "lgo:./orders-log"
+[backend.third]
+url = "amqp://host"
+[backend.unused]
+url = "kafka://host"
+[routes.ship]
+backend = "other"
+[routes.pack]
+backend = "third"
+concurrency = 0
+"#;
+    let handlers = ["bill", "ship", "pack"].map(|handler| {
+        crate::config::RouteDefaults::new(handler)
+            .with("topic", "orders")
+            .with("group", handler)
+    });
+    let checked = config(text).adapters(&schemes());
+    let errors = checked.clone().resolve(&handlers).unwrap_err();
+    let expected = r#"
+4 errors
+  dotmsg.toml:3: backend.main.url: `kafka:`, which routes use (bill): the adapter of this URL scheme is planned and not in this release. Known here: log:, memory:
+  dotmsg.toml:5: backend.other.url: `lgo:`, which routes use (ship): unknown URL scheme. Did you mean `log:`?
+  dotmsg.toml:7: backend.third.url: `amqp:`, which routes use (pack): the adapter of this URL scheme is switched off. Switch the feature `amqp` of the crate dotmsg on
+  dotmsg.toml:14: routes.pack.concurrency: expected a whole number from 1 to 1000000, found 0
+"#;
+    assert_eq!(errors.to_string(), expected.trim());
+    let given: Vec<String> = ["main", "other", "third"].map(str::to_owned).into();
+    let errors = checked.given(&given).resolve(&handlers).unwrap_err();
+    assert!(errors.to_string().starts_with("1 error"), "{errors}");
+}
+
+#[test]
+fn variables_that_were_meant_to_be_ours() {
+    refused(
+        "backend.main.url = \"memory:\"",
+        &[
+            ("DOTMSG_PROFIL", "production"),
+            ("DOTMSG_ROUTES__BILL__CONCURRENCY", "8"),
+            ("DOTMSG__PROFILE", "production"),
+            ("dotmsg_backend__main__url", "log:./x"),
+            ("DOTMSG_LOG_LEVEL", "another tool's"),
+            ("DOTMSGX", "another tool's"),
+        ],
+        &[bill()],
+        r#"
+4 errors
+  environment variable DOTMSG_PROFIL: names no key. Did you mean `DOTMSG_PROFILE`?
+  environment variable DOTMSG_ROUTES__BILL__CONCURRENCY: names no key. Did you mean `DOTMSG__ROUTES__BILL__CONCURRENCY`?
+  environment variable DOTMSG__PROFILE: profile: a profile is chosen by DOTMSG_PROFILE, with one underscore
+  environment variable dotmsg_backend__main__url: names no key. Did you mean `DOTMSG__BACKEND__MAIN__URL`?
+"#,
     );
 }
