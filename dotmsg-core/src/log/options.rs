@@ -29,7 +29,8 @@ pub enum DamagedTail {
     /// Refuses to open the log (the default).
     #[default]
     Refuse,
-    /// Goes on without them: what is there is kept beside the file. For one opening, after the operator has looked at it.
+    /// Goes on without them: what is there is kept beside the file. Groups whose positions are lost start anew. For one
+    /// opening, after the operator has looked at it.
     Cut,
 }
 
