@@ -30,6 +30,8 @@ pub enum ErrorKind {
     Unreachable,
     /// No answer within the time limit.
     Timeout,
+    /// The rights of this process do not suffice.
+    Denied,
     /// Somebody else owns this partition now, or holds the lock.
     Fenced,
     /// Stored bytes fail their check.

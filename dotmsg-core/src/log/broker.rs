@@ -16,6 +16,7 @@ use super::health::Health;
 use super::journal::Journal;
 use super::lock;
 use super::lock_file::LockFile;
+use super::look::look;
 use super::options::{DamagedTail, Fsync, LogOptions};
 use super::positions::PositionKey;
 use super::publisher::LogPublisher;
@@ -65,23 +66,29 @@ impl LogBroker {
     /// of 1 GiB takes a second or so.
     ///
     /// # Errors
-    /// `Fenced` when another process has it open, `Corrupt` when confirmed records are damaged (names file and byte),
-    /// `Invalid` for a directory that holds something else, `Unsupported` for a format of a later release.
+    /// `Fenced` when another process has it open, `Corrupt` when confirmed records are damaged (names file and byte) or
+    /// a file that all depends on is missing, `Invalid` for a path that is no directory or holds something else, `Denied`
+    /// without the right to read and write there, `Unsupported` for a format of a later release.
     pub fn open(path: impl AsRef<Path>, options: LogOptions) -> Result<Self> {
         options.check()?;
+        look(path.as_ref())?;
         let directory = Directory::make(path.as_ref(), Arc::clone(&options.disk))?;
         let lock = LockFile::acquire(path.as_ref())?;
-        let log = directory.begin(|| random_identity(&mut options.rng(0)))?;
+        let mut log = directory.begin(|| random_identity(&mut options.rng(0)))?;
         let (journal, salt) = (directory.positions(), salt(&log.identity, 0));
         let said = Journal::read(&*options.disk, &journal, salt, options.on_damaged_tail)?;
-        if said.is_none() && options.on_damaged_tail == DamagedTail::Refuse {
-            directory.refuse_topics_without(&journal)?;
+        if said.is_none() && log.positions {
+            if options.on_damaged_tail == DamagedTail::Refuse {
+                return Err(directory.positions_lost());
+            }
+            tracing::warn!(file = %journal.display(), "the positions of the groups were missing and are begun anew");
         }
         let (positions, ends) = said.unwrap_or_default();
         let topics = directory.topics(&options, &ends)?;
         let ends = ends.found(topics.values(), options.fsync == Fsync::Group);
         let disk = Arc::clone(&options.disk);
         let journal = Journal::begin(disk, journal, salt, &positions, ends)?;
+        directory.note_positions(&mut log)?;
         let health = Arc::new(Health::default());
         let positions = Arc::new(Mutex::new(positions));
         let writer = Writer::start(Desk {

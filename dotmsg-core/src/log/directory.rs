@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! lock                      held while the log is open
-//! log.json                  format, identity, how often it was opened
+//! log.json                  format, identity, how often it was opened, whether positions.journal was begun
 //! positions.journal         position records, and how far partitions are confirmed
 //! topics/NAME/topic.json    name, identity, partitions, retention
 //! topics/NAME/PPPPP-OFFSET.segment
@@ -10,6 +10,9 @@
 //! deleted/                  topics on their way out
 //! ```
 //! A topic exists once its `topic.json` does: what a crash left half made or half deleted is removed at open.
+//!
+//! A new log writes `log.json`, then `positions.journal`, and then notes in `log.json` that there is one; nothing can be
+//! confirmed before. So a journal that was noted and is missing was lost, and with it every group's progress.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::fs;
@@ -22,7 +25,7 @@ use serde::{Deserialize, Serialize};
 use super::disk::{Disk, file_error};
 use super::ends::Ends;
 use super::frame::Header;
-use super::lock_file::LOCK_FILE;
+use super::look::{DELETED, LOG_FILE, POSITIONS_FILE, TOPICS, names};
 use super::options::{Fsync, LogOptions};
 use super::recovery::{Check, Tail, recover, refused};
 use super::retention::Kept;
@@ -32,7 +35,6 @@ use crate::backend::Retention;
 use crate::error::{Error, ErrorKind, Result};
 
 const FORMAT: u32 = 1;
-const LOG_FILE: &str = "log.json";
 const TOPIC_FILE: &str = "topic.json";
 
 /// A log directory.
@@ -49,6 +51,14 @@ pub(super) struct LogFile {
     pub(super) identity: String,
     /// How often it was opened, this time included: no two owners share a number that counts from here.
     pub(super) opened: u64,
+    /// Whether there was a journal of positions: a log without one has lost it.
+    pub(super) positions: bool,
+}
+
+/// What every `.json` says, whatever else it says.
+#[derive(Deserialize)]
+struct Format {
+    format: u32,
 }
 
 #[derive(Debug, Serialize, Deserialize)]
@@ -85,72 +95,55 @@ impl Directory {
     }
 
     pub(super) fn positions(&self) -> PathBuf {
-        self.root.join("positions.journal")
+        self.root.join(POSITIONS_FILE)
     }
 
     /// Reads `log.json` and counts this opening; `identity` is used when the log is new.
     pub(super) fn begin(&self, identity: impl FnOnce() -> String) -> Result<LogFile> {
         let path = self.root.join(LOG_FILE);
-        let mut log = match read_json::<LogFile>(&path)? {
-            Some(log) => log,
-            None => {
-                self.refuse_foreign()?;
-                LogFile {
-                    format: FORMAT,
-                    identity: identity(),
-                    opened: 0,
-                }
-            }
-        };
-        known_format(&path, log.format)?;
+        let mut log = read_json::<LogFile>(&path)?.unwrap_or_else(|| LogFile {
+            format: FORMAT,
+            identity: identity(),
+            opened: 0,
+            positions: false,
+        });
         log.opened += 1;
         self.write_json(&path, &log)?;
-        for directory in ["topics", "deleted"] {
+        for directory in [TOPICS, DELETED] {
             let path = self.root.join(directory);
             fs::create_dir_all(&path).map_err(|error| file_error(&path, error))?;
         }
         let synced = self.disk.sync_directory(&self.root);
         synced.map_err(|error| file_error(&self.root, error))?;
-        let deleted = self.root.join("deleted");
+        let deleted = self.root.join(DELETED);
         fs::remove_dir_all(&deleted)
             .and_then(|()| fs::create_dir(&deleted))
             .map_err(|error| file_error(&deleted, error))?;
         Ok(log)
     }
 
-    /// Refuses a directory that holds something else: a log is never begun among foreign files.
-    fn refuse_foreign(&self) -> Result<()> {
-        for name in names(&self.root)? {
-            let ours = [LOCK_FILE, "log.tmp", "topics", "deleted"].contains(&name.as_str());
-            if !ours {
-                return Err(Error::new(
-                    ErrorKind::Invalid,
-                    "open log",
-                    "the directory is not empty and holds no log",
-                )
-                .with("path", self.root.display())
-                .with("found", name)
-                .remedy("Name another directory, or restore its log.json"));
-            }
-        }
-        Ok(())
-    }
-
-    /// Refuses topics when `journal` is missing: it is there before the first topic is, so it was lost.
-    pub(super) fn refuse_topics_without(&self, journal: &Path) -> Result<()> {
-        if names(&self.root.join("topics"))?.is_empty() {
+    /// Notes that there is a journal of positions.
+    pub(super) fn note_positions(&self, log: &mut LogFile) -> Result<()> {
+        if log.positions {
             return Ok(());
         }
-        Err(Error::new(
+        log.positions = true;
+        self.write_json(&self.root.join(LOG_FILE), log)
+    }
+
+    /// The error of a journal of positions that is missing.
+    pub(super) fn positions_lost(&self) -> Error {
+        Error::new(
             ErrorKind::Corrupt,
             "open log",
-            "the positions are missing, and the log has topics",
+            "the positions of the groups are missing, and the noted ends of the partitions with them",
         )
-        .with("file", journal.display())
+        .with("file", self.positions().display())
         .remedy(
-            "Restore the file from a copy. To go on without, so that every group starts anew, open the log once with \
-             on_damaged_tail = \"cut\"",
-        ))
+            "Restore the file from a copy. To go on without, open the log once with on_damaged_tail = \"cut\": each group \
+             starts anew, where its route's `start` says, so it handles everything again or passes over what waits; \
+             and records that are missing at the end of a partition are not noticed",
+        )
     }
 
     /// All topics, recovered, and durable up to where they end now (unless the options do without fsync).
@@ -159,7 +152,7 @@ impl Directory {
         options: &LogOptions,
         ends: &Ends,
     ) -> Result<BTreeMap<Arc<str>, Arc<Topic>>> {
-        let root = self.root.join("topics");
+        let root = self.root.join(TOPICS);
         let mut topics = BTreeMap::new();
         for name in names(&root)? {
             let directory = root.join(&name);
@@ -168,7 +161,6 @@ impl Directory {
                 remove_half_made(&directory)?;
                 continue;
             };
-            known_format(&path, file.format)?;
             if file.name != name || file.partitions == 0 {
                 return Err(refused(&path, 0, "it does not describe the topic it is in"));
             }
@@ -186,11 +178,11 @@ impl Directory {
         partitions: u32,
         retention: Retention,
     ) -> Result<Vec<Partition>> {
-        let directory = self.root.join("topics").join(name);
+        let directory = self.root.join(TOPICS).join(name);
         let made = fs::create_dir_all(&directory);
         made.map_err(|error| file_error(&directory, error))?;
         self.describe_topic(name, identity, partitions, retention)?;
-        let topics = self.root.join("topics");
+        let topics = self.root.join(TOPICS);
         let synced = self.disk.sync_directory(&topics);
         synced.map_err(|error| file_error(&topics, error))?;
         let empty = (0..partitions).map(|_| VecDeque::new());
@@ -212,14 +204,14 @@ impl Directory {
             partitions,
             retention: retention.into(),
         };
-        let directory = self.root.join("topics").join(name);
+        let directory = self.root.join(TOPICS).join(name);
         self.write_json(&directory.join(TOPIC_FILE), &file)
     }
 
     /// Takes a topic's files out of sight durably, then removes them.
     pub(super) fn delete_topic(&self, topic: &Topic) -> io::Result<()> {
-        let topics = self.root.join("topics");
-        let deleted = self.root.join("deleted").join(&topic.identity);
+        let topics = self.root.join(TOPICS);
+        let deleted = self.root.join(DELETED).join(&topic.identity);
         fs::rename(topics.join(&*topic.name), &deleted)?;
         self.disk.sync_directory(&topics)?;
         fs::remove_dir_all(&deleted)
@@ -345,33 +337,31 @@ pub(super) fn salt(identity: &str, partition: u32) -> u32 {
     )
 }
 
+/// A description of ours, `None` when there is none. Its format comes first: in a later one everything else may differ.
 fn read_json<T: for<'de> Deserialize<'de>>(path: &Path) -> Result<Option<T>> {
     let contents = match fs::read(path) {
         Ok(contents) => contents,
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
         Err(error) => return Err(file_error(path, error)),
     };
-    match serde_json::from_slice(&contents) {
-        Ok(value) => Ok(Some(value)),
-        Err(error) => Err(
-            Error::new(ErrorKind::Corrupt, "open log", "the file is malformed")
-                .with("file", path.display())
-                .source_error(error)
-                .remedy("Restore the file from a copy"),
-        ),
-    }
-}
-
-fn known_format(path: &Path, format: u32) -> Result<()> {
-    if format == FORMAT {
-        return Ok(());
-    }
-    Err(
-        Error::new(ErrorKind::Unsupported, "open log", "an unknown format")
+    let malformed = |error: serde_json::Error| {
+        Error::new(ErrorKind::Corrupt, "open log", "the file is malformed")
             .with("file", path.display())
-            .with("format", format)
-            .remedy("Open it with the release that wrote it, or a later one"),
-    )
+            .source_error(error)
+            .remedy("Restore the file from a copy")
+    };
+    let Format { format } = serde_json::from_slice(&contents).map_err(malformed)?;
+    if format != FORMAT {
+        return Err(
+            Error::new(ErrorKind::Unsupported, "open log", "an unknown format")
+                .with("file", path.display())
+                .with("format", format)
+                .remedy("Open it with the release that wrote it, or a later one"),
+        );
+    }
+    serde_json::from_slice(&contents)
+        .map(Some)
+        .map_err(malformed)
 }
 
 /// A creation that a crash interrupted left a directory with an unfinished `topic.json` at most. Anything else in it is
@@ -389,17 +379,4 @@ fn remove_half_made(directory: &Path) -> Result<()> {
         fs::remove_file(&path).map_err(|error| file_error(&path, error))?;
     }
     fs::remove_dir(directory).map_err(|error| file_error(directory, error))
-}
-
-/// The names in a directory, in order.
-fn names(directory: &Path) -> Result<Vec<String>> {
-    let read = || -> io::Result<Vec<String>> {
-        let mut names = Vec::new();
-        for entry in fs::read_dir(directory)? {
-            names.push(entry?.file_name().to_string_lossy().into_owned());
-        }
-        names.sort_unstable();
-        Ok(names)
-    };
-    read().map_err(|error| file_error(directory, error))
 }

@@ -90,13 +90,33 @@ impl DiskFile for File {
 
 /// The error of a file that cannot be read, made or changed.
 pub(super) fn file_error(path: &Path, error: io::Error) -> Error {
-    let kind = match write_error_kind(&error) {
-        ErrorKind::Full => ErrorKind::Full,
-        _ => ErrorKind::Unexpected,
+    use io::ErrorKind as Io;
+    let (kind, what, remedy) = match error.kind() {
+        Io::PermissionDenied | Io::ReadOnlyFilesystem => (
+            ErrorKind::Denied,
+            "access is denied",
+            "A log needs the right to read and write its directory and all that is in it",
+        ),
+        Io::NotADirectory => (
+            ErrorKind::Invalid,
+            "a part of the path is not a directory",
+            "Name a directory, or a path at which one can be made",
+        ),
+        _ if write_error_kind(&error) == ErrorKind::Full => (
+            ErrorKind::Full,
+            "there is no room",
+            "Make room on the device, or raise the quota",
+        ),
+        _ => (
+            ErrorKind::Unexpected,
+            "the operating system refused",
+            "Look at the file, its device and the limits of the process",
+        ),
     };
-    Error::new(kind, "use log file", "the operating system refused")
+    Error::new(kind, "use log file", what)
         .with("file", path.display())
         .source_error(error)
+        .remedy(remedy)
 }
 
 /// The kind of a failed write: [`ErrorKind::Full`] when device, quota or file size limit is reached.
@@ -106,5 +126,29 @@ pub(super) fn write_error_kind(error: &io::Error) -> ErrorKind {
             ErrorKind::Full
         }
         _ => ErrorKind::Closed,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_the_operating_system_says_has_a_kind_and_a_remedy() {
+        use io::ErrorKind as Io;
+        for (said, kind) in [
+            (Io::PermissionDenied, ErrorKind::Denied),
+            (Io::ReadOnlyFilesystem, ErrorKind::Denied),
+            (Io::NotADirectory, ErrorKind::Invalid),
+            (Io::StorageFull, ErrorKind::Full),
+            (Io::QuotaExceeded, ErrorKind::Full),
+            (Io::InvalidInput, ErrorKind::Unexpected),
+        ] {
+            let error = file_error(Path::new("some/where"), said.into());
+            assert_eq!(error.kind(), kind);
+            let text = error.to_string();
+            let (thing, remedy) = text.rsplit_once(". ").expect("a remedy");
+            assert!(thing.contains("some/where") && !remedy.is_empty(), "{text}");
+        }
     }
 }

@@ -1,7 +1,7 @@
 //! The schemes `memory:` and `log:` for the registry.
 //!
-//! `memory:name` is one log per name and [`MemoryLogs`]: two backends of one process that name the same log share it.
-//! `log:./path` opens a directory.
+//! `memory:name` is one log per name and [`MemoryLogs`]: two backends of one process that name the same log share it. A path
+//! is no name: whoever writes one expects to find the records again. `log:./path` opens a directory.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
@@ -36,6 +36,15 @@ impl MemoryLogs {
 
     fn open(&self, options: &BackendOptions) -> Result<LogBroker> {
         let name = options.url.split_once(':').map_or("", |(_, name)| name);
+        if name.contains(['/', '\\']) {
+            return Err(Error::new(
+                ErrorKind::Config,
+                "open log",
+                "a log in memory has a name and no path: it is gone with the app",
+            )
+            .with("backend", &options.name)
+            .remedy("Write memory: or memory:name, or log:./path for a log that stays"));
+        }
         let settings = settings(options)?;
         let mut logs = lock(&self.0);
         let log = logs
@@ -113,27 +122,36 @@ mod tests {
     use crate::clock::SystemClock;
     use std::collections::BTreeMap;
 
-    #[test]
-    fn a_url_with_a_host_is_refused_and_opens_nothing() {
-        let options = BackendOptions {
+    fn options(url: &str) -> BackendOptions {
+        BackendOptions {
             name: "main".into(),
-            url: "log://orders-log".into(),
+            url: url.into(),
             settings: BTreeMap::new(),
             clock: Arc::new(SystemClock),
-        };
-        let error = open_directory(&options).unwrap_err();
+        }
+    }
+
+    #[test]
+    fn a_url_with_a_host_is_refused_and_opens_nothing() {
+        let error = open_directory(&options("log://orders-log")).unwrap_err();
         assert!(error.to_string().contains("log:./orders-log"), "{error}");
     }
 
     #[test]
     fn a_password_in_the_url_is_not_shown() {
-        let options = BackendOptions {
-            name: "main".into(),
-            url: "log://user:secret@host/path".into(),
-            settings: BTreeMap::new(),
-            clock: Arc::new(SystemClock),
-        };
-        let error = open_directory(&options).unwrap_err();
+        let error = open_directory(&options("log://user:secret@host/path")).unwrap_err();
         assert!(!format!("{error} {error:?}").contains("secret"), "{error}");
+    }
+
+    #[test]
+    fn a_log_in_memory_has_a_name_and_no_path() {
+        let logs = MemoryLogs::new();
+        for url in ["memory:./orders", "memory:/tmp/x", "memory://x"] {
+            let error = logs.open(&options(url)).unwrap_err();
+            assert_eq!(error.kind(), ErrorKind::Config);
+            assert!(error.to_string().contains("log:./path"), "{error}");
+        }
+        logs.open(&options("memory:orders")).unwrap();
+        assert!(logs.get("orders").is_some() && logs.get("").is_none());
     }
 }

@@ -1,8 +1,10 @@
 //! The lock that keeps a second process out of a log directory.
 //!
-//! The operating system holds it for the open file, so it ends with the process, however that ends.
+//! The operating system holds it for the open file, so it ends with the process, however that ends. The file says which
+//! process that is, for people: what it says counts for nothing when nobody holds the lock.
 
-use std::fs::{File, OpenOptions, TryLockError};
+use std::fs::{self, File, OpenOptions, TryLockError};
+use std::io::Write;
 use std::path::Path;
 
 use super::disk::file_error;
@@ -28,16 +30,42 @@ impl LockFile {
             .open(&path)
             .map_err(|error| file_error(&path, error))?;
         match file.try_lock() {
-            Ok(()) => Ok(Self { _file: file }),
-            Err(TryLockError::WouldBlock) => Err(Error::new(
-                ErrorKind::Fenced,
-                "open log",
-                "another process, or another handle of this one, has the log open",
-            )
-            .with("path", directory.display())
-            .retryable(Retryability::Transient)
-            .remedy("Stop it, or wait until it has ended; a log is for one process at a time")),
+            Ok(()) => {
+                name_holder(&file);
+                Ok(Self { _file: file })
+            }
+            Err(TryLockError::WouldBlock) => Err(held(directory, &path)),
             Err(TryLockError::Error(error)) => Err(file_error(&path, error)),
         }
     }
+}
+
+/// Writes down who holds the lock. That it cannot be written is no reason not to open a log.
+fn name_holder(mut file: &File) {
+    let _ = file
+        .set_len(0)
+        .and_then(|()| write!(file, "{}", std::process::id()));
+}
+
+/// The error of a lock that is held, with the process that wrote itself down.
+fn held(directory: &Path, path: &Path) -> Error {
+    let holder = fs::read_to_string(path).ok();
+    let holder = holder.and_then(|holder| holder.trim().parse::<u32>().ok());
+    let (what, remedy) = if holder == Some(std::process::id()) {
+        (
+            "this process has the log open already",
+            "Use one handle: clones of it are the same log",
+        )
+    } else {
+        (
+            "another process has the log open",
+            "Stop it, or wait until it has ended; a log is for one process at a time",
+        )
+    };
+    let error = Error::new(ErrorKind::Fenced, "open log", what).with("path", directory.display());
+    let error = match holder {
+        Some(holder) => error.with("process", holder),
+        None => error,
+    };
+    error.retryable(Retryability::Transient).remedy(remedy)
 }

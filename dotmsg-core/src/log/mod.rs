@@ -34,6 +34,7 @@ mod head;
 mod health;
 mod journal;
 mod lock_file;
+mod look;
 mod memory;
 mod options;
 mod partitioner;

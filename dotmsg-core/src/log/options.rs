@@ -29,7 +29,8 @@ pub enum DamagedTail {
     /// Refuses to open the log (the default).
     #[default]
     Refuse,
-    /// Goes on without them: what is there is kept beside the file. For one opening, after the operator has looked at it.
+    /// Goes on without them: what is there is kept beside the file. Groups whose positions are lost start anew. For one
+    /// opening, after the operator has looked at it.
     Cut,
 }
 
@@ -43,9 +44,10 @@ pub struct LogOptions {
     pub auto_create: bool,
     /// Partitions of a topic created that way. Default 12.
     pub default_partitions: u32,
-    /// How long records are kept, of topics that do not say so themselves. Default: forever.
+    /// How long records are kept, of topics that leave it to the log ([`Retention`](crate::backend::Retention)). Default:
+    /// forever.
     pub retention: Option<Duration>,
-    /// Bytes a partition keeps, at least its active segment. Default: no limit.
+    /// Bytes a partition keeps, at least its active segment, of the same topics. Default: no limit.
     pub retention_bytes: Option<u64>,
     /// Bytes after which a new segment begins, the unit of retention. Default 64 MiB. In memory a segment also ends
     /// after 1,024 records.
@@ -175,8 +177,18 @@ impl LogOptions {
                     ),
                 }
             }
-            "retention_bytes" => self.retention_bytes = Some(size(value)?),
-            "seed" => self.seed = Some(parse(value, "a number")?),
+            "retention_bytes" => {
+                self.retention_bytes = match value {
+                    "none" => None,
+                    _ => Some(size(value).map_err(|_| expected("none or a size like 10GiB"))?),
+                }
+            }
+            "seed" => {
+                self.seed = match value {
+                    "random" => None,
+                    _ => Some(parse(value, "random or a number")?),
+                }
+            }
             "segment_bytes" => self.segment_bytes = size(value)?,
             _ => return Err(WrongSetting::UnknownKey(&KEYS)),
         }
@@ -258,6 +270,9 @@ mod tests {
             2 << 20
         );
         assert_eq!(settings("fsync", "never").unwrap().fsync, Fsync::Never);
+        let limit = settings("retention_bytes", "1KiB").unwrap();
+        assert_eq!(limit.retention_bytes, Some(1024));
+        assert_eq!(settings("seed", "7").unwrap().seed, Some(7));
         let week = settings("retention", "7d").unwrap().retention;
         assert_eq!(week, Some(Duration::from_secs(7 * 86_400)));
     }
@@ -270,6 +285,7 @@ mod tests {
             ("default_partitions", "4294967295"),
             ("retention", "soon"),
             ("max_record_bytes", "9GiB"),
+            ("retention_bytes", "much"),
             ("seed", "x"),
         ] {
             let error = settings(key, value).unwrap_err();

@@ -134,7 +134,7 @@ fn retention_of(context: &RouteContext, name: &Arc<str>, source: &TopicDescripti
     match source.retention {
         // Nothing waits longer in a tier than its origin is kept, but for the ladder.
         Some(kept) if *name != context.topology.dead_letter => {
-            Retention::For(kept + ladder(context) + MARGIN)
+            Retention::For(kept.saturating_add(ladder(context)).saturating_add(MARGIN))
         }
         _ => Retention::Forever,
     }

@@ -91,6 +91,17 @@ fn positions_that_are_missing_are_not_begun_anew() {
     fs::remove_file(&journal).unwrap();
     let error = directory.open(options()).unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Corrupt);
+    let text = error.to_string();
+    let file = journal.to_str().unwrap();
+    for part in [
+        file,
+        "Restore",
+        "on_damaged_tail = \"cut\"",
+        "start",
+        "noted ends",
+    ] {
+        assert!(text.contains(part), "{part}: {text}");
+    }
     assert!(!journal.exists(), "begun anew");
     fs::write(&journal, &whole).unwrap();
     assert_eq!(positions(&directory.open(options()).unwrap(), "g"), 1);
@@ -98,6 +109,78 @@ fn positions_that_are_missing_are_not_begun_anew() {
     let mut cut = options();
     cut.on_damaged_tail = DamagedTail::Cut;
     assert_eq!(positions(&directory.open(cut).unwrap(), "g"), 0);
+}
+
+#[test]
+fn positions_are_missed_also_where_no_topic_is_left() {
+    let directory = TestDirectory::new();
+    drop(directory.open(options()).unwrap());
+    let journal = directory.0.join("positions.journal");
+    fs::remove_file(&journal).unwrap();
+    let error = directory.open(options()).unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Corrupt);
+}
+
+/// What lies in a directory, in order.
+fn found(path: &std::path::Path) -> Vec<String> {
+    let entries = fs::read_dir(path).unwrap();
+    let mut names: Vec<String> = entries
+        .map(|entry| entry.unwrap().file_name().into_string().unwrap())
+        .collect();
+    names.sort();
+    names
+}
+
+#[test]
+fn a_refusal_leaves_no_trace() {
+    let directory = TestDirectory::new();
+    for (file, kind) in [
+        ("thesis.txt", ErrorKind::Invalid),
+        ("topics", ErrorKind::Corrupt),
+        ("positions.journal", ErrorKind::Corrupt),
+    ] {
+        fs::create_dir_all(&directory.0).unwrap();
+        fs::write(directory.0.join(file), "x").unwrap();
+        let error = directory.open(options()).unwrap_err();
+        assert_eq!(error.kind(), kind, "{error}");
+        assert!(
+            error.to_string().contains(&format!("found {file}")),
+            "{error}"
+        );
+        assert_eq!(found(&directory.0), [file]);
+        fs::remove_dir_all(&directory.0).unwrap();
+    }
+    fs::write(&directory.0, "x").unwrap();
+    for path in [directory.0.clone(), directory.0.join("below")] {
+        let error = LogBroker::open(&path, options()).unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Invalid);
+        assert!(error.to_string().contains("directory"), "{error}");
+    }
+    assert_eq!(fs::read(&directory.0).unwrap(), b"x");
+    fs::remove_file(&directory.0).unwrap();
+}
+
+#[test]
+fn what_a_crash_leaves_of_a_new_log_is_begun_again() {
+    let directory = TestDirectory::new();
+    fs::create_dir_all(&directory.0).unwrap();
+    for file in ["lock", "log.tmp"] {
+        fs::write(directory.0.join(file), "{").unwrap();
+    }
+    directory.open(options()).unwrap();
+}
+
+#[test]
+fn a_log_that_lost_its_log_json_is_not_begun_anew() {
+    let directory = TestDirectory::new();
+    let log = directory.open(options()).unwrap();
+    topic(&log, "t", 1);
+    drop(log);
+    fs::remove_file(directory.0.join("log.json")).unwrap();
+    fs::remove_file(directory.0.join("positions.journal")).unwrap();
+    let error = directory.open(options()).unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Corrupt);
+    assert!(error.to_string().contains("log.json"), "{error}");
 }
 
 /// The file is written anew at every opening, beside itself, and renamed: nothing of that is ever torn by a crash.
@@ -159,14 +242,14 @@ fn a_journal_that_cannot_be_looked_at_is_an_error() {
     let file = directory.0.join("file");
     fs::write(&file, "").unwrap();
     let options = options();
-    // Below a file nothing can be looked up: `NotADirectory`, which is not "there is none".
+    // Below a file nothing can be looked up, which is not "there is none".
     let read = Journal::read(
         &*options.disk,
         &file.join("positions.journal"),
         0,
         DamagedTail::Refuse,
     );
-    assert_eq!(read.map(|_| ()).unwrap_err().kind(), ErrorKind::Unexpected);
+    assert_eq!(read.map(|_| ()).unwrap_err().kind(), ErrorKind::Invalid);
 }
 
 #[test]

@@ -12,6 +12,7 @@ use super::super::disk::{Disk, DiskFile};
 use super::recovery::Unsynced;
 use super::*;
 use crate::backend::{CommitOutcome, Progress, ReadBatch, Retention};
+use crate::error::ErrorKind;
 
 /// A disk that remembers what a power cut would leave, and works for so many steps.
 #[derive(Clone, Debug, Default)]
@@ -347,4 +348,32 @@ fn a_topic_that_was_deleted_is_gone_after_a_power_cut() {
         let log = image.open(options_on(Arc::new(Unsynced))).unwrap();
         assert_eq!(wait(log.admin().topic("t")).unwrap().is_some(), there);
     }
+}
+
+/// Between any two steps of the first opening: what is left is begun again, and once there is a log it has a journal that
+/// is missed.
+#[test]
+fn a_log_that_is_half_made_is_begun_again_and_a_whole_one_misses_its_positions() {
+    let mut opened = 0;
+    for steps in 0..20 {
+        let directory = TestDirectory::new();
+        let disk = PowerDisk::default();
+        lock(&disk.0).steps_left = steps;
+        let log = directory.open(options_on(Arc::new(disk.clone())));
+        opened += usize::from(log.is_ok());
+        for names in [false, true] {
+            let image = disk.image(&directory.0, (0, 0), names);
+            let whole = image.open(options_on(Arc::new(Unsynced)));
+            assert!(whole.is_ok(), "after {steps} steps: {:?}", whole.err());
+            drop(whole);
+            let image = match log.is_ok() {
+                true => disk.image(&directory.0, (0, 0), names),
+                false => image,
+            };
+            fs::remove_file(image.0.join("positions.journal")).unwrap();
+            let error = image.open(options_on(Arc::new(Unsynced))).unwrap_err();
+            assert_eq!(error.kind(), ErrorKind::Corrupt, "after {steps} steps");
+        }
+    }
+    assert!((1..20).contains(&opened), "{opened}");
 }

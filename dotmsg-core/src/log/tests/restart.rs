@@ -66,10 +66,11 @@ fn a_second_opening_is_refused_while_the_first_lives() {
     let log = directory.open(options()).unwrap();
     let error = directory.open(options()).unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Fenced);
-    assert!(
-        error.to_string().contains(directory.0.to_str().unwrap()),
-        "{error}"
-    );
+    let text = error.to_string();
+    let holder = format!("process {}", std::process::id());
+    for part in [directory.0.to_str().unwrap(), "this process", &holder] {
+        assert!(text.contains(part), "{part}: {text}");
+    }
     let publisher = log.publisher();
     drop(log);
     assert!(
@@ -81,26 +82,35 @@ fn a_second_opening_is_refused_while_the_first_lives() {
 }
 
 #[test]
-fn foreign_directories_and_later_formats_are_refused() {
+fn the_process_that_holds_the_lock_is_named() {
+    let directory = TestDirectory::new();
+    drop(directory.open(options()).unwrap());
+    let path = directory.0.join("lock");
+    let other = std::fs::File::create(&path).unwrap();
+    other.lock().unwrap();
+    for (says, named) in [("4711", true), ("", false), ("4711 or so", false)] {
+        std::fs::write(&path, says).unwrap();
+        let error = directory.open(options()).unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Fenced);
+        let text = error.to_string();
+        assert!(text.contains("another process"), "{text}");
+        assert_eq!(text.contains("process 4711"), named, "{text}");
+    }
+}
+
+#[test]
+fn later_formats_are_refused_whatever_else_they_say() {
     let directory = TestDirectory::new();
     std::fs::create_dir_all(&directory.0).unwrap();
-    std::fs::write(directory.0.join("thesis.txt"), "x").unwrap();
-    assert_eq!(
-        directory.open(options()).unwrap_err().kind(),
-        ErrorKind::Invalid
-    );
-    std::fs::remove_file(directory.0.join("thesis.txt")).unwrap();
     let file = directory.0.join("log.json");
-    std::fs::write(&file, r#"{"format": 9, "identity": "i", "opened": 1}"#).unwrap();
-    assert_eq!(
-        directory.open(options()).unwrap_err().kind(),
-        ErrorKind::Unsupported
-    );
-    std::fs::write(&file, "{").unwrap();
-    assert_eq!(
-        directory.open(options()).unwrap_err().kind(),
-        ErrorKind::Corrupt
-    );
+    for (says, kind) in [
+        (r#"{"format": 9}"#, ErrorKind::Unsupported),
+        (r#"{"format": 1}"#, ErrorKind::Corrupt),
+        ("{", ErrorKind::Corrupt),
+    ] {
+        std::fs::write(&file, says).unwrap();
+        assert_eq!(directory.open(options()).unwrap_err().kind(), kind);
+    }
 }
 
 #[test]
