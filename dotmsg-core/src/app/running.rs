@@ -73,10 +73,14 @@ impl Running {
             let mut report = AppReport::default();
             let mut failure = None;
             while let Some(joined) = self.tasks.join_next().await {
-                match joined.unwrap_or_else(|panic| Err(panicked(panic))) {
+                match joined.unwrap_or_else(|panic| {
+                    let error = panicked(panic);
+                    tracing::error!(%error, "a route failed");
+                    Err(error)
+                }) {
                     Ok(route) => report.routes.push(route),
                     Err(error) => {
-                        tracing::error!(%error, "a route failed; the others are drained");
+                        tracing::warn!("the other routes are drained, because one failed");
                         self.handle.drain();
                         failure.get_or_insert(error);
                     }

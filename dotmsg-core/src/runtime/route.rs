@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use tokio::sync::watch;
 use tower_service::Service;
+use tracing::Instrument;
 
 use super::declare::declare_topics;
 use super::pump::{ABANDON_WITHIN, Pump, PumpParts, RouteReport, Shutdown};
@@ -97,7 +98,16 @@ where
 {
     // Dropped by an end of any kind: a panic, or an aborted task, answers too.
     let _answer = AnswerForEver(Arc::clone(&context.stats));
-    start(context, service).await
+    // Whatever is logged on behalf of the route, by its handlers too, says whose it is.
+    let route = &context.route;
+    let span = tracing::error_span!("route", route = %route.handler, group = %route.group);
+    async {
+        start(context, service).await.inspect_err(|error| {
+            tracing::error!(%error, "a route failed");
+        })
+    }
+    .instrument(span)
+    .await
 }
 
 struct AnswerForEver(Arc<RouteStats>);
@@ -118,7 +128,7 @@ where
         biased;
         joined = join(&context) => joined?,
         () = out_of_time(context.shutdown.clone()) => {
-            tracing::error!(route = %route.handler, topic = %context.topology.source, "the shutdown ended before the broker let the route join");
+            tracing::error!(topic = %context.topology.source, "the shutdown ended before the broker let the route join");
             return Ok(RouteReport {
                 handler: route.handler.clone(),
                 unanswered: vec!["start"],
@@ -127,9 +137,7 @@ where
         }
     };
     tracing::info!(
-        route = %route.handler,
         topic = %context.topology.source,
-        group = %route.group,
         backend = %route.backend,
         concurrency = route.limits.concurrency,
         tiers = route.retry.tiers.len(),

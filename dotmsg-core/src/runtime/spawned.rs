@@ -10,6 +10,7 @@ use std::task::{Context, Poll};
 use atomic_waker::AtomicWaker;
 use bytes::Bytes;
 use tower_service::Service;
+use tracing::Instrument;
 
 use super::lanes::AwayName;
 use super::mailbox::{Command, Commands, HandedOver, Mailbox};
@@ -56,7 +57,7 @@ impl Spawned {
             let mailbox = Arc::new(Mailbox::new(Arc::clone(&pump)));
             let worker = Worker::new(service.clone(), policy, Arc::clone(&permits), concurrency);
             Remote {
-                task: tokio::spawn(run(worker, Arc::clone(&mailbox))),
+                task: tokio::spawn(run(worker, Arc::clone(&mailbox)).in_current_span()),
                 mailbox,
                 outbox: Commands::default(),
             }

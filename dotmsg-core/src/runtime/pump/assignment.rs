@@ -287,7 +287,17 @@ where
                 (None, Fate::Kept) | (_, Fate::Lost) => {}
             }
         }
+        self.warn_of_crash_loop();
         Ok(true)
+    }
+
+    /// One line for the route: which of its partitions holds the message that ends the process is what it is to find out.
+    fn warn_of_crash_loop(&self) {
+        let single = self.partitions.iter().flatten().filter(|one| one.single);
+        let partitions = single.count();
+        if partitions > 0 {
+            tracing::warn!(topic = %self.topology.source, partitions, "crash loop: one message at a time");
+        }
     }
 
     pub(super) fn install(&mut self, taken: Taken) {
@@ -325,9 +335,6 @@ where
         if self.route.delivery == DeliverySemantics::AtMostOnce {
             // What ends the process was settled before it ran: there is nobody to find.
             owned.single = false;
-        }
-        if owned.single {
-            tracing::warn!(topic = %self.topology.source, partition, "crash loop: one message at a time");
         }
         let index = partition as usize;
         if self.partitions.len() <= index {
