@@ -20,7 +20,7 @@ pub(crate) struct Journal(Arc<Mutex<File>>);
 impl Journal {
     /// A new file in `directory`, which is made when it does not exist.
     pub(crate) fn create(directory: &Path, prefix: &str) -> io::Result<Self> {
-        std::fs::create_dir_all(directory).map_err(|error| named(directory, &error))?;
+        make(directory)?;
         // Process ids come round again; together with the time they do not.
         let name = format!("{prefix}-{}-{}.jsonl", now_us(), std::process::id());
         let path = directory.join(name);
@@ -37,6 +37,17 @@ impl Journal {
         let mut file = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         file.write_all(&bytes)
     }
+}
+
+/// Makes a directory, unless it is there.
+pub(crate) fn make(directory: &Path) -> io::Result<()> {
+    std::fs::create_dir_all(directory).map_err(|error| {
+        if directory.exists() && !directory.is_dir() {
+            let text = format!("{}: it is a file; name a directory", directory.display());
+            return io::Error::new(error.kind(), text);
+        }
+        named(directory, &error)
+    })
 }
 
 /// All whole lines of all files in `directory` whose names start with `prefix`.

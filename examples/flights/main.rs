@@ -26,7 +26,7 @@ use dotmsg::{App, FromRef};
 
 use crate::ledger::Ledger;
 use crate::options::{Options, Role, USAGE};
-use crate::run::Run;
+use crate::run::{End, Run};
 use crate::trial::Trial;
 
 /// Whatever ends the example early.
@@ -53,7 +53,7 @@ impl FromRef<Shared> for Ledger {
 #[tokio::main]
 async fn main() -> ExitCode {
     match flights().await {
-        Ok(()) => ExitCode::SUCCESS,
+        Ok(end) => end.into(),
         Err(failure) => {
             eprintln!("flights: {failure}");
             ExitCode::FAILURE
@@ -61,18 +61,19 @@ async fn main() -> ExitCode {
     }
 }
 
-async fn flights() -> Result<(), Failure> {
+async fn flights() -> Result<End, Failure> {
     let Some(options) = Options::parse(std::env::args_os().skip(1))? else {
-        return print(USAGE);
+        print(USAGE)?;
+        return Ok(End::Finished);
     };
     let config = options.config()?;
     let backends = config.backends()?;
     let main = backends.iter().find(|backend| backend.name == "main");
     let main = main.ok_or("no backend is named main")?;
-    let run = Run::new(&options, options.state(&main.url), &main.topic_prefix)?;
+    let run = Run::new(&options, main)?;
     let app = App::with_config(config);
-    let done = if options.role == Role::Publish {
-        run.publish(app.start().await?).await?
+    let (text, end) = if options.role == Role::Publish {
+        (run.publish(app.start().await?).await?, End::Finished)
     } else {
         let shared = Shared {
             trial: Trial::new(options.disturbances, options.audit.as_deref())?,
@@ -88,7 +89,8 @@ async fn flights() -> Result<(), Failure> {
             .await?;
         run.handle(running, &trial).await?
     };
-    print(&run.table(done)?)
+    print(&text)?;
+    Ok(end)
 }
 
 fn print(text: &str) -> Result<(), Failure> {

@@ -9,7 +9,7 @@ use lexopt::prelude::*;
 
 use crate::Failure;
 use crate::publish::PARTITIONS;
-use crate::trial::Disturbances;
+use crate::trial::{Disturbances, now_us};
 
 /// What `--help` prints.
 pub(crate) const USAGE: &str = "\
@@ -28,6 +28,8 @@ Usage: flights [OPTIONS]
   --json            print the table as one JSON object
   --audit DIR       append one JSON line per call of the handler to a file there
   --help            print this
+
+A run that ends before all rows are handled (an error, SIGTERM, SIGINT) exits with 1; start it again to go on.
 ";
 
 /// Where the topics live unless something says otherwise.
@@ -118,10 +120,14 @@ impl Options {
         Ok(config)
     }
 
-    /// Where notes are kept: as asked, else beside the log's directory, for backends that have one.
+    /// Where notes are kept: as asked, else beside the log's directory, for backends that have one. A log in memory is gone
+    /// with its process, so each has notes of its own.
     pub(crate) fn state(&self, url: &str) -> PathBuf {
         if let Some(state) = &self.state {
             return state.clone();
+        }
+        if url.starts_with("memory:") {
+            return format!("./.dotmsg/flights/memory-{}.state", now_us()).into();
         }
         let log = url.strip_prefix("log:").unwrap_or("./.dotmsg/flights/log");
         let mut state = Path::new(log).components().as_path().as_os_str().to_owned();

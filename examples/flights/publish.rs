@@ -16,7 +16,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::Failure;
 use crate::handlers::Flight;
-use crate::input;
+use crate::input::{Identity, Input};
 use crate::journal::{named, whole_lines};
 use crate::progress::Progress;
 
@@ -35,6 +35,8 @@ pub(crate) struct Published {
     topic: String,
     /// Tells a topic from one that is created again under its name, where the backend can.
     identity: String,
+    /// Where the rows come from; `None`: nothing is published, or before inputs were noted.
+    input: Option<Identity>,
     /// Every row up to this one is published.
     pub(crate) rows: u64,
     /// There are no more rows.
@@ -53,12 +55,26 @@ impl Published {
     /// The last note about this topic in the state directory.
     pub(crate) fn read(state: &Path, topic: &TopicDescription) -> io::Result<Self> {
         let path = path(state);
-        match File::open(&path) {
-            Ok(file) => last(&file, topic).map_err(|error| named(&path, &error)),
+        match std::fs::read_to_string(&path) {
+            Ok(text) => Ok(last(&text, topic)),
             Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(Self::nothing(topic)),
             Err(error) => Err(named(&path, &error)),
         }
     }
+}
+
+/// Refuses notes of another input, whatever topic they are about: the ledger beside them counts rows by their number.
+fn same_input(notes: &str, state: &Path, input: &Input<'_>) -> Result<(), Failure> {
+    let mut inputs = whole(notes).filter_map(|note| note.input);
+    if inputs.all(|noted| noted == input.identity) {
+        return Ok(());
+    }
+    let (state, path) = (state.display(), input.path.display());
+    Err(format!(
+        "{path} is not the input that {state} has notes of: give that one again, \
+         or another --backend and --state, or delete the notes and their log"
+    )
+    .into())
 }
 
 /// Publishes what is not published yet. When another process is at it, waits for its end and does the rest, if any.
@@ -66,14 +82,23 @@ impl Published {
 pub(crate) async fn publish(
     publisher: &TopicPublisher,
     topic: &TopicDescription,
-    (input, state): (&Path, &Path),
+    input: &Input<'_>,
+    state: &Path,
     progress: &Progress,
 ) -> Result<u64, Failure> {
     let mut notes = lock(&path(state)).await?;
-    let mut at = last(&notes, topic)?;
+    let mut text = String::new();
+    notes.read_to_string(&mut text)?;
+    same_input(&text, state, input)?;
+    let mut at = last(&text, topic);
     progress.published(at.rows);
+    if at.input.is_none() {
+        // Before the first row: from then on, the log is about this input.
+        at.input = Some(input.identity);
+        append(&mut notes, &at)?;
+    }
     let before = at.rows;
-    let mut flights = input::flights(input)?.skip(usize::try_from(before)?);
+    let mut flights = input.flights()?.skip(usize::try_from(before)?);
     while !at.complete {
         let batch: Vec<Flight> = flights.by_ref().take(BATCH).collect::<Result<_, _>>()?;
         at.complete = batch.len() < BATCH;
@@ -157,14 +182,15 @@ fn path(state: &Path) -> PathBuf {
 }
 
 /// The last whole note about this topic.
-fn last(mut file: &File, topic: &TopicDescription) -> io::Result<Published> {
-    let mut text = String::new();
-    file.read_to_string(&mut text)?;
-    let nothing = Published::nothing(topic);
-    let notes = whole_lines(&text).rev();
+fn last(notes: &str, topic: &TopicDescription) -> Published {
     let about = |note: &Published| note.topic == topic.name && note.identity == topic.identity;
-    let mut notes = notes.filter_map(|line| serde_json::from_str(line).ok());
-    Ok(notes.find(about).unwrap_or(nothing))
+    let note = whole(notes).rfind(about);
+    note.unwrap_or_else(|| Published::nothing(topic))
+}
+
+/// The whole notes; a line that a kill tore is none.
+fn whole(notes: &str) -> impl DoubleEndedIterator<Item = Published> {
+    whole_lines(notes).filter_map(|line| serde_json::from_str(line).ok())
 }
 
 /// Appends a note in one call, on a line of its own also when a kill tore the last one.

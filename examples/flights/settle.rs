@@ -19,19 +19,32 @@ const LOOK: Duration = Duration::from_millis(20);
 /// A publisher that left no note that it is complete, and published nothing for this long, is taken to be gone.
 const QUIET: Duration = Duration::from_secs(10);
 
-/// Waits until every published row is settled.
+/// Waits until every published row is settled. `alone`: no other process can publish meanwhile.
 pub(crate) async fn settled(
     app: &AppHandle,
     topic: &TopicDescription,
     state: &Path,
-    progress: &Progress,
+    (alone, progress): (bool, &Progress),
 ) -> Result<(), Failure> {
     let departures = route(app, "flight")?;
     let mut growth = Growth::default();
+    let mut told = false;
     loop {
         // Read before the positions: what is published after this is in the next note.
         let note = Published::read(state, topic)?;
-        let over = note.complete || growth.over(departures, topic).await?;
+        let mut over = note.complete;
+        if !over {
+            let end = end(departures, topic).await?;
+            if alone && end == 0 {
+                return Err(
+                    "nothing is published yet: --role publish first, or leave --role out".into(),
+                );
+            }
+            over = alone || growth.over(end);
+            if !std::mem::replace(&mut told, true) {
+                eprintln!("flights: {}", waits_for(alone, end));
+            }
+        }
         progress.published(note.rows);
         if over && departures.is_settled().await? {
             break;
@@ -51,6 +64,25 @@ fn route<'a>(app: &'a AppHandle, handler: &str) -> Result<&'a RouteHandle, Failu
     route.ok_or_else(|| format!("no route of the handler {handler}").into())
 }
 
+/// What a process that only handles finds before publishing is complete.
+fn waits_for(alone: bool, end: u64) -> &'static str {
+    match (alone, end) {
+        (true, _) => "not everything is published; handling what is there (--role publish goes on)",
+        (false, 0) => "nothing is published yet; waiting for a process with --role publish",
+        (false, _) => "not everything is published; waiting for the rest too",
+    }
+}
+
+/// How many records `departures` has ever held.
+async fn end(route: &RouteHandle, topic: &TopicDescription) -> Result<u64, Failure> {
+    let admin = route.backend.admin();
+    let mut end = 0;
+    for partition in 0..topic.partitions {
+        end += admin.offsets(&topic.name, partition).await?.end;
+    }
+    Ok(end)
+}
+
 /// Whether `departures` still grows, for when no note says that it is complete.
 #[derive(Default)]
 struct Growth {
@@ -60,20 +92,11 @@ struct Growth {
 
 impl Growth {
     /// It held something and did not grow for a while. An empty topic is one whose publisher has yet to start.
-    async fn over(
-        &mut self,
-        route: &RouteHandle,
-        topic: &TopicDescription,
-    ) -> Result<bool, Failure> {
-        let admin = route.backend.admin();
-        let mut end = 0;
-        for partition in 0..topic.partitions {
-            end += admin.offsets(&topic.name, partition).await?.end;
-        }
+    fn over(&mut self, end: u64) -> bool {
         if end != self.end {
             self.end = end;
             self.since = Some(Instant::now());
         }
-        Ok(self.since.is_some_and(|since| since.elapsed() >= QUIET))
+        self.since.is_some_and(|since| since.elapsed() >= QUIET)
     }
 }

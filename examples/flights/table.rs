@@ -35,12 +35,15 @@ impl fmt::Display for Table {
         line("miles", self.miles)?;
         line("aircraft", self.aircraft as u64)?;
         line("redelivered", self.redelivered as u64)?;
-        line("messages/s", self.messages_per_second)
+        match self.messages_per_second {
+            0 => writeln!(f, "{:<18} {:>10}", "messages/s", "-"),
+            rate => line("messages/s", rate),
+        }
     }
 }
 
 /// The number with a comma before every third digit.
-fn grouped(number: u64) -> String {
+pub(crate) fn grouped(number: u64) -> String {
     let digits = number.to_string();
     let mut text = String::new();
     for (index, digit) in digits.chars().enumerate() {
