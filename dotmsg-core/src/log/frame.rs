@@ -89,6 +89,11 @@ impl Frame {
         self.bytes[32..36].copy_from_slice(&check.to_le_bytes());
     }
 
+    /// Its bytes, once it was numbered.
+    pub(super) fn bytes(&self) -> &[u8] {
+        &self.bytes
+    }
+
     /// Numbers it, everything before it being synced; gives the bytes to write.
     pub(super) fn seal(&mut self, salt: u32, first: u64) -> &[u8] {
         self.seal_behind(salt, first, first)

@@ -99,7 +99,7 @@ impl Work {
                 )?),
             };
             firsts.push(Some(head.next()));
-            for frame in &mut part.frames {
+            for frame in part.frames.drain(..) {
                 if head.is_full(frame.len() as u64, self.desk.segment_bytes) {
                     head.roll(&*self.desk.disk)?;
                 }
