@@ -29,8 +29,6 @@
 //! let config = Config::from_toml("dotmsg.toml", "[backend.main]\nurl = 'memory:'\nauto_create = true")?;
 //! let running = App::with_config(config).handler(bill).start().await?;
 //! let app = running.handle();
-//! app.idle().await; // its topics exist
-//!
 //! let publisher = app.publisher("main").expect("the configuration names it");
 //! for (item, count) in [("chair", 2), ("table", 0)] {
 //!     let payload = format!(r#"{{"item":"{item}","count":{count}}}"#);
@@ -210,6 +208,8 @@ mod docs {
     #[cfg(feature = "testing")]
     #[doc = include_str!("../docs/quick-start.md")]
     mod quick_start {}
+    #[doc = include_str!("../docs/service.md")]
+    mod service {}
     #[doc = include_str!("../docs/concepts.md")]
     mod concepts {}
     #[doc = include_str!("../docs/retry-and-order.md")]

@@ -25,12 +25,13 @@ use proc_macro::TokenStream;
 /// | `concurrency` | handlers running at once, at least 1 | 256 |
 /// | `ordering` | `"key"`, `"partition"`, `"none"` | `"key"` |
 /// | `timeout` | a duration: the limit of one call | no limit |
-/// | `retry(…)` | `tiers`: ascending durations; `order`: `"keep"`, `"relax"`; `attempts`: calls in a row | a few calls in a row, then the dead letter |
+/// | `retry(…)` | `tiers`: ascending durations; `order`: `"keep"`, `"relax"`; `attempts`: calls in a row | no tiers; 3 calls in a row, then the dead letter (1 call with tiers, or under `at_most_once`) |
 /// | `delivery` | `"at_most_once"`, `"at_least_once"`, `"exactly_once"` | `"at_least_once"` |
 /// | `start` | `"earliest"`, `"latest"`: where a new group starts | `"earliest"` |
 /// | `state` | the app's type of state, for extractors that work with that one only | any state that has the parts |
 ///
-/// Everything but `topic` and `state` is a default that the config may override for the route of the function's name.
+/// Everything but `state` is a default that the config may override for the route of the function's name (`topic` too, so
+/// that one function can be pointed elsewhere; the attribute must say one all the same).
 #[proc_macro_attribute]
 pub fn handler(attribute: TokenStream, item: TokenStream) -> TokenStream {
     let (attribute, mut errors) = attribute::parse(attribute.into());
