@@ -52,7 +52,7 @@ fn provide(workspace: &Workspace) -> Result<PathBuf, String> {
         }
     }
     println!(
-        "cargo-deny {VERSION} is not installed; it is built once, which takes a minute or two"
+        "cargo-deny {VERSION} is not installed; it is built once, which takes a minute or two and a C compiler"
     );
     let root = tools.to_string_lossy();
     let args = [
@@ -69,7 +69,7 @@ fn provide(workspace: &Workspace) -> Result<PathBuf, String> {
     cargo::run(&workspace.root, &args, &[("CARGO_PROFILE_DEV_DEBUG", "0")]).map_err(|error| {
         format!(
             "{error}; it comes from crates.io, so the first check needs a network: \
-             or install cargo-deny {VERSION} by hand"
+             and its dependencies have C code, so it needs a C compiler: or install cargo-deny {VERSION} by hand"
         )
     })?;
     Ok(built)
