@@ -21,5 +21,7 @@ pub mod replay;
 pub mod reset;
 pub mod router;
 pub mod runtime;
+#[cfg(test)]
+mod seen;
 #[cfg(feature = "testing")]
 pub mod testing;

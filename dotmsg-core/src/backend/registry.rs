@@ -150,6 +150,12 @@ impl Registry {
         self.factories.contains_key(scheme)
     }
 
+    /// Every scheme that is known by name, also those that cannot be opened.
+    pub(crate) fn names(&self) -> impl Iterator<Item = &'static str> + '_ {
+        let others = self.features.keys().chain(&self.planned).copied();
+        self.schemes().chain(others)
+    }
+
     /// Why a scheme that is not [known](Self::knows) cannot be opened, and what to do.
     #[must_use]
     pub fn refusal(&self, scheme: &str) -> (&'static str, String) {

@@ -4,6 +4,7 @@
 
 use std::collections::BTreeMap;
 
+use super::Place;
 use super::errors::ConfigError;
 use super::nearest::{advice, nearest};
 use super::route::Values;
@@ -163,8 +164,14 @@ pub(super) fn schemes<'a>(
             .and_then(|backend| backend.get("url"));
         let Some(url) = url else { continue };
         let (message, mut remedy) = registry.refusal(scheme);
-        if let Some(known) = nearest(scheme, registry.schemes()) {
-            remedy = format!("Did you mean `{known}:`?");
+        if let Some(near) = nearest(scheme, registry.names()).filter(|near| *near != scheme) {
+            remedy = match registry.knows(near) {
+                true => format!("Did you mean `{near}:`?"),
+                false => {
+                    let (message, remedy) = registry.refusal(near);
+                    format!("Did you mean `{near}:`? Of that, {message}. {remedy}")
+                }
+            };
         }
         let users = match users.is_empty() {
             true => String::new(),
@@ -219,6 +226,23 @@ pub(super) fn routes(
     claims.private_sources(routes, errors);
 }
 
+/// Topic and group of a route are another's already. The error stands at whichever of the two was given last.
+fn taken(values: &Values<'_>, spec: &RouteSpec, other: &str) -> ConfigError {
+    let at = (values.place("topic"), values.place("group"));
+    let is_attribute = |place: &Place| matches!(place, Place::Attribute(_));
+    let key = match is_attribute(at.1) && !is_attribute(at.0) {
+        true => "topic",
+        false => "group",
+    };
+    values.error(
+        key,
+        format!(
+            "handler `{other}` consumes topic `{}` ({}) in group `{}` ({}) already. Give one of them another group",
+            spec.topic, at.0, spec.group, at.1
+        ),
+    )
+}
+
 /// Who uses which names; a backend's name comes first, since topics of two backends never meet.
 #[derive(Default)]
 struct Claims {
@@ -245,13 +269,7 @@ impl Claims {
                 // Two handlers of one name are refused as such.
                 return;
             }
-            errors.push(values.error(
-                "group",
-                format!(
-                    "handler `{other}` consumes topic `{}` in group `{}` already. Give one of them another group",
-                    spec.topic, spec.group
-                ),
-            ));
+            errors.push(taken(values, spec, &other));
             return;
         }
         for name in topology.own_topics() {

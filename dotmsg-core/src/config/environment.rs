@@ -2,32 +2,90 @@
 //!
 //! `DOTMSG__BACKEND__MAIN__URL` is `backend.main.url`. Case does not matter: a part is spelled as the file, the code or a
 //! handler spells it when one of them knows it, else in lower case.
+//!
+//! A variable that merely begins with `DOTMSG_` sets nothing. One that is nearly right is an error: a service that runs on
+//! the development data because of a missing letter is the worst of all. Any other is warned of and may stay, since other
+//! tools name variables too (Kubernetes makes `DOTMSG_SERVICE_HOST` of a service `dotmsg`).
 
 use std::ffi::OsString;
 
 use super::Place;
 use super::errors::ConfigError;
-use super::nearest::nearest;
+use super::keys;
 use super::value::{self, Node, Table, Value};
 
 const PREFIX: &str = "DOTMSG__";
 const PROFILE: &str = "DOTMSG_PROFILE";
+/// What our variables and those that resemble them begin with.
+const STEM: &str = "DOTMSG_";
 
 /// The variables that are ours, sorted by name.
 pub(super) fn ours(vars: impl IntoIterator<Item = (String, String)>) -> Vec<(String, String)> {
     let mut ours: Vec<_> = vars
         .into_iter()
-        .filter(|(name, _)| {
-            let name = name.to_ascii_uppercase();
-            name.starts_with(PREFIX) || name == PROFILE || meant(&name).is_some()
-        })
+        .filter(|(name, _)| is_ours(&name.to_ascii_uppercase()))
         .collect();
     ours.sort();
     ours
 }
 
-/// Variables as the system gives them, those that are no text apart: an error when they are ours, none of our business
-/// else. (`std::env::vars` panics at any of them.)
+fn is_ours(upper: &str) -> bool {
+    upper.starts_with(PREFIX) || upper == PROFILE
+}
+
+/// The names that begin like ours and are none, sorted.
+pub(super) fn foreign<'n>(names: impl Iterator<Item = &'n String>) -> Vec<String> {
+    let mut foreign: Vec<String> = names
+        .filter(|name| {
+            let upper = name.to_ascii_uppercase();
+            upper.starts_with(STEM) && !is_ours(&upper)
+        })
+        .cloned()
+        .collect();
+    foreign.sort();
+    foreign
+}
+
+/// The error of a foreign name that is nearly one of ours.
+pub(super) fn mistaken(name: &str) -> Option<ConfigError> {
+    let meant = meant(&name.to_ascii_uppercase())?;
+    let message = format!("names no key. Did you mean {meant}?");
+    let place = Place::Environment(name.into());
+    Some(ConfigError::new(&place, "", message))
+}
+
+fn meant(upper: &str) -> Option<String> {
+    if strsim::damerau_levenshtein(upper, PROFILE) <= 1 {
+        return Some(PROFILE.to_owned());
+    }
+    let rest = upper.strip_prefix(STEM)?;
+    let (section, key) = rest.split_once("__")?;
+    let section = keys::SECTIONS.iter().find(|known| {
+        let known = known.to_ascii_uppercase();
+        strsim::damerau_levenshtein(section, &known) <= 1
+    })?;
+    let section = section.to_ascii_uppercase();
+    Some(format!(
+        "{PREFIX}{section}__{key}, with two underscores after DOTMSG"
+    ))
+}
+
+/// One line for all that are not mistaken for ours.
+pub(super) fn warn_of_foreign(names: &[String]) {
+    let names: Vec<&str> = names
+        .iter()
+        .map(String::as_str)
+        .filter(|name| mistaken(name).is_none())
+        .collect();
+    if !names.is_empty() {
+        tracing::warn!(
+            variables = names.join(", "),
+            "environment variables that begin with DOTMSG_ and set nothing; a key is set by DOTMSG__SECTION__NAME__KEY, a profile is chosen by DOTMSG_PROFILE"
+        );
+    }
+}
+
+/// Variables as the system gives them, and the names of ours that are no text: those are errors, others none of our business. (`std::env::vars` panics at any of them.)
 pub(super) fn texts(
     vars: impl IntoIterator<Item = (OsString, OsString)>,
 ) -> (Vec<(String, String)>, Vec<String>) {
@@ -43,24 +101,7 @@ pub(super) fn texts(
         }
     }
     let others = ours(others).into_iter().map(|(name, _)| name).collect();
-    (ours(texts), others)
-}
-
-/// What a variable that is not ours was probably meant to be: with one underscore too few, or a misspelt profile. It would
-/// be ignored, and the app would run on other settings than the operator thinks. `name` is in upper case.
-fn meant(name: &str) -> Option<String> {
-    let rest = name.strip_prefix("DOTMSG_")?;
-    if rest.starts_with('_') || name == PROFILE {
-        return None;
-    }
-    let section = ["BACKEND", "STORE", "ROUTES"].into_iter().find(|section| {
-        rest.strip_prefix(section)
-            .is_some_and(|key| key.starts_with('_'))
-    });
-    if section.is_some() {
-        return Some(format!("{PREFIX}{rest}"));
-    }
-    nearest(rest, ["PROFILE"]).map(|_| PROFILE.to_owned())
+    (texts, others)
 }
 
 /// The error of a variable that is no text.
@@ -82,14 +123,10 @@ pub(super) fn tree(vars: &[(String, String)], known: &Table) -> (Table, Vec<Conf
     let mut errors = Vec::new();
     for (name, text) in vars {
         let upper = name.to_ascii_uppercase();
-        let place = Place::Environment(name.as_str().into());
-        if let Some(meant) = meant(&upper) {
-            let message = format!("names no key. Did you mean `{meant}`?");
-            errors.push(ConfigError::new(&place, "", message));
-        }
         let Some(path) = upper.strip_prefix(PREFIX) else {
             continue;
         };
+        let place = Place::Environment(name.as_str().into());
         let path: Vec<String> = path.split("__").map(str::to_ascii_lowercase).collect();
         let dotted = path.join(".");
         if path.iter().any(String::is_empty) {

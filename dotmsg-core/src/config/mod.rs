@@ -21,6 +21,7 @@ mod environment;
 mod errors;
 mod keys;
 mod kind;
+mod misplaced;
 mod nearest;
 mod place;
 mod route;
@@ -94,6 +95,8 @@ pub struct Config {
     environment: Vec<(String, String)>,
     /// Our variables that are no text.
     no_text: Vec<String>,
+    /// Variables that resemble ours and set nothing.
+    foreign: Vec<String>,
     checks: BTreeMap<&'static str, SettingCheck>,
     /// Which URL schemes can be opened; `None`: not looked at.
     registry: Option<Registry>,
@@ -149,6 +152,8 @@ impl Config {
     /// Takes the environment's variables; those that are not ours are left out.
     #[must_use]
     pub fn env(mut self, vars: impl IntoIterator<Item = (String, String)>) -> Self {
+        let vars: Vec<_> = vars.into_iter().collect();
+        self.foreign = environment::foreign(vars.iter().map(|(name, _)| name));
         self.environment = environment::ours(vars);
         self
     }
@@ -157,8 +162,9 @@ impl Config {
     /// ours, and left out otherwise.
     #[must_use]
     pub fn env_os(mut self, vars: impl IntoIterator<Item = (OsString, OsString)>) -> Self {
-        (self.environment, self.no_text) = environment::texts(vars);
-        self
+        let (texts, no_text) = environment::texts(vars);
+        self.no_text = no_text;
+        self.env(texts)
     }
 
     /// A default for a dotted key such as `backend.main.url`: attribute, file and environment win over it.
@@ -236,6 +242,7 @@ impl Config {
                 .filter(|backend| !self.given.contains(&backend.name));
             checks::schemes(&root, needed, &routes, registry, &mut errors);
         }
+        environment::warn_of_foreign(&self.foreign);
         let routes = routes.into_iter().map(|(_, spec)| spec).collect();
         let resolved = Resolved {
             routes,
@@ -280,6 +287,8 @@ impl Config {
         let (environment, wrong) = environment::tree(&self.environment, &known);
         errors.extend(wrong);
         errors.extend(self.no_text.iter().map(|name| environment::no_text(name)));
+        let mistaken = |name: &String| environment::mistaken(name);
+        errors.extend(self.foreign.iter().filter_map(mistaken));
         let own: Vec<&Table> = layers.iter().chain([&environment, &overrides]).collect();
         errors.extend(walk::layers(&own, names, &self.checks));
         layers.extend(profile);

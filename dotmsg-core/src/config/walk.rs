@@ -9,6 +9,7 @@ use super::Value;
 use super::errors::ConfigError;
 use super::keys::{self, Key};
 use super::kind::{self, Kind};
+use super::misplaced;
 use super::nearest::{advice, nearest};
 use super::value::{Entry, Node, Table};
 use crate::backend::{SettingCheck, WrongSetting};
@@ -51,11 +52,19 @@ impl Walk<'_> {
         for (name, entry) in root {
             let path = format!("{prefix}{name}");
             if !valid.contains(&name.as_str()) {
-                let message = format!("unknown table. {}", advice(name, valid, "table here"));
-                self.error(entry, path, message);
+                let advice = misplaced::at_the_top(name)
+                    .unwrap_or_else(|| advice(name, valid, "table here"));
+                self.error(entry, path, format!("unknown table. {advice}"));
                 continue;
             }
             for (item, entry) in self.table_of(entry, &path).into_iter().flatten() {
+                if let (Node::Leaf(_), Some(advice)) =
+                    (&entry.node, misplaced::in_section(name, item))
+                {
+                    let message = format!("no key for all of [{path}] at once. {advice}");
+                    self.error(entry, format!("{path}.{item}"), message);
+                    continue;
+                }
                 self.item(name, item, entry, &format!("{path}.{item}"));
             }
         }
@@ -83,7 +92,7 @@ impl Walk<'_> {
             let adapters = &self.adapters;
             if is_table && adapters.contains(&key.as_str()) {
                 if let Some(check) = self.checks.get(key.as_str()) {
-                    self.adapter(*check, entry, "", &format!("{path}.{key}"));
+                    self.adapter((name, *check), entry, "", &format!("{path}.{key}"));
                 }
                 continue;
             }
@@ -94,13 +103,26 @@ impl Walk<'_> {
                     let message = format!("unknown table. Did you mean `{near}`?");
                     self.error(entry, format!("{path}.{key}"), message);
                 }
-                None => self.key(keys::BACKEND, key, entry, path, ""),
+                None if known => self.key(keys::BACKEND, key, entry, path, ""),
+                None => match misplaced::in_backend(name, table, key, self.checks) {
+                    Some(advice) => {
+                        let message = format!("unknown key. {advice}");
+                        self.error(entry, format!("{path}.{key}"), message);
+                    }
+                    None => self.key(keys::BACKEND, key, entry, path, ""),
+                },
             }
         }
     }
 
     /// Checks the settings of one adapter; `key` is the path within its table. A list is refused for every adapter.
-    fn adapter(&mut self, check: SettingCheck, entry: &Entry, key: &str, path: &str) {
+    fn adapter(
+        &mut self,
+        (backend, check): (&str, SettingCheck),
+        entry: &Entry,
+        key: &str,
+        path: &str,
+    ) {
         match &entry.node {
             Node::Table(below) => {
                 for (name, entry) in below {
@@ -108,7 +130,8 @@ impl Walk<'_> {
                         "" => name.clone(),
                         key => format!("{key}.{name}"),
                     };
-                    self.adapter(check, entry, &within, &format!("{path}.{name}"));
+                    let path = format!("{path}.{name}");
+                    self.adapter((backend, check), entry, &within, &path);
                 }
             }
             Node::Leaf(value) => {
@@ -117,7 +140,9 @@ impl Walk<'_> {
                 };
                 let message = match wrong {
                     WrongSetting::UnknownKey(known) => {
-                        format!("unknown key. {}", advice(key, known, "key here"))
+                        let advice = misplaced::in_adapter(backend, key)
+                            .unwrap_or_else(|| advice(key, known, "key here"));
+                        format!("unknown key. {advice}")
                     }
                     WrongSetting::Expected(expected) => format!("expected {expected}"),
                 };

@@ -259,7 +259,27 @@ backend.main.url = "memory:"
         ],
         r#"
 1 error
-  attribute of handler copy: routes.copy.group: handler `bill` consumes topic `orders` in group `billing` already. Give one of them another group
+  attribute of handler copy: routes.copy.group: handler `bill` consumes topic `orders` (attribute of handler copy) in group `billing` (attribute of handler copy) already. Give one of them another group
+"#,
+    );
+}
+
+#[test]
+fn a_topic_of_the_file_that_meets_the_group_of_another_route() {
+    let ship = RouteDefaults::new("ship")
+        .with("topic", "parcels")
+        .with("group", "billing");
+    refused(
+        r#"
+backend.main.url = "memory:"
+[routes.ship]
+topic = "orders"
+"#,
+        &[],
+        &[bill(), ship],
+        r#"
+1 error
+  dotmsg.toml:4: routes.ship.topic: handler `bill` consumes topic `orders` (dotmsg.toml:4) in group `billing` (attribute of handler ship) already. Give one of them another group
 "#,
     );
 }

@@ -470,6 +470,8 @@ url = "kafka://user:canary@host"
 url = "lgo:./orders-log"
 [backend.third]
 url = "amqp://host"
+[backend.fourth]
+url = "kafak://host"
 [backend.unused]
 url = "kafka://host"
 [routes.ship]
@@ -477,8 +479,10 @@ backend = "other"
 [routes.pack]
 backend = "third"
 concurrency = 0
+[routes.send]
+backend = "fourth"
 "#;
-    let handlers = ["bill", "ship", "pack"].map(|handler| {
+    let handlers = ["bill", "ship", "pack", "send"].map(|handler| {
         crate::config::RouteDefaults::new(handler)
             .with("topic", "orders")
             .with("group", handler)
@@ -486,14 +490,17 @@ concurrency = 0
     let checked = config(text).adapters(&schemes());
     let errors = checked.clone().resolve(&handlers).unwrap_err();
     let expected = r#"
-4 errors
+5 errors
   dotmsg.toml:3: backend.main.url: `kafka:`, which routes use (bill): the adapter of this URL scheme is planned and not in this release. Known here: log:, memory:
   dotmsg.toml:5: backend.other.url: `lgo:`, which routes use (ship): unknown URL scheme. Did you mean `log:`?
   dotmsg.toml:7: backend.third.url: `amqp:`, which routes use (pack): the adapter of this URL scheme is switched off. Switch the feature `amqp` of the crate dotmsg on
-  dotmsg.toml:14: routes.pack.concurrency: expected a whole number from 1 to 1000000, found 0
+  dotmsg.toml:9: backend.fourth.url: `kafak:`, which routes use (send): unknown URL scheme. Did you mean `kafka:`? Of that, the adapter of this URL scheme is planned and not in this release. Known here: log:, memory:
+  dotmsg.toml:16: routes.pack.concurrency: expected a whole number from 1 to 1000000, found 0
 "#;
     assert_eq!(errors.to_string(), expected.trim());
-    let given: Vec<String> = ["main", "other", "third"].map(str::to_owned).into();
+    let given: Vec<String> = ["main", "other", "third", "fourth"]
+        .map(str::to_owned)
+        .into();
     let errors = checked.given(&given).resolve(&handlers).unwrap_err();
     assert!(errors.to_string().starts_with("1 error"), "{errors}");
 }
@@ -507,16 +514,19 @@ fn variables_that_were_meant_to_be_ours() {
             ("DOTMSG_ROUTES__BILL__CONCURRENCY", "8"),
             ("DOTMSG__PROFILE", "production"),
             ("dotmsg_backend__main__url", "log:./x"),
+            ("DOTMSG_BACKND__MAIN__URL", "canary"),
+            ("DOTMSG_PROFILING", "another tool's"),
             ("DOTMSG_LOG_LEVEL", "another tool's"),
             ("DOTMSGX", "another tool's"),
         ],
         &[bill()],
         r#"
-4 errors
-  environment variable DOTMSG_PROFIL: names no key. Did you mean `DOTMSG_PROFILE`?
-  environment variable DOTMSG_ROUTES__BILL__CONCURRENCY: names no key. Did you mean `DOTMSG__ROUTES__BILL__CONCURRENCY`?
+5 errors
+  environment variable DOTMSG_BACKND__MAIN__URL: names no key. Did you mean DOTMSG__BACKEND__MAIN__URL, with two underscores after DOTMSG?
+  environment variable DOTMSG_PROFIL: names no key. Did you mean DOTMSG_PROFILE?
+  environment variable DOTMSG_ROUTES__BILL__CONCURRENCY: names no key. Did you mean DOTMSG__ROUTES__BILL__CONCURRENCY, with two underscores after DOTMSG?
   environment variable DOTMSG__PROFILE: profile: a profile is chosen by DOTMSG_PROFILE, with one underscore
-  environment variable dotmsg_backend__main__url: names no key. Did you mean `DOTMSG__BACKEND__MAIN__URL`?
+  environment variable dotmsg_backend__main__url: names no key. Did you mean DOTMSG__BACKEND__MAIN__URL, with two underscores after DOTMSG?
 "#,
     );
 }
