@@ -1,4 +1,4 @@
-//! Log lines as tests see them: level, message and fields of every event on this thread.
+//! Log lines as tests see them: message and fields of every event on this thread.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
@@ -6,14 +6,12 @@ use std::sync::{Arc, Mutex};
 use tracing::field::{Field, Visit};
 use tracing::span::{Attributes, Id, Record};
 use tracing::subscriber::DefaultGuard;
-use tracing::{Event, Level, Metadata, Subscriber};
+use tracing::{Event, Metadata, Subscriber};
 
 /// One event.
 #[derive(Clone, Debug)]
 pub(crate) struct Line {
-    pub(crate) level: Level,
     pub(crate) message: String,
-    target: &'static str,
     fields: BTreeMap<&'static str, String>,
 }
 
@@ -63,28 +61,6 @@ impl Seen {
     pub(crate) fn lines(&self) -> Vec<Line> {
         self.lines.lock().unwrap().clone()
     }
-
-    /// Those that begin with this.
-    pub(crate) fn of(&self, message: &str) -> Vec<Line> {
-        let mut lines = self.lines();
-        lines.retain(|line| line.message.starts_with(message));
-        lines
-    }
-
-    /// Every warning and error of runtime and layers names its route and its group.
-    pub(crate) fn assert_warnings_name(&self, route: &str, group: &str) {
-        for line in self.lines() {
-            let of_route = ["dotmsg_core::runtime", "dotmsg_core::middleware"];
-            if !of_route.iter().any(|of| line.target.starts_with(of)) {
-                continue;
-            }
-            let named = (line.field("route"), line.field("group"));
-            assert!(
-                line.level > Level::WARN || named == (Some(route), Some(group)),
-                "{line:?}"
-            );
-        }
-    }
 }
 
 struct Noting(Arc<Mutex<Vec<Line>>>);
@@ -98,8 +74,6 @@ impl Subscriber for Noting {
     }
     fn event(&self, event: &Event<'_>) {
         let mut line = Line {
-            level: *event.metadata().level(),
-            target: event.metadata().target(),
             message: String::new(),
             fields: BTreeMap::new(),
         };
