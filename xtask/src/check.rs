@@ -5,7 +5,7 @@
 
 use crate::step::{Done, Steps};
 use crate::workspace::Workspace;
-use crate::{arrows, cargo, deny, modules, tidy};
+use crate::{arrows, cargo, deny, modules, pager, tidy};
 use std::path::Path;
 
 /// Runs all checks with a summary of their own.
@@ -32,6 +32,7 @@ pub(crate) fn all(workspace: &Workspace, steps: &mut Steps) -> Result<(), String
     steps.run("tidy: module docs, names, paths", || tidy_files(workspace))?;
     steps.run("arrows between crates", || crate_arrows(workspace))?;
     steps.run("arrows between core's modules", || core_arrows(workspace))?;
+    steps.run("a pager row for every warning", || pager_rows(workspace))?;
     steps.run("default features without C code", || no_c_code(workspace))?;
     steps.run("licences, bans, sources", || deny::run(workspace))?;
     steps.run("clippy", || {
@@ -113,6 +114,21 @@ fn core_arrows(workspace: &Workspace) -> Result<Done, String> {
             .map(|violation| format!("{}/{violation}", source_root.display()))
             .collect(),
     )
+}
+
+fn pager_rows(workspace: &Workspace) -> Result<Done, String> {
+    let table = workspace.read(Path::new(pager::TABLE))?;
+    let mut found = Vec::new();
+    for file in workspace.files(&["rs"])? {
+        if file.starts_with("dotmsg-core/src") {
+            found.extend(pager::missing(
+                &file.to_string_lossy(),
+                &workspace.read(&file)?,
+                &table,
+            ));
+        }
+    }
+    none_of(found)
 }
 
 fn no_c_code(workspace: &Workspace) -> Result<Done, String> {

@@ -145,6 +145,48 @@ impl Flights {
     }
 }
 
+/// Inputs that must be refused without a trace: the run after them prints the exact table. Each is a name, and what the file
+/// of that name holds; `None`: a directory.
+const BAD_INPUTS: &[(&str, Option<&[u8]>)] = &[
+    ("directory", None),
+    ("empty.csv", Some(b"")),
+    ("foreign.csv", Some(b"a,b\n1,2\n")),
+    ("not-packed.csv.gz", Some(b"year,month,day\n")),
+    (
+        "no-rows.csv",
+        Some(b"dep_time,carrier,flight,tailnum,origin,dest,air_time,distance\n"),
+    ),
+    (
+        "torn.csv",
+        Some(
+            b"dep_time,carrier,flight,tailnum,origin,dest,air_time,distance\n\
+            517,UA,1545,N14228,EWR,IAH,227,1400\n533,UA",
+        ),
+    ),
+];
+
+impl Flights {
+    /// Runs it on each bad input, all with the same log and notes.
+    ///
+    /// # Errors
+    /// When it takes one.
+    pub(crate) fn refuses_bad_inputs(&self, directory: &Path) -> Result<(), String> {
+        for (name, content) in BAD_INPUTS {
+            let path = directory.join(name);
+            match content {
+                Some(bytes) => std::fs::write(&path, bytes),
+                None => std::fs::create_dir(&path),
+            }
+            .map_err(|error| format!("cannot make {}: {error}", path.display()))?;
+            let input = ["--input".to_owned(), path.display().to_string()];
+            if let Ok(table) = self.finish(directory, &input) {
+                return Err(format!("flights took the input {name}: {table}"));
+            }
+        }
+        Ok(())
+    }
+}
+
 /// Whether the child ended before the time was over.
 ///
 /// # Errors

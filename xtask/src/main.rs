@@ -19,6 +19,7 @@ mod flights;
 mod kill_loop;
 mod lexer;
 mod modules;
+mod pager;
 mod step;
 mod test;
 mod tidy;

@@ -144,6 +144,7 @@ fn compare(expected: &str, printed: &str) -> Result<(), String> {
 
 fn table(flights: &Flights) -> Result<Done, String> {
     let directory = flights.fresh_directory("table")?;
+    flights.refuses_bad_inputs(&directory)?;
     let table = flights.finish(&directory, &[])?;
     println!("{table}");
     flights::exact(&table)?;
