@@ -1,4 +1,4 @@
-//! Log lines as tests see them: message and fields of every event on this thread.
+//! Log lines as tests see them: level, message and fields of every event on this thread.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
@@ -6,17 +6,26 @@ use std::sync::{Arc, Mutex};
 use tracing::field::{Field, Visit};
 use tracing::span::{Attributes, Id, Record};
 use tracing::subscriber::DefaultGuard;
-use tracing::{Event, Metadata, Subscriber};
+use tracing::{Event, Level, Metadata, Subscriber};
 
 /// One event.
 #[derive(Clone, Debug)]
 pub(crate) struct Line {
+    pub(crate) level: Level,
     pub(crate) message: String,
     fields: BTreeMap<&'static str, String>,
 }
 
 impl Line {
-    /// A field as a reader of the log sees it.
+    fn of(metadata: &Metadata<'_>) -> Self {
+        Self {
+            level: *metadata.level(),
+            message: String::new(),
+            fields: BTreeMap::new(),
+        }
+    }
+
+    /// A field of it or of a span around it, as a reader of the log sees it.
     pub(crate) fn field(&self, name: &str) -> Option<&str> {
         self.fields.get(name).map(String::as_str)
     }
@@ -43,45 +52,76 @@ impl Line {
 
 /// What this thread logs while it lives. Tests with a runtime of one thread see their tasks' lines too.
 pub(crate) struct Seen {
-    lines: Arc<Mutex<Vec<Line>>>,
+    noted: Arc<Mutex<Noted>>,
     _default: DefaultGuard,
+}
+
+#[derive(Default)]
+struct Noted {
+    lines: Vec<Line>,
+    spans: Vec<BTreeMap<&'static str, String>>,
+    /// The spans that are entered, outermost first.
+    entered: Vec<u64>,
 }
 
 impl Seen {
     pub(crate) fn new() -> Self {
-        let lines = Arc::default();
-        let noting = Noting(Arc::clone(&lines));
+        let noted = Arc::default();
+        let noting = Noting(Arc::clone(&noted));
         Self {
-            lines,
+            noted,
             _default: tracing::subscriber::set_default(noting),
         }
     }
 
     /// All lines so far.
     pub(crate) fn lines(&self) -> Vec<Line> {
-        self.lines.lock().unwrap().clone()
+        self.noted.lock().unwrap().lines.clone()
+    }
+
+    /// Those that begin with this.
+    pub(crate) fn of(&self, message: &str) -> Vec<Line> {
+        let mut lines = self.lines();
+        lines.retain(|line| line.message.starts_with(message));
+        lines
     }
 }
 
-struct Noting(Arc<Mutex<Vec<Line>>>);
+struct Noting(Arc<Mutex<Noted>>);
 
 impl Subscriber for Noting {
     fn enabled(&self, metadata: &Metadata<'_>) -> bool {
         metadata.target().starts_with("dotmsg_core")
     }
-    fn new_span(&self, _: &Attributes<'_>) -> Id {
-        Id::from_u64(1)
+
+    fn new_span(&self, span: &Attributes<'_>) -> Id {
+        let mut line = Line::of(span.metadata());
+        span.record(&mut line);
+        let spans = &mut self.0.lock().unwrap().spans;
+        spans.push(line.fields);
+        Id::from_u64(spans.len() as u64)
     }
+
     fn event(&self, event: &Event<'_>) {
-        let mut line = Line {
-            message: String::new(),
-            fields: BTreeMap::new(),
-        };
+        let mut line = Line::of(event.metadata());
+        let mut noted = self.0.lock().unwrap();
+        for span in &noted.entered {
+            line.fields.extend(noted.spans[*span as usize - 1].clone());
+        }
         event.record(&mut line);
-        self.0.lock().unwrap().push(line);
+        noted.lines.push(line);
     }
+
+    fn enter(&self, span: &Id) {
+        self.0.lock().unwrap().entered.push(span.into_u64());
+    }
+
+    fn exit(&self, span: &Id) {
+        let entered = &mut self.0.lock().unwrap().entered;
+        let last = entered.iter().rposition(|one| *one == span.into_u64());
+        entered.remove(last.expect("it was entered"));
+    }
+
     fn record(&self, _: &Id, _: &Record<'_>) {}
     fn record_follows_from(&self, _: &Id, _: &Id) {}
-    fn enter(&self, _: &Id) {}
-    fn exit(&self, _: &Id) {}
 }

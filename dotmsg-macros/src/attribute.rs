@@ -89,6 +89,12 @@ impl Attribute {
                 Value::Type(state) => self.state = Some((**state).clone()),
                 _ => return Err(value::wrong(entry, "a type", "AppState")),
             },
+            key if RETRY_KEYS.contains(&key) => {
+                let message = format!(
+                    "`{key}` is a key of `retry`: write it in there, as `retry({key} = …)`"
+                );
+                return Err(Error::new(entry.key.span(), message));
+            }
             _ => return Err(value::unknown_key(entry, "`#[handler(…)]`", KEYS)),
         }
         Ok(())

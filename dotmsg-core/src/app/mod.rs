@@ -237,7 +237,7 @@ where
     }
 
     /// Runs until SIGTERM or SIGINT, then drains; a second signal gives up what still runs. One that comes during the start
-    /// ends it: nothing was handled by then, and the report is empty.
+    /// ends it: nothing was handled by then, what was opened is closed, and the report is empty.
     ///
     /// # Errors
     /// Everything wrong with the configuration at once; an unreachable backend; what a backend cannot keep; a route that
@@ -245,15 +245,14 @@ where
     pub async fn run(self) -> Result<AppReport> {
         self.has_handlers()?;
         let mut signals = Signals::listen();
-        let running = tokio::select! {
-            biased;
-            running = self.start() => running?,
-            () = signals.next() => {
+        self.has_one_state()?;
+        match running::start_unless(self, signals.next()).await? {
+            Some(running) => running.run_with(signals).await,
+            None => {
                 tracing::info!("stopped by a signal during the start");
-                return Ok(AppReport::default());
+                Ok(AppReport::default())
             }
-        };
-        running.run_with(signals).await
+        }
     }
 
     /// Runs until `stop` resolves, then drains.

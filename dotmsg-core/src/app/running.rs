@@ -18,7 +18,7 @@ use crate::config::{BackendConfig, Resolved, RouteDefaults};
 use crate::error::{Error, ErrorKind, Result};
 use crate::router::StackParts;
 use crate::router::{RouteSpec, Topology};
-use crate::runtime::{RouteContext, RouteReport, RouteStats, Shutdown, prepare};
+use crate::runtime::{RouteContext, RouteReport, RouteStats, Shutdown, check_sources, prepare};
 
 /// All backends together are closed within this, whatever they do: their routes have ended, so nothing waits for them.
 const CLOSE_WITHIN: Duration = Duration::from_secs(5);
@@ -94,17 +94,22 @@ impl Running {
             result = &mut ended => result,
             () = &mut drive => ended.await,
         };
-        let deadline = Instant::now() + CLOSE_WITHIN;
-        for (name, (backend, _)) in self.handle.backends.iter() {
-            match timeout_at(deadline, backend.close()).await {
-                Ok(Ok(())) => {}
-                Ok(Err(error)) => {
-                    tracing::warn!(backend = %name, %error, "closing a backend failed");
-                }
-                Err(_) => tracing::error!(backend = %name, "a backend does not close; left behind"),
-            }
-        }
+        close(&self.handle).await;
         result
+    }
+}
+
+/// Closes the backends.
+async fn close(handle: &AppHandle) {
+    let deadline = Instant::now() + CLOSE_WITHIN;
+    for (name, (backend, _)) in handle.backends.iter() {
+        match timeout_at(deadline, backend.close()).await {
+            Ok(Ok(())) => {}
+            Ok(Err(error)) => {
+                tracing::warn!(backend = %name, %error, "closing a backend failed");
+            }
+            Err(_) => tracing::error!(backend = %name, "a backend does not close; left behind"),
+        }
     }
 }
 
@@ -135,15 +140,42 @@ where
     S: Send + Sync + 'static,
     R: Adapters,
 {
+    let started = start_unless(app, std::future::pending()).await?;
+    Ok(started.expect("nothing stops it"))
+}
+
+/// Starts, unless `stop` resolves before the routes run: then what was opened is closed, and there is nothing to drain.
+/// `stop` is not polled once it has resolved, or once the routes run.
+pub(super) async fn start_unless<S, R>(
+    app: App<S, R>,
+    stop: impl Future<Output = ()>,
+) -> Result<Option<Running>>
+where
+    S: Send + Sync + 'static,
+    R: Adapters,
+{
+    tokio::pin!(stop);
     let state = Arc::clone(&app.state);
-    let (handle, planned) = open(app).await?;
-    prepare_all(&planned).await?;
+    let (handle, planned) = tokio::select! {
+        biased;
+        opened = open(app) => opened?,
+        () = &mut stop => return Ok(None),
+    };
+    tokio::select! {
+        biased;
+        prepared = prepare_all(&planned) => prepared?,
+        () = &mut stop => {
+            drop(planned);
+            close(&handle).await;
+            return Ok(None);
+        }
+    }
     let mut tasks = JoinSet::new();
     for planned in planned {
         let start = planned.route.start;
         tasks.spawn(start(planned.context, planned.parts, Arc::clone(&state)));
     }
-    Ok(Running { handle, tasks })
+    Ok(Some(Running { handle, tasks }))
 }
 
 /// Opens the backends and plans the routes; nothing runs and no topic is made.
@@ -164,6 +196,7 @@ where
         .given(app.given.keys())
         .resolve(&defaults)?;
     let open = open_backends(&registry, &resolved, &app.given, &app.clock).await?;
+    log_configuration(&resolved, &open, &app.given);
     let (sender, shutdown) = watch::channel(Shutdown::No);
     let mut random = app
         .seed
@@ -210,6 +243,32 @@ where
     Ok((handle, planned))
 }
 
+/// One line that says which configuration this is: a service that runs on the wrong data looks like any other.
+fn log_configuration(
+    resolved: &Resolved,
+    open: &BTreeMap<String, Open>,
+    given: &BTreeMap<String, Arc<dyn Backend>>,
+) {
+    let backend = |(name, open): (&String, &Open)| {
+        let url = match given.contains_key(name) {
+            true => "given in code".to_owned(),
+            false => open.config.safe_url(),
+        };
+        match &*open.config.topic_prefix {
+            "" => format!("{name} = {url}"),
+            prefix => format!("{name} = {url} (topics {prefix}*)"),
+        }
+    };
+    let backends: Vec<String> = open.iter().map(backend).collect();
+    tracing::info!(
+        profile = %resolved.profile.as_deref().unwrap_or("none"),
+        backends = %backends.join(", "),
+        configuration = %resolved.sources.join(", "),
+        routes = resolved.routes.len(),
+        "configuration is resolved, backends are open"
+    );
+}
+
 /// Opens the backends that a route names; all of them when there are no routes.
 async fn open_backends(
     registry: &Registry,
@@ -242,6 +301,8 @@ async fn prepare_all<S>(planned: &[Planned<S>]) -> Result<()> {
             own.any(|topic| *topic == context.topology.source)
         })
     };
+    let contexts: Vec<_> = planned.iter().map(|planned| &planned.context).collect();
+    check_sources(&contexts).await?;
     for last in [false, true] {
         for planned in planned {
             if reads_own_topic(&planned.context) == last {

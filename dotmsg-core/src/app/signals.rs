@@ -73,9 +73,16 @@ mod tests {
     use std::process::{Command, Stdio};
     use std::time::Duration;
 
-    use super::Signals;
+    use std::sync::Arc;
 
-    const CHILD: &str = "app::signals::tests::a_process_that_signals_itself";
+    use super::Signals;
+    use crate::app::{App, NoAdapters};
+    use crate::backend::{Backend, PublishRecord};
+    use crate::clock::SystemClock;
+    use crate::config::{Config, RouteDefaults};
+    use crate::delivery::Delivery;
+    use crate::log::{LogBroker, LogOptions};
+    use crate::message::Message;
 
     fn send(signal: &str) {
         let pid = std::process::id().to_string();
@@ -83,12 +90,13 @@ mod tests {
         assert!(sent.success());
     }
 
-    /// Runs in a process of its own: signals are for all of it.
+    /// Both signals before anybody waits for one, as in a start that takes its time.
+    ///
+    /// Runs in a process of its own, like the next: signals are for all of it.
     #[tokio::test]
-    #[ignore = "started by the test below"]
-    async fn a_process_that_signals_itself() {
+    #[ignore = "started by a test below"]
+    async fn child_signals_before_the_wait() {
         let mut signals = Signals::listen();
-        // Both before anybody waits for one: as in a start that takes its time.
         send("-TERM");
         send("-INT");
         let both = async {
@@ -100,15 +108,75 @@ mod tests {
             .expect("both are heard");
     }
 
-    #[test]
-    fn no_signal_is_lost_before_or_between_two_waits() {
+    /// Both right behind one another, to an app whose handler never ends: only the second one lets it go.
+    #[tokio::test]
+    #[ignore = "started by a test below"]
+    async fn child_signals_to_an_app() {
+        let (called, was_called) = tokio::sync::oneshot::channel();
+        let called = Arc::new(std::sync::Mutex::new(Some(called)));
+        let hangs = move |_: Delivery| {
+            let called = called.lock().unwrap().take();
+            async move {
+                if let Some(called) = called {
+                    called.send(()).unwrap();
+                }
+                std::future::pending::<()>().await;
+            }
+        };
+        let mut options = LogOptions::new(Arc::new(SystemClock));
+        options.auto_create = true;
+        let log = LogBroker::memory(options);
+        let record = PublishRecord {
+            topic: "orders".into(),
+            partition: None,
+            message: Message::new("x"),
+        };
+        log.publisher().publish(vec![record]).await;
+        let bill = RouteDefaults::new("bill")
+            .with("topic", "orders")
+            .with("group", "billing")
+            .with("drain_timeout", "1h");
+        let app = App::<(), NoAdapters>::with_config(Config::new())
+            .backend("main", Arc::new(log))
+            .route(bill, hangs);
+        let signals = async {
+            was_called.await.unwrap();
+            send("-INT");
+            send("-TERM");
+            std::future::pending::<()>().await;
+        };
+        let report = tokio::time::timeout(Duration::from_secs(60), async {
+            tokio::select! {
+                report = app.run() => report.unwrap(),
+                () = signals => unreachable!(),
+            }
+        });
+        let report = report.await.expect("the second signal ends it");
+        assert_eq!(report.routes[0].abandoned, 1);
+    }
+
+    fn passes_in_a_process_of_its_own(test: &str) {
         let ended = Command::new(std::env::current_exe().unwrap())
-            .args(["--ignored", "--exact", CHILD])
+            .args([
+                "--ignored",
+                "--exact",
+                &format!("app::signals::tests::{test}"),
+            ])
             .stdout(Stdio::piped())
             .output()
             .unwrap();
         let said = String::from_utf8_lossy(&ended.stdout);
         assert!(ended.status.success(), "{}: {said}", ended.status);
         assert!(said.contains("1 passed"), "{said}");
+    }
+
+    #[test]
+    fn no_signal_is_lost_before_or_between_two_waits() {
+        passes_in_a_process_of_its_own("child_signals_before_the_wait");
+    }
+
+    #[test]
+    fn an_interrupt_drains_and_a_termination_right_behind_it_gives_up() {
+        passes_in_a_process_of_its_own("child_signals_to_an_app");
     }
 }

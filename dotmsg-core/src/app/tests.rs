@@ -1,24 +1,58 @@
-//! Apps that must not start, and one whose broker does not let it end.
+//! Apps that must not start or are stopped while they do, what they log, and one whose broker does not let it end.
 
-use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
+use bytes::Bytes;
 use tokio::time::{Instant, timeout};
+use tracing::Level;
 
-use super::{App, NoAdapters};
+use super::running::start_unless;
+use super::{Adapters, App, NoAdapters};
 use crate::backend::{
-    Admin, Backend, BoxFuture, Capability, Membership, Publisher, Reader, Subscription,
+    Admin, Backend, BoxFuture, Capability, GroupDescription, Membership, OffsetRange, Publisher,
+    Reader, Registry, Subscription, TopicDescription, TopicSpec,
 };
 use crate::clock::{Timestamp, TokioClock};
 use crate::config::{Config, RouteDefaults};
+use crate::delivery::Delivery;
 use crate::error::{ErrorKind, Result};
+use crate::handler::HandlerError;
 use crate::log::{LogBroker, LogOptions};
+use crate::message::Message;
+use crate::seen::Seen;
 
 fn app() -> App<(), NoAdapters> {
     App::with_config(Config::new().default_value("backend.main.url", "memory:"))
 }
 
 async fn nothing() {}
+
+fn bill() -> RouteDefaults {
+    RouteDefaults::new("bill")
+        .with("topic", "orders")
+        .with("group", "billing")
+}
+
+fn clock() -> Arc<TokioClock> {
+    Arc::new(TokioClock::starting_at(Timestamp(0)))
+}
+
+fn memory() -> Arc<dyn Backend> {
+    Arc::new(LogBroker::memory(LogOptions::new(clock())))
+}
+
+/// A broker with URLs that hold secrets.
+struct Acme;
+
+impl Adapters for Acme {
+    fn registry() -> Registry {
+        let mut registry = Registry::new();
+        registry.register("acme", Arc::new(|_| Box::pin(async { Ok(memory()) })));
+        registry
+    }
+}
 
 #[tokio::test]
 async fn handlers_from_before_the_state_are_refused_and_not_forgotten() {
@@ -43,6 +77,271 @@ async fn handlers_from_before_the_state_are_refused_and_not_forgotten() {
 async fn an_app_without_handlers_does_not_pretend_to_be_done() {
     let error = app().run().await.unwrap_err();
     assert!(error.to_string().contains("no handlers"), "{error}");
+}
+
+#[tokio::test]
+async fn all_missing_source_topics_are_named_at_once_and_how_they_come_to_exist() {
+    let route = |handler: &str, topic: &str, group: &str| {
+        RouteDefaults::new(handler)
+            .with("topic", topic)
+            .with("group", group)
+    };
+    let error = app()
+        .configure(|config| config.set("backend.second.url", "memory:"))
+        .backend("main", memory())
+        .backend("second", memory())
+        .route(route("bill", "orders", "billing"), nothing)
+        .route(route("ship", "parcels", "shipping"), nothing)
+        .route(
+            route("look", "orders", "looking").with("backend", "second"),
+            nothing,
+        )
+        // This one appears when `bill` starts.
+        .route(route("read", "orders.billing.dlq", "reading"), nothing)
+        .start()
+        .await
+        .unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::NotFound);
+    let text = error.to_string();
+    for part in [
+        "3 source topics missing",
+        "orders (route bill, backend main), parcels (route ship, backend main), orders (route look, backend second)",
+        "auto_create = true in [backend.main]",
+        "the same for [backend.second]",
+        "create_topic of Backend::admin",
+    ] {
+        assert!(text.contains(part), "{part}: {text}");
+    }
+    assert!(!text.contains("dlq"), "{text}");
+}
+
+#[tokio::test]
+async fn one_line_tells_the_configuration_and_a_route_starts_with_its_first_takeover() {
+    let seen = Seen::new();
+    let file = "[profile.production.backend.main]\ntopic_prefix = 'live.'\nauto_create = true\n\
+                [backend.main]\nurl = 'acme://u:canary@h/?p=canary'";
+    let variables = [
+        ("DOTMSG_PROFILE".to_owned(), "production".to_owned()),
+        (
+            "DOTMSG__ROUTES__BILL__CONCURRENCY".to_owned(),
+            "3".to_owned(),
+        ),
+    ];
+    let config = Config::from_toml("dotmsg.toml", file)
+        .unwrap()
+        .env(variables);
+    let running = App::<(), Acme>::with_config(config)
+        .route(bill(), nothing)
+        .start()
+        .await
+        .unwrap();
+    assert!(
+        seen.of("route started").is_empty(),
+        "nothing was taken over yet"
+    );
+    running.handle().idle().await;
+    let [line] = &seen.of("configuration is resolved")[..] else {
+        panic!("{:?}", seen.lines())
+    };
+    assert_eq!(line.field("profile"), Some("production"));
+    let backends = Some("main = acme://***@h/ (topics live.*)");
+    assert_eq!(line.field("backends"), backends);
+    let sources = Some("dotmsg.toml, DOTMSG_PROFILE, DOTMSG__ROUTES__BILL__CONCURRENCY");
+    assert_eq!(line.field("configuration"), sources);
+    let [line] = &seen.of("route started")[..] else {
+        panic!("{:?}", seen.lines())
+    };
+    for (field, value) in [
+        ("route", "bill"),
+        ("group", "billing"),
+        ("topic", "live.orders"),
+        ("partitions", "12"),
+    ] {
+        assert_eq!(line.field(field), Some(value));
+    }
+    running.handle().drain();
+    running.wait().await.unwrap();
+}
+
+#[tokio::test(start_paused = true)]
+async fn whatever_a_route_warns_of_says_whose_it_is() {
+    let seen = Seen::new();
+    let stuck = |delivery: Delivery| async move {
+        match delivery.payload().map(|payload| &payload[..]) {
+            Some(b"fails") => Err::<(), _>(HandlerError::permanent("no")),
+            _ => std::future::pending().await,
+        }
+    };
+    let running = app()
+        .backend("main", memory())
+        .configure(|config| config.set("backend.main.auto_create", true))
+        .route(bill(), stuck)
+        .start()
+        .await
+        .unwrap();
+    let handle = running.handle().clone();
+    handle.idle().await;
+    let publisher = handle.publisher("main").unwrap();
+    let keyed = |key: &str, payload: &'static str| Message::new(payload).with_key(key.to_owned());
+    publisher
+        .publish("orders", keyed("\n\"", "fails"))
+        .await
+        .unwrap();
+    publisher
+        .publish("orders", keyed("k", "hangs"))
+        .await
+        .unwrap();
+    publisher
+        .publish("orders", keyed("k", "waits"))
+        .await
+        .unwrap();
+    let stats = Arc::clone(&handle.route("bill").unwrap().stats);
+    let until = async {
+        while stats.delivered() < 3 || stats.dead_lettered() < 1 {
+            tokio::time::sleep(Duration::from_millis(1)).await;
+        }
+    };
+    timeout(Duration::from_secs(60), until)
+        .await
+        .expect("it gets there");
+    handle.abandon();
+    let report = running.wait().await.unwrap();
+    assert_eq!(
+        report.routes[0].abandoned, 2,
+        "one ran, one waited behind it"
+    );
+    assert_eq!((stats.held(), stats.parked(), stats.away()), (0, 0, 0));
+    let [letter] = &seen.of("given up; it becomes a dead letter")[..] else {
+        panic!("{:?}", seen.lines())
+    };
+    assert_eq!(letter.field("key"), Some(r#""\n\"""#), "quoted once");
+    assert_eq!(letter.field("attempts"), Some("1"));
+    assert_eq!(letter.field("error"), Some("no"));
+    assert_eq!(seen.of("drain ended: given up unsettled").len(), 1);
+    for line in seen.lines() {
+        let whose = (line.field("route"), line.field("group"));
+        assert!(
+            line.level > Level::WARN || whose == (Some("bill"), Some("billing")),
+            "{line:?}"
+        );
+    }
+}
+
+/// Every partition of the route is suspected, since the process is; the operator needs to read it once.
+#[cfg(feature = "testing")]
+#[test]
+fn a_crash_loop_is_one_line_for_the_route_and_says_for_how_many_partitions() {
+    crate::testing::run(async {
+        let brokers = crate::testing::TestBrokers::new().partitions(12);
+        let hangs = |_: Delivery| async { std::future::pending::<()>().await };
+        let route = || bill().with("crash_loop.takeovers", 2);
+        for life in 0..3 {
+            let seen = Seen::new();
+            let mut test = brokers.start(app().route(route(), hangs)).await;
+            if life == 0 {
+                test.publish("orders", "poison").key("k").await;
+            }
+            tokio::time::sleep(Duration::from_secs(2)).await;
+            let lines = seen.of("crash loop");
+            assert_eq!(lines.len(), usize::from(life == 2), "{lines:?}");
+            for line in lines {
+                assert_eq!(line.field("route"), Some("bill"));
+                assert_eq!(line.field("group"), Some("billing"));
+                assert_eq!(line.field("partitions"), Some("12"));
+            }
+            test.crash().await;
+        }
+    });
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_start_that_is_stopped_closes_what_it_opened_and_runs_nothing() {
+    let (asked, was_asked) = tokio::sync::oneshot::channel();
+    let backend = Arc::new(NeverAnswers {
+        log: LogBroker::memory(LogOptions::new(clock())),
+        asked: Mutex::new(Some(asked)),
+        closed: AtomicBool::new(false),
+    });
+    let app = app()
+        .backend("main", Arc::clone(&backend) as _)
+        .route(bill(), nothing);
+    let stop = async { was_asked.await.unwrap() };
+    let ended = start_unless(app, stop);
+    let ended = timeout(Duration::from_secs(600), ended).await;
+    assert!(ended.expect("it ends").unwrap().is_none());
+    assert!(backend.closed.load(Ordering::SeqCst));
+}
+
+/// A log that says when it is asked for its topics, and has no answer.
+#[derive(Debug)]
+struct NeverAnswers {
+    log: LogBroker,
+    asked: Mutex<Option<tokio::sync::oneshot::Sender<()>>>,
+    closed: AtomicBool,
+}
+
+impl Backend for NeverAnswers {
+    fn capability(&self) -> Capability {
+        self.log.capability()
+    }
+
+    fn subscribe(&self, subscription: Subscription) -> BoxFuture<'_, Result<Membership>> {
+        self.log.subscribe(subscription)
+    }
+
+    fn publisher(&self) -> Arc<dyn Publisher> {
+        self.log.publisher()
+    }
+
+    fn reader(&self) -> BoxFuture<'_, Result<Box<dyn Reader>>> {
+        self.log.reader()
+    }
+
+    fn admin(&self) -> Arc<dyn Admin> {
+        let asked = self.asked.lock().unwrap().take();
+        Arc::new(SaysNothing(Mutex::new(asked)))
+    }
+
+    fn close(&self) -> BoxFuture<'_, Result<()>> {
+        self.closed.store(true, Ordering::SeqCst);
+        self.log.close()
+    }
+}
+
+#[derive(Debug)]
+struct SaysNothing(Mutex<Option<tokio::sync::oneshot::Sender<()>>>);
+
+impl SaysNothing {
+    fn never<'a, T: 'a>(&'a self) -> BoxFuture<'a, Result<T>> {
+        if let Some(asked) = self.0.lock().unwrap().take() {
+            asked.send(()).unwrap();
+        }
+        Box::pin(std::future::pending())
+    }
+}
+
+impl Admin for SaysNothing {
+    fn cluster(&self) -> BoxFuture<'_, Result<String>> {
+        self.never()
+    }
+    fn topics(&self) -> BoxFuture<'_, Result<Vec<TopicDescription>>> {
+        self.never()
+    }
+    fn topic<'a>(&'a self, _: &'a str) -> BoxFuture<'a, Result<Option<TopicDescription>>> {
+        self.never()
+    }
+    fn create_topic(&self, _: TopicSpec) -> BoxFuture<'_, Result<()>> {
+        self.never()
+    }
+    fn offsets<'a>(&'a self, _: &'a str, _: u32) -> BoxFuture<'a, Result<OffsetRange>> {
+        self.never()
+    }
+    fn groups(&self) -> BoxFuture<'_, Result<Vec<GroupDescription>>> {
+        self.never()
+    }
+    fn positions<'a>(&'a self, _: &'a str, _: &'a str) -> BoxFuture<'a, Result<Vec<(u32, Bytes)>>> {
+        self.never()
+    }
 }
 
 /// A log whose close is never answered.

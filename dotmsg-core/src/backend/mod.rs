@@ -27,6 +27,7 @@ pub use control::{CommitOutcome, Control, Progress};
 pub(crate) use exclusive::{Exclusive, NewPosition};
 pub use publisher::{PublishOutcome, PublishRecord, Published, Publisher};
 pub use reader::{ReadBatch, Reader};
+pub(crate) use registry::safe_url;
 pub use registry::{BackendFactory, BackendOptions, Registry, SettingCheck, WrongSetting};
 pub use source::{AssignmentEvent, Batch, BatchLimits, Granted, Record, Source, Subscription};
 pub use transaction::{Transaction, TransactionOutcome, Transactions};

@@ -34,13 +34,18 @@ impl BackendOptions {
     /// The URL without user information and query, for errors and logs.
     #[must_use]
     pub fn safe_url(&self) -> String {
-        let url = self.url.split('?').next().unwrap_or_default();
-        match (url.find("://"), url.rfind('@')) {
-            (Some(scheme), Some(at)) if at > scheme => {
-                format!("{}://***@{}", &url[..scheme], &url[at + 1..])
-            }
-            _ => url.to_owned(),
+        safe_url(&self.url)
+    }
+}
+
+/// A URL without user information and query.
+pub(crate) fn safe_url(url: &str) -> String {
+    let url = url.split('?').next().unwrap_or_default();
+    match (url.find("://"), url.rfind('@')) {
+        (Some(scheme), Some(at)) if at > scheme => {
+            format!("{}://***@{}", &url[..scheme], &url[at + 1..])
         }
+        _ => url.to_owned(),
     }
 }
 

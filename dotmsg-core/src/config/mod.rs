@@ -77,6 +77,10 @@ impl RouteDefaults {
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct Resolved {
+    /// The profile that was chosen.
+    pub profile: Option<String>,
+    /// Where values came from: the file, and the names of the environment's variables.
+    pub sources: Vec<String>,
     /// One per handler, in the order of the handlers.
     pub routes: Vec<RouteSpec>,
     /// By name.
@@ -245,6 +249,8 @@ impl Config {
         environment::warn_of_foreign(&self.foreign);
         let routes = routes.into_iter().map(|(_, spec)| spec).collect();
         let resolved = Resolved {
+            profile: self.profile_name().map(|(name, _)| name.to_owned()),
+            sources: self.sources(),
             routes,
             backends,
             stores,
@@ -300,11 +306,22 @@ impl Config {
         root
     }
 
+    fn profile_name(&self) -> Option<(&str, Place)> {
+        match environment::profile(&self.environment) {
+            Some((variable, name)) => Some((name, Place::Environment(variable.into()))),
+            None => Some((self.profile.as_deref()?, Place::Code)),
+        }
+    }
+
+    /// The file and our variables, by name: a variable's value may be a secret.
+    fn sources(&self) -> Vec<String> {
+        let file = self.file.iter().map(|(name, _)| name.to_string());
+        let environment = self.environment.iter().map(|(name, _)| name.clone());
+        file.chain(environment).collect()
+    }
+
     fn chosen_profile(&self, errors: &mut Vec<ConfigError>) -> Option<Table> {
-        let (name, place) = match environment::profile(&self.environment) {
-            Some((variable, name)) => (name, Place::Environment(variable.into())),
-            None => (self.profile.as_deref()?, Place::Code),
-        };
+        let (name, place) = self.profile_name()?;
         let empty = Table::new();
         let profiles = self
             .file

@@ -8,7 +8,7 @@ use super::errors::ConfigError;
 use super::kind;
 use super::value::{self, Node, Table};
 use super::{Place, Value, keys, walk};
-use crate::backend::BackendOptions;
+use crate::backend::{BackendOptions, safe_url};
 use crate::clock::Clock;
 
 /// One `[backend.<name>]`.
@@ -53,6 +53,12 @@ impl BackendConfig {
             settings: self.settings.clone(),
             clock,
         }
+    }
+
+    /// The URL as errors and logs may show it.
+    #[must_use]
+    pub fn safe_url(&self) -> String {
+        safe_url(&self.url)
     }
 }
 

@@ -64,7 +64,7 @@ impl fmt::Display for Shown<'_> {
     }
 }
 
-/// A key in a log line; null is told from empty.
+/// A key in a log line, in quotes (to be logged by its `Display`, which adds none); null is told from empty.
 pub(super) fn shown_key(key: Option<&bytes::Bytes>) -> String {
     key.map_or_else(|| "null".to_owned(), |key| format!("\"{}\"", Shown(key)))
 }

@@ -5,6 +5,7 @@
 //! tiers and replays outlive whatever the source keeps by the whole ladder; a dead letter waits for a person and is kept for
 //! ever. What a backend cannot keep so long is refused.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -45,7 +46,7 @@ async fn source_topic(context: &RouteContext) -> Result<TopicDescription> {
         .with("route", &context.route.handler)
         .with("topic", name)
         .with("backend", &context.route.backend)
-        .remedy("Create it, or set auto_create = true on the backend")
+        .remedy(create_topics(&context.route.backend))
     };
     let partitions = context.auto_create.ok_or_else(missing)?;
     let spec = TopicSpec {
@@ -55,6 +56,60 @@ async fn source_topic(context: &RouteContext) -> Result<TopicDescription> {
     };
     admin.create_topic(spec).await?;
     admin.topic(name).await?.ok_or_else(missing)
+}
+
+/// How source topics come to exist.
+fn create_topics(backend: &str) -> String {
+    format!(
+        "Set auto_create = true in [backend.{backend}] to have it done at start-up, with auto_create_partitions, or create it \
+         with the broker's tools or with create_topic of Backend::admin (App::open gives the backend)"
+    )
+}
+
+/// Checks the source topics of all routes of an app at once: whoever sets up a broker should not need a start for each.
+/// A topic that one of the routes makes for its own group is no business of this.
+///
+/// # Errors
+/// All that are missing and are not to be created; the backend's.
+pub async fn check_sources(contexts: &[&RouteContext]) -> Result<()> {
+    let mut missing = Vec::new();
+    let mut backends = BTreeSet::new();
+    for context in contexts {
+        let source = &context.topology.source;
+        let is_own = |other: &&RouteContext| {
+            other.route.backend == context.route.backend
+                && other.topology.own_topics().any(|own| own == source)
+        };
+        if context.auto_create.is_some()
+            || contexts.iter().any(is_own)
+            || context.backend.admin().topic(source).await?.is_some()
+        {
+            continue;
+        }
+        let (handler, backend) = (&context.route.handler, &context.route.backend);
+        missing.push(format!("{source} (route {handler}, backend {backend})"));
+        backends.insert(backend.as_str());
+    }
+    let Some(first) = backends.first() else {
+        return Ok(());
+    };
+    let plural = if missing.len() == 1 { "" } else { "s" };
+    let backends: Vec<String> = backends
+        .iter()
+        .map(|name| format!("[backend.{name}]"))
+        .collect();
+    let remedy = match backends.len() {
+        1 => create_topics(first),
+        _ => format!(
+            "{}; the same for {}",
+            create_topics(first),
+            backends[1..].join(", ")
+        ),
+    };
+    let message = format!("{} source topic{plural} missing", missing.len());
+    Err(Error::new(ErrorKind::NotFound, "start routes", message)
+        .with("missing", missing.join(", "))
+        .remedy(remedy))
 }
 
 /// Messages that wait behind an away head are unsettled in the source: it has to keep them until the head is through.

@@ -26,6 +26,7 @@ mod tiers;
 mod worker;
 mod workers;
 
+pub use declare::check_sources;
 pub use pump::{RouteReport, Shutdown};
 pub use route::{RouteContext, prepare, run};
 pub use stats::RouteStats;

@@ -136,13 +136,6 @@ where
             });
         }
     };
-    tracing::info!(
-        topic = %context.topology.source,
-        backend = %route.backend,
-        concurrency = route.limits.concurrency,
-        tiers = route.retry.tiers.len(),
-        "route started"
-    );
     let mut random = fastrand::Rng::with_seed(context.seed);
     let policy = LanePolicy {
         ordering: route.ordering,

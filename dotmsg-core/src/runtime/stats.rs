@@ -2,14 +2,15 @@
 //!
 //! Everything is an atomic that the route's task writes at the end of a poll; reading it never touches the hot path.
 
+use std::fmt;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::task::Waker;
 
 use atomic_waker::AtomicWaker;
 use tokio::sync::Notify;
 
-/// Counters of one route. All count since the route started.
-#[derive(Debug, Default)]
+/// Counters of one route. All count since the route started; those that say "now" are 0 once it has ended.
+#[derive(Default)]
 pub struct RouteStats {
     pub(crate) delivered: AtomicU64,
     pub(crate) handled: AtomicU64,
@@ -34,6 +35,13 @@ macro_rules! readers {
     ($($(#[$doc:meta])* $name:ident),* $(,)?) => {
         impl RouteStats {
             $($(#[$doc])* #[must_use] pub fn $name(&self) -> u64 { self.$name.load(Ordering::Relaxed) })*
+        }
+
+        /// The counters and nothing else.
+        impl fmt::Debug for RouteStats {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.debug_struct("RouteStats")$(.field(stringify!($name), &self.$name()))*.finish()
+            }
         }
     };
 }
@@ -110,5 +118,22 @@ impl RouteStats {
     pub(crate) fn answer_for_ever(&self) {
         self.answered.store(u64::MAX, Ordering::SeqCst);
         self.answer.notify_waiters();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn debug_shows_the_counters_only() {
+        let stats = RouteStats::default();
+        stats.handled.store(7, Ordering::Relaxed);
+        stats.answer_for_ever();
+        assert_eq!(
+            format!("{stats:?}"),
+            "RouteStats { delivered: 0, handled: 7, discarded: 0, dead_lettered: 0, retried: 0, held: 0, parked: 0, \
+             away: 0, void: 0, paused: 0, removed: 0, lost: 0, commits: 0 }"
+        );
     }
 }

@@ -50,10 +50,10 @@ pub(super) async fn bury(
         handler = &*parts.provenance.handler,
         origin = %delivery.origin(),
         id = %text::Shown(&delivery.id()),
-        key = text::shown_key(delivery.key()),
+        key = %text::shown_key(delivery.key()),
         attempts = failed.attempts,
         kind = failed.error.kind_name(),
-        error = text::message(&failed.error),
+        error = %text::message(&failed.error),
         dead_letter_topic = &*parts.topic,
         "given up; it becomes a dead letter"
     );

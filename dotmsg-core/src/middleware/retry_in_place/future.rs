@@ -15,7 +15,7 @@ use tower_service::Service;
 use super::RetryParts;
 use crate::clock::Timestamp;
 use crate::delivery::Delivery;
-use crate::middleware::{Conclude, Failed, Outcome, pace};
+use crate::middleware::{Conclude, Failed, Outcome, pace, text};
 
 /// What a repeat needs.
 pub(super) struct Repeat<S> {
@@ -56,7 +56,19 @@ impl<S> Repeat<S> {
             let seed = pace::seed(*jitter_seed, delivery);
             Box::new(pace::delays(policy.first_pause, policy.longest_pause, seed))
         });
-        Next::Pause(delays.next().unwrap_or(policy.longest_pause))
+        let pause = delays.next().unwrap_or(policy.longest_pause);
+        tracing::debug!(
+            origin = %delivery.origin(),
+            id = %text::Shown(&delivery.id()),
+            key = %text::shown_key(delivery.key()),
+            call = self.calls,
+            of = policy.attempts,
+            kind = failed.error.kind_name(),
+            error = %text::message(&failed.error),
+            ?pause,
+            "failed; it is called again in place"
+        );
+        Next::Pause(pause)
     }
 }
 

@@ -126,3 +126,26 @@ async fn a_partition_given_up_ends_a_pause_without_another_call() {
     };
     assert_eq!(result.unwrap(), Outcome::Interrupted);
 }
+
+#[tokio::test(start_paused = true)]
+async fn each_repeat_is_a_debug_line_and_the_last_failure_is_none() {
+    let seen = crate::seen::Seen::new();
+    let results = vec![
+        Err(transient("a")),
+        Err(transient("b")),
+        Err(transient("c")),
+    ];
+    let (result, _) = run(parts(3), results).await;
+    result.unwrap_err();
+    let lines = seen.lines();
+    let said: Vec<_> = lines
+        .iter()
+        .map(|line| (line.level, line.field("call"), line.field("error")))
+        .collect();
+    let debug = tracing::Level::DEBUG;
+    assert_eq!(
+        said,
+        [(debug, Some("1"), Some("a")), (debug, Some("2"), Some("b"))]
+    );
+    assert!(lines[0].message.contains("called again in place"));
+}

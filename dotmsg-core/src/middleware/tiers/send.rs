@@ -38,10 +38,10 @@ pub(super) async fn send(
         handler = &*parts.provenance.handler,
         origin = %delivery.origin(),
         id = %text::Shown(&delivery.id()),
-        key = text::shown_key(delivery.key()),
+        key = %text::shown_key(delivery.key()),
         attempts = failed.attempts,
         kind = failed.error.kind_name(),
-        error = text::message(&failed.error),
+        error = %text::message(&failed.error),
         tier = ?delay,
         "failed; it waits in a tier"
     );

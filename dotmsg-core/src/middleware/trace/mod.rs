@@ -42,7 +42,7 @@ impl<S> Trace<S> {
             partition = position.partition,
             offset = position.offset,
             attempt = delivery.attempt(),
-            key = text::shown_key(delivery.key()),
+            key = %text::shown_key(delivery.key()),
             id = %text::Shown(&delivery.id()),
         )
     }

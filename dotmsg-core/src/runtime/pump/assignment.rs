@@ -272,6 +272,8 @@ where
         self.taking_over = None;
         let taking = std::mem::take(&mut self.taking);
         let mut taken = taken?;
+        self.log_start(taken.len());
+        let single_before = self.single();
         for Taking { partition, fate } in taking {
             let index = taken
                 .iter()
@@ -287,17 +289,33 @@ where
                 (None, Fate::Kept) | (_, Fate::Lost) => {}
             }
         }
-        self.warn_of_crash_loop();
+        let partitions = self.single();
+        if partitions > single_before {
+            // One line for the route: which of its partitions holds the message that ends the process is not known yet.
+            tracing::warn!(topic = %self.topology.source, partitions, "crash loop: one message at a time");
+        }
         Ok(true)
     }
 
-    /// One line for the route: which of its partitions holds the message that ends the process is what it is to find out.
-    fn warn_of_crash_loop(&self) {
-        let single = self.partitions.iter().flatten().filter(|one| one.single);
-        let partitions = single.count();
-        if partitions > 0 {
-            tracing::warn!(topic = %self.topology.source, partitions, "crash loop: one message at a time");
+    /// How many partitions run one message at a time.
+    fn single(&self) -> usize {
+        let partitions = self.partitions.iter().flatten();
+        partitions.filter(|one| one.single).count()
+    }
+
+    /// Only now: the takeover may have refused to start.
+    fn log_start(&mut self, partitions: usize) {
+        if std::mem::replace(&mut self.started, true) {
+            return;
         }
+        tracing::info!(
+            topic = %self.topology.source,
+            backend = %self.route.backend,
+            partitions,
+            concurrency = self.route.limits.concurrency,
+            tiers = self.route.retry.tiers.len(),
+            "route started"
+        );
     }
 
     pub(super) fn install(&mut self, taken: Taken) {

@@ -69,7 +69,9 @@ const RETRY_BYTES_PART: usize = 4;
 pub struct RouteReport {
     /// The handler's name.
     pub handler: String,
-    /// Messages that were given up unsettled at the deadline of the shutdown; their next owner gets them again.
+    /// Messages that were given up unsettled because a handler still ran at the deadline of the shutdown: those that ran, and
+    /// those of the same partition that waited for their turn. Their next owner gets them again, as it does those that a
+    /// drain which ended in time left unbegun; these are not counted.
     pub abandoned: u64,
     /// (`at_most_once`) Messages that were given up after their progress was confirmed: nobody gets them again.
     pub lost: u64,
@@ -151,6 +153,8 @@ pub(crate) struct Pump<S: Service<Delivery>> {
     taking_over: Option<BoxFuture<'static, Result<Vec<Taken>>>>,
     /// What is being taken over.
     taking: Vec<Taking>,
+    /// Its first takeover is through.
+    started: bool,
     granted: Vec<Granted>,
     /// A look at the group's records, while it begins.
     learning: Option<BoxFuture<'static, Result<Census>>>,
@@ -199,6 +203,7 @@ where
             ownerships: 0,
             taking_over: None,
             taking: Vec::new(),
+            started: false,
             granted: Vec::new(),
             learning: None,
             committing: None,
@@ -243,6 +248,7 @@ where
             progress |= self.poll_commit(cx);
             progress |= self.poll_leaving(cx);
             if let Some(done) = self.poll_closing(cx) {
+                self.publish_stats();
                 return Poll::Ready(done);
             }
             self.workers.flush();
