@@ -12,15 +12,13 @@ use std::time::Duration;
 
 use bytes::Bytes;
 
-use super::{AssignmentEvent, Backend, CommitOutcome, Control, Progress, Source, Subscription};
+use super::confirmed::commit_confirmed;
+use super::{AssignmentEvent, Backend, Control, Progress, Source, Subscription};
 use crate::error::{Error, ErrorKind, Result};
 
 /// How long to wait for all partitions: a member that was killed keeps its own for a session timeout, 45 s on Kafka.
 const JOIN_WITHIN: Duration = Duration::from_secs(60);
 const LEAVE_WITHIN: Duration = Duration::from_secs(5);
-/// How often a commit that failed or was not answered is tried again.
-const COMMIT_ATTEMPTS: u32 = 10;
-const COMMIT_PAUSE: Duration = Duration::from_millis(200);
 
 /// A membership that owns every partition of its topic.
 pub(crate) struct Exclusive {
@@ -152,30 +150,18 @@ impl Exclusive {
                 record: position.record,
             });
         }
-        let mut last = None;
-        for _ in 0..COMMIT_ATTEMPTS {
-            self.check().await?;
-            let outcomes = CommitOutcome::of_each(self.control.commit(open.clone()).await);
-            let mut left = Vec::new();
-            for (progress, outcome) in open.into_iter().zip(outcomes) {
-                match outcome {
-                    CommitOutcome::Committed => {}
-                    CommitOutcome::Fenced => {
-                        return Err(occupied(self.operation, &self.subscription)
-                            .with("partition", progress.partition));
-                    }
-                    CommitOutcome::Failed(error) | CommitOutcome::Unknown(error) => {
-                        last = Some(error);
-                        left.push(progress);
-                    }
+        self.check().await?;
+        let last =
+            match commit_confirmed(&*self.control, open).await {
+                Ok(fenced) => {
+                    return match fenced.first() {
+                        None => Ok(()),
+                        Some(partition) => Err(occupied(self.operation, &self.subscription)
+                            .with("partition", partition)),
+                    };
                 }
-            }
-            if left.is_empty() {
-                return Ok(());
-            }
-            open = left;
-            tokio::time::sleep(COMMIT_PAUSE).await;
-        }
+                Err(last) => last,
+            };
         let message = "the positions could not be stored";
         let error = Error::new(ErrorKind::Unreachable, self.operation, message)
             .with("topic", &self.subscription.topic)

@@ -13,6 +13,7 @@
 
 mod admin;
 mod capability;
+mod confirmed;
 mod control;
 mod exclusive;
 mod publisher;
@@ -23,6 +24,7 @@ mod transaction;
 
 pub use admin::{Admin, GroupDescription, OffsetRange, Retention, TopicDescription, TopicSpec};
 pub use capability::{Capability, History, KeyOrder, Ownership, PositionStore, Transactional};
+pub(crate) use confirmed::commit_confirmed;
 pub use control::{CommitOutcome, Control, Progress};
 pub(crate) use exclusive::{Exclusive, NewPosition};
 pub use publisher::{PublishOutcome, PublishRecord, Published, Publisher};

@@ -1,7 +1,7 @@
 //! Where a partition is written: its active segment's file, and what of it is not yet confirmed.
 //!
-//! Owned by the writer thread. The frames of a group are written together, from where they lie: a file system takes its time
-//! for each call rather than for each byte, and a copy of all that is appended costs a tenth of a fast disk's rate.
+//! Owned by the writer thread. The frames of a group are written together, from where they lie: on a disk that syncs
+//! 1.4 GB/s, sixteen calls of 64 KiB in place of one of 1 MiB cost a quarter of the rate.
 
 use std::io::{self, IoSlice};
 use std::sync::Arc;

@@ -19,17 +19,14 @@ use bytes::Bytes;
 
 use super::group::{GroupState, growth_error};
 use crate::backend::{
-    Backend, BatchLimits, Capability, CommitOutcome, Control, Granted, OffsetRange, PositionStore,
-    Progress, ReadBatch, Record,
+    Backend, BatchLimits, Capability, Control, Granted, OffsetRange, PositionStore, Progress,
+    ReadBatch, Record, commit_confirmed,
 };
 use crate::clock::Timestamp;
 use crate::error::{Error, ErrorKind, Result};
 use crate::progress::{Absence, Census, CrashLoopPolicy, Evidence, Name, PositionRecord};
 use crate::router::{Growth, LogMismatch, MissingPosition, Ordering, RouteSpec, Start, Topology};
 
-/// How often a commit that failed or was not answered is tried again before the takeover fails.
-const COMMIT_ATTEMPTS: u32 = 10;
-const COMMIT_PAUSE: Duration = Duration::from_millis(200);
 const READ_LIMITS: BatchLimits = BatchLimits {
     messages: 256,
     bytes: 1 << 20,
@@ -317,7 +314,6 @@ impl TakeoverContext {
 
     /// Writes the records, confirmed; those that were refused leave the list.
     async fn write_back(&self, records: &mut Vec<(Granted, PositionRecord)>) -> Result<()> {
-        let mut fenced = Vec::new();
         let limit = max_record_bytes(&self.backend.capability());
         let mut open: Vec<Progress> = Vec::with_capacity(records.len());
         for (granted, record) in &*records {
@@ -333,33 +329,20 @@ impl TakeoverContext {
                 record: encoded.bytes.into(),
             });
         }
-        for _ in 0..COMMIT_ATTEMPTS {
-            let outcomes = CommitOutcome::of_each(self.control.commit(open.clone()).await);
-            let mut left = Vec::new();
-            for (progress, outcome) in open.into_iter().zip(outcomes) {
-                match outcome {
-                    CommitOutcome::Committed => {}
-                    CommitOutcome::Fenced => {
-                        self.fenced(progress.partition);
-                        fenced.push(progress.partition);
-                    }
-                    CommitOutcome::Failed(error) | CommitOutcome::Unknown(error) => {
-                        tracing::warn!(partition = progress.partition, %error, "takeover commit repeated");
-                        left.push(progress);
-                    }
-                }
+        let fenced = commit_confirmed(&*self.control, open).await;
+        let fenced = fenced.map_err(|last| {
+            let message = "the position records could not be written back";
+            let error = self.error(ErrorKind::Unreachable, message);
+            match last {
+                Some(last) => error.source_error(last),
+                None => error,
             }
-            if left.is_empty() {
-                records.retain(|(granted, _)| !fenced.contains(&granted.partition));
-                return Ok(());
-            }
-            open = left;
-            tokio::time::sleep(COMMIT_PAUSE).await;
+        })?;
+        for &partition in &fenced {
+            self.fenced(partition);
         }
-        Err(self.error(
-            ErrorKind::Unreachable,
-            "the position records could not be written back",
-        ))
+        records.retain(|(granted, _)| !fenced.contains(&granted.partition));
+        Ok(())
     }
 
     async fn read_heads(&self, partition: u32, record: &PositionRecord) -> Result<Vec<Head>> {
