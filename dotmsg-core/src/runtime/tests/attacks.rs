@@ -408,7 +408,12 @@ async fn a_worker_of_its_own_stops_in_the_middle_of_what_it_was_handed() {
     timeout(LONG, route.stats.idle()).await.expect("idle");
     let keys: Vec<String> = (0..4_000).map(|n| n.to_string()).collect();
     world.publish(keys.iter().map(|key| Some(&**key))).await;
-    sleep(Duration::from_millis(100)).await;
+    let began = async {
+        while world.seen.lock().unwrap().len() < 10 {
+            sleep(Duration::from_millis(1)).await;
+        }
+    };
+    timeout(LONG, began).await.expect("handlers begin");
     route.drain().await;
     let begun = world.seen().len();
     assert!(begun > 0);
