@@ -11,8 +11,8 @@ use tracing::Level;
 use super::running::start_unless;
 use super::{Adapters, App, NoAdapters};
 use crate::backend::{
-    Admin, Backend, BoxFuture, Capability, GroupDescription, Membership, OffsetRange, Publisher,
-    Reader, Registry, Subscription, TopicDescription, TopicSpec,
+    Admin, Backend, BoxFuture, Face, GroupDescription, OffsetRange, Registry, TopicDescription,
+    TopicSpec,
 };
 use crate::clock::{Timestamp, TokioClock};
 use crate::config::{Config, RouteDefaults};
@@ -280,21 +280,9 @@ struct NeverAnswers {
     closed: AtomicBool,
 }
 
-impl Backend for NeverAnswers {
-    fn capability(&self) -> Capability {
-        self.log.capability()
-    }
-
-    fn subscribe(&self, subscription: Subscription) -> BoxFuture<'_, Result<Membership>> {
-        self.log.subscribe(subscription)
-    }
-
-    fn publisher(&self) -> Arc<dyn Publisher> {
-        self.log.publisher()
-    }
-
-    fn reader(&self) -> BoxFuture<'_, Result<Box<dyn Reader>>> {
-        self.log.reader()
+impl Face for NeverAnswers {
+    fn broker(&self) -> &LogBroker {
+        &self.log
     }
 
     fn admin(&self) -> Arc<dyn Admin> {
@@ -348,25 +336,9 @@ impl Admin for SaysNothing {
 #[derive(Debug)]
 struct NeverCloses(LogBroker);
 
-impl Backend for NeverCloses {
-    fn capability(&self) -> Capability {
-        self.0.capability()
-    }
-
-    fn subscribe(&self, subscription: Subscription) -> BoxFuture<'_, Result<Membership>> {
-        self.0.subscribe(subscription)
-    }
-
-    fn publisher(&self) -> Arc<dyn Publisher> {
-        self.0.publisher()
-    }
-
-    fn reader(&self) -> BoxFuture<'_, Result<Box<dyn Reader>>> {
-        self.0.reader()
-    }
-
-    fn admin(&self) -> Arc<dyn Admin> {
-        self.0.admin()
+impl Face for NeverCloses {
+    fn broker(&self) -> &LogBroker {
+        &self.0
     }
 
     fn close(&self) -> BoxFuture<'_, Result<()>> {

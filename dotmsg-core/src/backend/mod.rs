@@ -16,6 +16,8 @@ mod capability;
 mod confirmed;
 mod control;
 mod exclusive;
+#[cfg(test)]
+mod face;
 mod publisher;
 mod reader;
 mod registry;
@@ -27,6 +29,8 @@ pub use capability::{Capability, History, KeyOrder, Ownership, PositionStore, Tr
 pub(crate) use confirmed::commit_confirmed;
 pub use control::{CommitOutcome, Control, Progress};
 pub(crate) use exclusive::{Exclusive, NewPosition};
+#[cfg(test)]
+pub(crate) use face::Face;
 pub use publisher::{PublishOutcome, PublishRecord, Published, Publisher};
 pub use reader::{ReadBatch, Reader};
 pub(crate) use registry::safe_url;

@@ -9,8 +9,7 @@ use bytes::Bytes;
 use tokio::sync::watch;
 
 use crate::backend::{
-    Admin, Backend, BoxFuture, Capability, CommitOutcome, Control, Membership, Progress, Publisher,
-    Reader, Subscription,
+    Backend, BoxFuture, CommitOutcome, Control, Face, Membership, Progress, Subscription,
 };
 use crate::error::{Error, ErrorKind, Result};
 use crate::log::LogBroker;
@@ -126,9 +125,9 @@ impl Gated {
     }
 }
 
-impl Backend for Gated {
-    fn capability(&self) -> Capability {
-        self.broker.capability()
+impl Face for Gated {
+    fn broker(&self) -> &LogBroker {
+        &self.broker
     }
 
     fn subscribe(&self, subscription: Subscription) -> BoxFuture<'_, Result<Membership>> {
@@ -139,22 +138,6 @@ impl Backend for Gated {
             let control: Arc<dyn Control> = Arc::new(GatedControl { inner, valve });
             Ok((source, control))
         })
-    }
-
-    fn publisher(&self) -> Arc<dyn Publisher> {
-        self.broker.publisher()
-    }
-
-    fn reader(&self) -> BoxFuture<'_, Result<Box<dyn Reader>>> {
-        self.broker.reader()
-    }
-
-    fn admin(&self) -> Arc<dyn Admin> {
-        self.broker.admin()
-    }
-
-    fn close(&self) -> BoxFuture<'_, Result<()>> {
-        self.broker.close()
     }
 }
 

@@ -9,8 +9,8 @@ use tokio::time::{sleep, timeout};
 
 use super::{HANDLED, World};
 use crate::backend::{
-    Admin, AssignmentEvent, Backend, Batch, BatchLimits, BoxFuture, Capability, Membership,
-    PublishOutcome, PublishRecord, Publisher, Reader, Source, Subscription,
+    AssignmentEvent, Backend, Batch, BatchLimits, BoxFuture, Face, Membership, PublishOutcome,
+    PublishRecord, Source, Subscription,
 };
 use crate::clock::{Clock, Timestamp, TokioClock};
 use crate::delivery::Delivery;
@@ -216,9 +216,9 @@ impl Source for TellingSource {
     }
 }
 
-impl Backend for Telling {
-    fn capability(&self) -> Capability {
-        self.0.capability()
+impl Face for Telling {
+    fn broker(&self) -> &LogBroker {
+        &self.0
     }
 
     fn subscribe(&self, subscription: Subscription) -> BoxFuture<'_, Result<Membership>> {
@@ -227,22 +227,6 @@ impl Backend for Telling {
             let source = TellingSource(source, Arc::clone(&self.1));
             Ok((Box::new(source) as Box<dyn Source>, control))
         })
-    }
-
-    fn publisher(&self) -> Arc<dyn Publisher> {
-        self.0.publisher()
-    }
-
-    fn reader(&self) -> BoxFuture<'_, Result<Box<dyn Reader>>> {
-        self.0.reader()
-    }
-
-    fn admin(&self) -> Arc<dyn Admin> {
-        self.0.admin()
-    }
-
-    fn close(&self) -> BoxFuture<'_, Result<()>> {
-        self.0.close()
     }
 }
 

@@ -8,9 +8,9 @@ use std::time::Duration;
 use bytes::Bytes;
 
 use crate::backend::{
-    Admin, AssignmentEvent, Backend, Batch, BatchLimits, BoxFuture, Capability, CommitOutcome,
-    Control, Granted, GroupDescription, Membership, OffsetRange, Progress, Publisher, Reader,
-    Source, Subscription, TopicDescription, TopicSpec,
+    Admin, AssignmentEvent, Backend, Batch, BatchLimits, BoxFuture, CommitOutcome, Control, Face,
+    Granted, GroupDescription, Membership, OffsetRange, Progress, Source, Subscription,
+    TopicDescription, TopicSpec,
 };
 use crate::error::Result;
 use crate::log::LogBroker;
@@ -77,9 +77,9 @@ impl Partly {
     }
 }
 
-impl Backend for Partly {
-    fn capability(&self) -> Capability {
-        self.broker.capability()
+impl Face for Partly {
+    fn broker(&self) -> &LogBroker {
+        &self.broker
     }
 
     fn subscribe(&self, subscription: Subscription) -> BoxFuture<'_, Result<Membership>> {
@@ -96,23 +96,11 @@ impl Backend for Partly {
         })
     }
 
-    fn publisher(&self) -> Arc<dyn Publisher> {
-        self.broker.publisher()
-    }
-
-    fn reader(&self) -> BoxFuture<'_, Result<Box<dyn Reader>>> {
-        self.broker.reader()
-    }
-
     fn admin(&self) -> Arc<dyn Admin> {
         Arc::new(PartlyAdmin {
             inner: self.broker.admin(),
             of: self.clone(),
         })
-    }
-
-    fn close(&self) -> BoxFuture<'_, Result<()>> {
-        self.broker.close()
     }
 }
 

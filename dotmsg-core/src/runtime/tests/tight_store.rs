@@ -6,12 +6,8 @@ use std::time::Duration;
 use tokio::time::sleep;
 
 use super::World;
-use crate::backend::{
-    Admin, Backend, BoxFuture, Capability, Membership, PositionStore, Publisher, Reader,
-    Subscription,
-};
+use crate::backend::{Backend, Capability, Face, PositionStore};
 use crate::delivery::Delivery;
-use crate::error::Result;
 use crate::handler::{HandlerError, Returned};
 use crate::log::LogBroker;
 
@@ -19,31 +15,15 @@ use crate::log::LogBroker;
 #[derive(Debug)]
 struct Tight(LogBroker, usize);
 
-impl Backend for Tight {
+impl Face for Tight {
+    fn broker(&self) -> &LogBroker {
+        &self.0
+    }
+
     fn capability(&self) -> Capability {
         let mut capability = self.0.capability();
         capability.position = PositionStore::Record { max_bytes: self.1 };
         capability
-    }
-
-    fn subscribe(&self, subscription: Subscription) -> BoxFuture<'_, Result<Membership>> {
-        self.0.subscribe(subscription)
-    }
-
-    fn publisher(&self) -> Arc<dyn Publisher> {
-        self.0.publisher()
-    }
-
-    fn reader(&self) -> BoxFuture<'_, Result<Box<dyn Reader>>> {
-        self.0.reader()
-    }
-
-    fn admin(&self) -> Arc<dyn Admin> {
-        self.0.admin()
-    }
-
-    fn close(&self) -> BoxFuture<'_, Result<()>> {
-        self.0.close()
     }
 }
 
