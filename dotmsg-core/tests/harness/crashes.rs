@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
+use dotmsg_core::config::RouteDefaults;
 use dotmsg_core::delivery::Delivery;
 use dotmsg_core::testing::{Became, TestApp, TestBrokers, run};
 use tokio::time::sleep;
@@ -15,6 +16,21 @@ fn is_poison(delivery: &Delivery) -> bool {
     delivery
         .payload()
         .is_some_and(|payload| payload[..] == *b"\"poison\"")
+}
+
+/// Handles what is not poison; a killed process is a handler that never comes back, and then a crash.
+async fn dies_of_poison(delivery: Delivery) -> Handled {
+    if is_poison(&delivery) {
+        std::future::pending::<()>().await;
+    }
+    Ok(())
+}
+
+/// Route `bill`: after two unclean takeovers one message runs at a time, and two that find it noted condemn it.
+fn quick_to_blame() -> RouteDefaults {
+    bill()
+        .with("crash_loop.takeovers", 2)
+        .with("crash_loop.confirmations", 2)
 }
 
 #[test]
@@ -43,14 +59,8 @@ fn a_panic_is_an_error_of_its_message_alone() {
 #[test]
 fn a_call_beyond_its_time_limit_is_dropped_and_tried_again() {
     run(async {
-        let handler = |delivery: Delivery| async move {
-            if is_poison(&delivery) {
-                std::future::pending::<()>().await;
-            }
-            Ok(()) as Handled
-        };
         let route = bill().with("timeout", "2s").with("retry.tiers", ["5s"]);
-        let mut test = TestApp::start(app(route, handler)).await;
+        let mut test = TestApp::start(app(route, dies_of_poison)).await;
         test.publish("orders", "poison").key("k").id("bad").await;
         test.publish("orders", "ok").key("k").id("good").await;
         test.run_until_idle().await;
@@ -161,21 +171,10 @@ fn away_heads_and_who_waits_behind_them_survive_a_crash() {
 fn a_message_that_kills_the_process_becomes_a_dead_letter() {
     run(async {
         let brokers = TestBrokers::new().partitions(1);
-        // A killed process is a handler that never comes back, and then a crash.
-        let handler = |delivery: Delivery| async move {
-            if is_poison(&delivery) {
-                std::future::pending::<()>().await;
-            }
-            Ok(()) as Handled
-        };
-        let route = || {
-            bill()
-                .with("crash_loop.takeovers", 2)
-                .with("crash_loop.confirmations", 2)
-        };
+        let route = || quick_to_blame();
         let mut deaths = 0;
         loop {
-            let mut test = brokers.start(app(route(), handler)).await;
+            let mut test = brokers.start(app(route(), dies_of_poison)).await;
             if deaths == 0 {
                 test.publish("orders", "ok").key("a").id("a1").await;
                 test.publish("orders", "poison").key("b").id("b1").await;
@@ -215,12 +214,7 @@ fn one_message_at_a_time_still_lets_keys_wait_behind_away_heads() {
             }
             Ok(()) as Handled
         };
-        let route = || {
-            bill()
-                .with("retry.tiers", ["5s"])
-                .with("crash_loop.takeovers", 2)
-                .with("crash_loop.confirmations", 2)
-        };
+        let route = || quick_to_blame().with("retry.tiers", ["5s"]);
         for death in 0..12 {
             let mut test = brokers.start(app(route(), handler)).await;
             if death == 0 {
@@ -257,12 +251,7 @@ fn a_message_that_only_waited_while_the_process_was_killed_is_not_blamed() {
             }
             Ok(()) as Handled
         };
-        let route = || {
-            bill()
-                .with("retry.tiers", ["1m"])
-                .with("crash_loop.takeovers", 2)
-                .with("crash_loop.confirmations", 2)
-        };
+        let route = || quick_to_blame().with("retry.tiers", ["1m"]);
         for death in 0..8 {
             let mut test = brokers.start(app(route(), handler)).await;
             if death == 0 {
@@ -288,23 +277,11 @@ fn a_message_that_only_waited_while_the_process_was_killed_is_not_blamed() {
     });
 }
 
-/// Handles what is not poison; a killed process is a handler that never comes back, and then a crash.
-async fn dies_of_poison(delivery: Delivery) -> Handled {
-    if is_poison(&delivery) {
-        std::future::pending::<()>().await;
-    }
-    Ok(())
-}
-
 #[test]
 fn behind_the_message_that_kills_a_long_backlog_runs_as_ever() {
     run(async {
         let brokers = TestBrokers::new().partitions(1);
-        let route = || {
-            bill()
-                .with("crash_loop.takeovers", 2)
-                .with("crash_loop.confirmations", 2)
-        };
+        let route = || quick_to_blame();
         for death in 0..12 {
             let mut test = brokers.start(app(route(), dies_of_poison)).await;
             if death == 0 {
@@ -389,11 +366,7 @@ fn without_a_culprit_only_what_can_have_been_in_hand_runs_one_at_a_time() {
 fn two_messages_that_kill_the_process_are_found_one_after_the_other() {
     run(async {
         let brokers = TestBrokers::new().partitions(1);
-        let route = || {
-            bill()
-                .with("crash_loop.takeovers", 2)
-                .with("crash_loop.confirmations", 2)
-        };
+        let route = || quick_to_blame();
         for death in 0..24 {
             let mut test = brokers.start(app(route(), dies_of_poison)).await;
             if death == 0 {
@@ -437,12 +410,7 @@ async fn retry_dies(delivery: Delivery) -> Handled {
 fn a_retry_that_kills_the_process_is_found_whatever_waits_behind_it() {
     run(async {
         let brokers = TestBrokers::new().partitions(1);
-        let route = || {
-            bill()
-                .with("retry.tiers", ["1s"])
-                .with("crash_loop.takeovers", 2)
-                .with("crash_loop.confirmations", 2)
-        };
+        let route = || quick_to_blame().with("retry.tiers", ["1s"]);
         for death in 0..16 {
             let mut test = brokers.start(app(route(), retry_dies)).await;
             if death == 0 {
@@ -475,12 +443,7 @@ fn a_message_that_is_away_while_the_process_is_killed_is_not_blamed() {
             }
             Ok(()) as Handled
         };
-        let route = || {
-            bill()
-                .with("retry.tiers", ["2s", "1h"])
-                .with("crash_loop.takeovers", 2)
-                .with("crash_loop.confirmations", 2)
-        };
+        let route = || quick_to_blame().with("retry.tiers", ["2s", "1h"]);
         for death in 0..6 {
             let mut test = brokers.start(app(route(), handler)).await;
             if death == 0 {
