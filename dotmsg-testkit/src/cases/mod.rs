@@ -1,0 +1,7 @@
+//! The cases, a file per theme. Each is a short async function whose doc sentence is the promise that it shows; the register
+//! (`register.rs`) says what it needs. `publish`, `read`, `assignment`, `progress`, `admin`, `retention` and most of `sharing`
+//! speak to the contract itself, the others run whole apps on the backend.
+
+pub(crate) mod assignment;
+pub(crate) mod order;
+pub(crate) mod publish;

@@ -1,0 +1,79 @@
+//! A connection to a backend that lives in this process.
+//!
+//! A handle of such a backend is the broker itself: closing it would close it for everybody. A connection is closed alone,
+//! and afterwards refuses what the contract says a closed backend refuses.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use dotmsg_core::backend::{
+    Admin, Backend, BoxFuture, Capability, Membership, Publisher, Reader, Subscription,
+    Transactions,
+};
+use dotmsg_core::error::{Error, ErrorKind, Result};
+
+/// One of several connections to a backend that lives in this process; for fixtures.
+#[derive(Debug)]
+pub struct Connection {
+    backend: Arc<dyn Backend>,
+    closed: AtomicBool,
+}
+
+impl Connection {
+    /// One more connection.
+    #[must_use]
+    pub fn to(backend: &Arc<dyn Backend>) -> Self {
+        Self {
+            backend: Arc::clone(backend),
+            closed: AtomicBool::new(false),
+        }
+    }
+
+    fn check(&self, operation: &'static str) -> Result<()> {
+        match self.closed.load(Ordering::Acquire) {
+            true => Err(Error::new(
+                ErrorKind::Closed,
+                operation,
+                "the connection was closed",
+            )),
+            false => Ok(()),
+        }
+    }
+}
+
+impl Backend for Connection {
+    fn capability(&self) -> Capability {
+        self.backend.capability()
+    }
+
+    fn subscribe(&self, subscription: Subscription) -> BoxFuture<'_, Result<Membership>> {
+        Box::pin(async move {
+            self.check("subscribe")?;
+            self.backend.subscribe(subscription).await
+        })
+    }
+
+    fn publisher(&self) -> Arc<dyn Publisher> {
+        self.backend.publisher()
+    }
+
+    fn reader(&self) -> BoxFuture<'_, Result<Box<dyn Reader>>> {
+        Box::pin(async move {
+            self.check("open reader")?;
+            self.backend.reader().await
+        })
+    }
+
+    fn admin(&self) -> Arc<dyn Admin> {
+        self.backend.admin()
+    }
+
+    fn transactions(&self) -> Option<Arc<dyn Transactions>> {
+        self.backend.transactions()
+    }
+
+    fn close(&self) -> BoxFuture<'_, Result<()>> {
+        self.closed.store(true, Ordering::Release);
+        Box::pin(std::future::ready(Ok(())))
+    }
+}

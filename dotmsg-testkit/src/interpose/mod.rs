@@ -1,0 +1,1 @@
+//! A backend between app and broker.

@@ -1,0 +1,110 @@
+//! The register of all cases: theme and name, the guarantees a case shows, what it needs.
+//!
+//! One table feeds both the list ([`CASES`]) and the tests that [`conformance!`](crate::conformance) expands to: a case that
+//! is written and not registered does not compile (it would be dead code), and one that is registered runs everywhere.
+
+use std::future::Future;
+use std::pin::Pin;
+
+use crate::need::{Guarantee, Need};
+use crate::trial::Trial;
+
+/// One case of the suite.
+#[derive(Clone, Copy, Debug)]
+#[non_exhaustive]
+pub struct Case {
+    /// Its theme, a file of `cases`.
+    pub theme: &'static str,
+    /// Its name within the theme.
+    pub name: &'static str,
+    /// What it shows.
+    pub guarantees: &'static [Guarantee],
+    /// What it needs to run.
+    pub needs: &'static [Need],
+    pub(crate) run: fn(Trial) -> Pin<Box<dyn Future<Output = ()> + Send>>,
+}
+
+/// The table; calls `$callback!` with its rows.
+#[doc(hidden)]
+#[macro_export]
+macro_rules! __conformance_table {
+    ($callback:ident) => {
+        $crate::$callback! {
+            publish {
+                round_trip [NoLoss] [History];
+                each_record_has_its_own_outcome [NoLoss] [];
+                to_where_the_key_belongs [KeyOrder] [];
+                many_publishers_lose_nothing [NoLoss] [History];
+            }
+            assignment {
+                partitions_arrive_paused [HandOver] [];
+            }
+            order {
+                of_a_key [KeyOrder] [Position, KeyOrder];
+            }
+        }
+    };
+}
+
+/// One `#[test]` per case of the suite, on this [`Fixture`](crate::Fixture): `conformance::<theme>::<case>`.
+#[macro_export]
+macro_rules! conformance {
+    ($fixture:ty) => {
+        mod conformance {
+            #[allow(unused_imports)]
+            use super::*;
+
+            static SUITE: $crate::Suite<$fixture> = $crate::Suite::new();
+
+            $crate::__conformance_table!(__conformance_tests);
+        }
+    };
+}
+
+#[doc(hidden)]
+#[macro_export]
+macro_rules! __conformance_tests {
+    ($($theme:ident { $($case:ident [$($guarantee:ident),*] [$($need:ident),*];)* })*) => {
+        $(mod $theme {
+            $(#[test]
+            fn $case() {
+                super::SUITE.run(stringify!($theme), stringify!($case));
+            })*
+        })*
+    };
+}
+
+#[doc(hidden)]
+#[macro_export]
+macro_rules! __conformance_list {
+    ($($theme:ident { $($case:ident [$($guarantee:ident),*] [$($need:ident),*];)* })*) => {
+        /// All cases.
+        pub const CASES: &[Case] = &[
+            $($(Case {
+                theme: stringify!($theme),
+                name: stringify!($case),
+                guarantees: &[$(Guarantee::$guarantee),*],
+                needs: &[$(Need::$need),*],
+                run: |trial| Box::pin($crate::cases::$theme::$case(trial)),
+            },)*)*
+        ];
+    };
+}
+
+crate::__conformance_table!(__conformance_list);
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use super::*;
+
+    #[test]
+    fn every_case_has_a_name_of_its_own_and_shows_something() {
+        let mut names = BTreeSet::new();
+        for case in CASES {
+            assert!(names.insert((case.theme, case.name)), "{case:?}");
+            assert!(!case.guarantees.is_empty(), "{case:?}");
+        }
+    }
+}
