@@ -93,6 +93,15 @@ impl Calls {
         self.with(|list| list.iter().filter(|call| call.ended.is_none()).count())
     }
 
+    /// Takes calls that did not return for returned without success: their app was killed.
+    pub(crate) fn forget_running(&self) {
+        self.with(|list| {
+            for call in list.iter_mut() {
+                call.ended.get_or_insert((Instant::now(), false));
+            }
+        });
+    }
+
     /// The identities of messages whose handler succeeded.
     pub(crate) fn succeeded(&self) -> BTreeSet<String> {
         self.with(|list| {

@@ -55,6 +55,7 @@ mod interpose;
 mod member;
 mod minimum;
 mod need;
+mod positions;
 pub mod proxy;
 mod register;
 mod service;

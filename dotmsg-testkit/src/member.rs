@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::future::poll_fn;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::task::Poll;
 
 use bytes::Bytes;
@@ -18,7 +18,8 @@ use crate::wait::{DEADLINE, within};
 
 /// One member. Dropping it without [`Member::leave`] is what a crash is to the group.
 pub(crate) struct Member {
-    source: Box<dyn Source>,
+    /// A source is not `Sync`, and a member that waits for an answer is borrowed; nobody ever waits for this lock.
+    source: Mutex<Box<dyn Source>>,
     pub(crate) control: Arc<dyn Control>,
     /// The grant of each partition that is owned.
     pub(crate) owned: BTreeMap<u32, u64>,
@@ -45,7 +46,7 @@ impl Member {
         let joined = within("the group is joined", backend.subscribe(subscription)).await;
         let (source, control) = joined?;
         Ok(Self {
-            source,
+            source: Mutex::new(source),
             control,
             owned: BTreeMap::new(),
             revoking: Vec::new(),
@@ -84,7 +85,7 @@ impl Member {
 
     /// Waits for an event and notes it.
     pub(crate) async fn event(&mut self) {
-        let event = poll_fn(|cx| self.source.poll_event(cx));
+        let event = poll_fn(|cx| of(&mut self.source).poll_event(cx));
         match within("an assignment event", event).await {
             Ok(event) => self.note(event),
             Err(error) => panic!("the source failed: {error}"),
@@ -94,14 +95,15 @@ impl Member {
     /// The error that ends the source.
     pub(crate) async fn failure(&mut self) -> Error {
         let mut batch = Batch::default();
+        let source = of(&mut self.source);
         let ended = poll_fn(|cx| {
-            while let Poll::Ready(event) = self.source.poll_event(cx) {
+            while let Poll::Ready(event) = source.poll_event(cx) {
                 match event {
                     Ok(_) => {}
                     Err(error) => return Poll::Ready(error),
                 }
             }
-            match self.source.poll_batch(cx, ALL, &mut batch) {
+            match source.poll_batch(cx, ALL, &mut batch) {
                 Poll::Ready(Err(error)) => Poll::Ready(error),
                 Poll::Ready(Ok(())) => {
                     cx.waker().wake_by_ref();
@@ -147,7 +149,7 @@ impl Member {
     /// The next event or batch, events first.
     pub(crate) async fn next(&mut self, limits: BatchLimits) -> Result<Next> {
         let mut batch = Batch::default();
-        let (source, mut heard) = (&mut self.source, None);
+        let (source, mut heard) = (of(&mut self.source), None);
         let next = poll_fn(|cx| {
             if let Poll::Ready(event) = source.poll_event(cx) {
                 heard = Some(event);
@@ -250,6 +252,10 @@ impl Member {
             panic!("the group is not left: {error}");
         }
     }
+}
+
+fn of(source: &mut Mutex<Box<dyn Source>>) -> &mut dyn Source {
+    &mut **source.get_mut().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// A position record that says this watermark.

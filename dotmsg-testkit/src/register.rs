@@ -36,11 +36,57 @@ macro_rules! __conformance_table {
                 to_where_the_key_belongs [KeyOrder] [];
                 many_publishers_lose_nothing [NoLoss] [History];
             }
+            read {
+                from_where_it_is_told [NoLoss] [History];
+                waits_for_what_comes [NoLoss] [History];
+                many_partitions_at_once [NoLoss] [History];
+                batches_keep_their_limits [Bounded] [History];
+            }
+            admin {
+                topics_are_described [NoLoss] [];
+                retention_is_as_asked [NoLoss] [History];
+                offsets_are_told [NoLoss] [];
+                groups_are_listed [NoLoss] [Position];
+            }
             assignment {
                 partitions_arrive_paused [HandOver] [];
+                pause_and_resume [Bounded] [];
+                batches_keep_their_limits [Bounded] [];
+                groups_are_apart [NoLoss] [Position];
+                a_late_group_gets_history [NoLoss] [History];
+                topics_are_apart [NoLoss] [];
+                the_ends_of_a_membership [HandOver] [];
+            }
+            progress {
+                is_read_back [NoLoss, HandOver] [Position];
+                is_whole [NoLoss] [Position];
+                has_an_outcome_per_partition [NoLoss] [Position];
+                of_a_former_owner_is_refused [HandOver] [Position];
+                survives_a_crash_of_its_owner [NoLoss, HandOver] [Position];
+                is_never_past_unsettled_work [NoLoss] [Position];
+                remembers_out_of_order_completions [NoLoss] [Position];
+                tells_the_lag [NoLoss] [Position];
             }
             order {
                 of_a_key [KeyOrder] [Position, KeyOrder];
+                of_a_key_over_several_workers [KeyOrder] [Position, KeyOrder];
+                of_a_partition [KeyOrder] [Position, KeyOrder];
+                after_failures [KeyOrder, NoBlocking] [Position, KeyOrder];
+                null_keys_have_none [NoBlocking] [Position];
+                none_when_none_is_asked_for [NoBlocking] [Position];
+            }
+            crash {
+                in_a_takeover [NoLoss, HandOver] [Position];
+                after_a_takeover_is_written [NoLoss, HandOver] [Position];
+                before_the_effect [NoLoss] [Position];
+                after_the_effect [NoLoss] [Position];
+                before_a_commit [NoLoss] [Position];
+                after_a_commit [NoLoss] [Position];
+                before_a_retry_is_published [NoLoss] [Position];
+                after_a_retry_is_published [NoLoss] [Position];
+                before_a_dead_letter [NoLoss] [Position];
+                after_a_dead_letter [NoLoss] [Position];
+                again_and_again [NoLoss, KeyOrder] [Position];
             }
         }
     };

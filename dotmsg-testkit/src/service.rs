@@ -19,14 +19,6 @@ use crate::wait::{until, within};
 /// What the handlers of cases return.
 pub(crate) type Handled = std::result::Result<(), HandlerError>;
 
-/// The route of a case: handler `case` on this topic in this group. Commits come often, so that a case need not wait.
-pub(crate) fn route(topic: &str, group: &str) -> RouteDefaults {
-    RouteDefaults::new("case")
-        .with("topic", topic)
-        .with("group", group)
-        .with("commit_interval", "20ms")
-}
-
 /// A handler that notes its calls and then does what `does` says.
 pub(crate) fn noting<F, Fut>(
     calls: &Calls,

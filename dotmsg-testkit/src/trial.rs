@@ -3,10 +3,14 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 
-use dotmsg_core::backend::{Backend, Capability, PublishRecord, Retention, TopicSpec};
+use dotmsg_core::backend::{
+    Backend, Capability, KeyOrder, OffsetRange, PublishRecord, Retention, TopicSpec,
+};
+use dotmsg_core::config::RouteDefaults;
 use dotmsg_core::error::Result;
 use dotmsg_core::message::Message;
 
+use crate::calls::{Calls, assert_key_order};
 use crate::fixture::Broker;
 use crate::register::Case;
 use crate::wait::{until, within};
@@ -41,6 +45,31 @@ impl Trial {
     pub(crate) async fn connect(&self) -> Arc<dyn Backend> {
         let connected = within("a connection", self.broker.connect()).await;
         connected.unwrap_or_else(|error| panic!("no connection: {error}"))
+    }
+
+    /// The route of a case: handler `case` on this topic in this group. Commits come often, so that a case need not wait; it
+    /// asks for no order that the backend does not keep.
+    pub(crate) fn route(&self, topic: &str, group: &str) -> RouteDefaults {
+        let route = RouteDefaults::new("case")
+            .with("topic", topic)
+            .with("group", group)
+            .with("commit_interval", "20ms");
+        match self.keeps_order() {
+            true => route,
+            false => route.with("ordering", "none"),
+        }
+    }
+
+    pub(crate) fn keeps_order(&self) -> bool {
+        self.capability.key_order != KeyOrder::None
+    }
+
+    /// What [`assert_key_order`] says, where there is an order.
+    #[track_caller]
+    pub(crate) fn assert_key_order(&self, calls: &Calls) {
+        if self.keeps_order() {
+            assert_key_order(&calls.all());
+        }
     }
 
     /// A fresh topic.
@@ -100,16 +129,12 @@ impl Trial {
     }
 }
 
-fn offsets(range: Result<dotmsg_core::backend::OffsetRange>) -> dotmsg_core::backend::OffsetRange {
+fn offsets(range: Result<OffsetRange>) -> OffsetRange {
     range.unwrap_or_else(|error| panic!("the offsets of a partition are not told: {error}"))
 }
 
 /// The first and the next offset of a partition.
-pub(crate) async fn range(
-    backend: &dyn Backend,
-    topic: &str,
-    partition: u32,
-) -> dotmsg_core::backend::OffsetRange {
+pub(crate) async fn range(backend: &dyn Backend, topic: &str, partition: u32) -> OffsetRange {
     let admin = backend.admin();
     offsets(within("offsets", admin.offsets(topic, partition)).await)
 }

@@ -2,6 +2,10 @@
 //! (`register.rs`) says what it needs. `publish`, `read`, `assignment`, `progress`, `admin`, `retention` and most of `sharing`
 //! speak to the contract itself, the others run whole apps on the backend.
 
+pub(crate) mod admin;
 pub(crate) mod assignment;
+pub(crate) mod crash;
 pub(crate) mod order;
+pub(crate) mod progress;
 pub(crate) mod publish;
+pub(crate) mod read;
