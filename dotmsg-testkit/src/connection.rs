@@ -5,10 +5,11 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
 
 use dotmsg_core::backend::{
-    Admin, Backend, BoxFuture, Capability, Membership, Publisher, Reader, Subscription,
-    Transactions,
+    Admin, Backend, BoxFuture, Capability, Membership, PublishOutcome, PublishRecord, Publisher,
+    Reader, Subscription, Transactions,
 };
 use dotmsg_core::error::{Error, ErrorKind, Result};
 
@@ -16,7 +17,7 @@ use dotmsg_core::error::{Error, ErrorKind, Result};
 #[derive(Debug)]
 pub struct Connection {
     backend: Arc<dyn Backend>,
-    closed: AtomicBool,
+    closed: Arc<AtomicBool>,
 }
 
 impl Connection {
@@ -25,19 +26,40 @@ impl Connection {
     pub fn to(backend: &Arc<dyn Backend>) -> Self {
         Self {
             backend: Arc::clone(backend),
-            closed: AtomicBool::new(false),
+            closed: Arc::default(),
         }
     }
 
     fn check(&self, operation: &'static str) -> Result<()> {
         match self.closed.load(Ordering::Acquire) {
-            true => Err(Error::new(
-                ErrorKind::Closed,
-                operation,
-                "the connection was closed",
-            )),
+            true => Err(closed(operation)),
             false => Ok(()),
         }
+    }
+}
+
+fn closed(operation: &'static str) -> Error {
+    Error::new(ErrorKind::Closed, operation, "the connection was closed")
+}
+
+#[derive(Debug)]
+struct ConnectionPublisher {
+    publisher: Arc<dyn Publisher>,
+    closed: Arc<AtomicBool>,
+}
+
+impl Publisher for ConnectionPublisher {
+    fn publish(&self, records: Vec<PublishRecord>) -> BoxFuture<'_, Vec<PublishOutcome>> {
+        if self.closed.load(Ordering::Acquire) {
+            let refused = |_| PublishOutcome::Failed(closed("publish"));
+            let outcomes = records.into_iter().map(refused).collect();
+            return Box::pin(std::future::ready(outcomes));
+        }
+        self.publisher.publish(records)
+    }
+
+    fn flush(&self, deadline: Duration) -> BoxFuture<'_, Result<()>> {
+        self.publisher.flush(deadline)
     }
 }
 
@@ -54,7 +76,10 @@ impl Backend for Connection {
     }
 
     fn publisher(&self) -> Arc<dyn Publisher> {
-        self.backend.publisher()
+        Arc::new(ConnectionPublisher {
+            publisher: self.backend.publisher(),
+            closed: Arc::clone(&self.closed),
+        })
     }
 
     fn reader(&self) -> BoxFuture<'_, Result<Box<dyn Reader>>> {

@@ -88,6 +88,64 @@ macro_rules! __conformance_table {
                 after_a_dead_letter [NoLoss] [Position];
                 again_and_again [NoLoss, KeyOrder] [Position];
             }
+            retry {
+                is_never_early [NoBlocking] [Position];
+                others_run_on [NoBlocking, KeyOrder] [Position];
+                followers_run_on_when_order_is_relaxed [NoBlocking] [Position, KeyOrder];
+                in_place [NoBlocking] [Position];
+                walks_the_whole_ladder [NoBlocking] [Position];
+                whatever_fails_is_tried_again [NoLoss] [Position];
+                a_removed_tier_is_drained [NoLoss] [Position];
+                away_heads_survive_a_stop [NoLoss, KeyOrder] [Position];
+            }
+            dead_letters {
+                are_complete [NoLoss, NoBlocking] [Position];
+                of_payloads_that_do_not_decode [NoLoss, NoBlocking] [Position, KeyOrder];
+                of_what_fails_for_good [NoLoss] [Position, KeyOrder];
+                of_the_largest_messages [NoLoss] [Position, RecordLimit];
+                records_above_the_limit_are_refused [NoLoss] [RecordLimit];
+                many_at_once [NoLoss] [Position];
+            }
+            replay {
+                is_once [NoLoss] [Position];
+                is_private_to_the_group [NoLoss] [Position];
+                survives_a_stop [NoLoss] [Position, KeyOrder];
+            }
+            limits {
+                handlers_running [Bounded] [Position];
+                messages_held [Bounded] [Position];
+                bytes_held [Bounded] [Position];
+                followers_parked [Bounded, KeyOrder] [Position, KeyOrder];
+                keys_away [Bounded] [Position, KeyOrder];
+            }
+            shutdown {
+                loses_and_repeats_nothing [NoLoss, HandOver] [Position];
+                ends_in_time [HandOver] [Position];
+                lets_running_handlers_end [HandOver] [Position];
+                leaves_what_is_away [HandOver] [Position];
+                at_once_and_twice [HandOver] [Position];
+                a_closed_connection_refuses [HandOver] [];
+            }
+            restart {
+                keeps_what_was_confirmed [NoLoss] [Position, History, Durable, Restart];
+                keeps_what_is_away [NoLoss, KeyOrder] [Position, Durable, Restart];
+                ten_thousand_messages_across_two [NoLoss] [Position, Durable, Restart];
+                old_connections_do_not_go_quiet [NoLoss] [Position, Durable, Restart];
+            }
+            retention {
+                is_told_to_a_member [NoLoss] [History, Trim];
+                is_told_to_a_reader [NoLoss] [History, Trim];
+                stops_an_app_or_is_counted [NoLoss] [Position, History, Trim];
+            }
+            refusal {
+                declares_what_it_has [Refusal] [];
+                of_exactly_once [Refusal] [NoTransactions];
+                of_order [Refusal] [NoKeyOrder];
+                of_apps_without_position_records [Refusal] [NoPosition];
+                of_a_second_member [Refusal] [SingleMember];
+                of_names_that_are_too_long [Refusal] [];
+                of_topics_that_do_not_exist [Refusal] [];
+            }
         }
     };
 }

@@ -156,6 +156,15 @@ impl Service {
         }
     }
 
+    /// Waits for its end however long that takes; may be dropped.
+    pub(crate) async fn ended(&mut self) {
+        if let Some(task) = &mut self.task {
+            // However it ends.
+            let _ = task.await;
+        }
+        self.task = None;
+    }
+
     /// The error it ends with by itself.
     pub(crate) async fn failure(&mut self) -> Error {
         match self.end().await {

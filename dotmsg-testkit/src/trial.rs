@@ -50,14 +50,15 @@ impl Trial {
     /// The route of a case: handler `case` on this topic in this group. Commits come often, so that a case need not wait; it
     /// asks for no order that the backend does not keep.
     pub(crate) fn route(&self, topic: &str, group: &str) -> RouteDefaults {
-        let route = RouteDefaults::new("case")
-            .with("topic", topic)
-            .with("group", group)
-            .with("commit_interval", "20ms");
         match self.keeps_order() {
-            true => route,
-            false => route.with("ordering", "none"),
+            true => base(topic, group),
+            false => base(topic, group).with("ordering", "none"),
         }
+    }
+
+    /// The same without any order.
+    pub(crate) fn unordered(&self, topic: &str, group: &str) -> RouteDefaults {
+        base(topic, group).with("ordering", "none")
     }
 
     pub(crate) fn keeps_order(&self) -> bool {
@@ -127,6 +128,13 @@ impl Trial {
         })
         .await
     }
+}
+
+fn base(topic: &str, group: &str) -> RouteDefaults {
+    RouteDefaults::new("case")
+        .with("topic", topic)
+        .with("group", group)
+        .with("commit_interval", "10ms")
 }
 
 fn offsets(range: Result<OffsetRange>) -> OffsetRange {

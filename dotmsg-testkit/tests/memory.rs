@@ -38,7 +38,7 @@ impl Fixture for Memory {
     }
 
     fn trim<'a>(&'a self, _: &'a str, _: u32, _: u64) -> Option<BoxFuture<'a, Result<()>>> {
-        Some(Box::pin(std::future::ready(self.log.apply_retention())))
+        Some(Box::pin(async move { self.log.apply_retention() }))
     }
 }
 

@@ -5,7 +5,15 @@
 pub(crate) mod admin;
 pub(crate) mod assignment;
 pub(crate) mod crash;
+pub(crate) mod dead_letters;
+pub(crate) mod limits;
 pub(crate) mod order;
 pub(crate) mod progress;
 pub(crate) mod publish;
 pub(crate) mod read;
+pub(crate) mod refusal;
+pub(crate) mod replay;
+pub(crate) mod restart;
+pub(crate) mod retention;
+pub(crate) mod retry;
+pub(crate) mod shutdown;

@@ -161,7 +161,7 @@ pub(crate) async fn none_when_none_is_asked_for(trial: Trial) {
         }
         Ok(())
     });
-    let app = trial.route(&topic, &trial.name()).with("ordering", "none");
+    let app = trial.unordered(&topic, &trial.name());
     let service = Service::start(backend, app, handler).await;
     calls.until_succeeded(19).await;
     service.crash().await;

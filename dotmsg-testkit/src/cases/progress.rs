@@ -184,9 +184,7 @@ pub(crate) async fn is_never_past_unsettled_work(trial: Trial) {
         sleep(Duration::from_millis(spread)).await;
         Ok(())
     });
-    let route = trial
-        .route(&topic, &trial.name())
-        .with("commit_interval", "2ms");
+    let route = trial.route(&topic, &trial.name());
     let service = Service::start(interposed, route, handler).await;
     calls.until_succeeded(400).await;
     service.settled().await;
@@ -273,7 +271,7 @@ pub(crate) async fn tells_the_lag(trial: Trial) {
     let published = publish_all(&*backend, (0..10).flat_map(each).collect()).await;
     let left = |first: usize| published[first + 10].offset + 1 - published[first].offset;
     let left = left(8) + left(9);
-    let app = trial.route(&topic, &group).with("ordering", "none");
+    let app = trial.unordered(&topic, &group);
     let service = Service::start(trial.connect().await, app, handler).await;
     until("8 of 20 are settled", || async {
         let lag = lag(&*backend, &topic, &group, 2).await;
