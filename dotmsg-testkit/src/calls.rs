@@ -102,6 +102,15 @@ impl Calls {
         });
     }
 
+    /// The same of one app.
+    pub(crate) fn forget_running_of(&self, by: usize) {
+        self.with(|list| {
+            for call in list.iter_mut().filter(|call| call.by == by) {
+                call.ended.get_or_insert((Instant::now(), false));
+            }
+        });
+    }
+
     /// The identities of messages whose handler succeeded.
     pub(crate) fn succeeded(&self) -> BTreeSet<String> {
         self.with(|list| {

@@ -51,6 +51,7 @@ mod cases;
 mod connection;
 mod feed;
 mod fixture;
+mod group;
 mod interpose;
 mod member;
 mod minimum;

@@ -39,10 +39,14 @@ pub(crate) enum Next {
 
 impl Member {
     pub(crate) async fn try_join(backend: &dyn Backend, topic: &str, group: &str) -> Result<Self> {
-        let subscription = Subscription {
-            topic: topic.into(),
-            group: group.into(),
-        };
+        Self::try_join_as(backend, Subscription::new(topic, group)).await
+    }
+
+    /// Joins as the subscription says.
+    pub(crate) async fn try_join_as(
+        backend: &dyn Backend,
+        subscription: Subscription,
+    ) -> Result<Self> {
         let joined = within("the group is joined", backend.subscribe(subscription)).await;
         let (source, control) = joined?;
         Ok(Self {
@@ -148,6 +152,11 @@ impl Member {
 
     /// The next event or batch, events first.
     pub(crate) async fn next(&mut self, limits: BatchLimits) -> Result<Next> {
+        within("an event or a batch", self.wait_next(limits)).await
+    }
+
+    /// The same, however long it takes; may be dropped.
+    pub(crate) async fn wait_next(&mut self, limits: BatchLimits) -> Result<Next> {
         let mut batch = Batch::default();
         let (source, mut heard) = (of(&mut self.source), None);
         let next = poll_fn(|cx| {
@@ -157,7 +166,7 @@ impl Member {
             }
             source.poll_batch(cx, limits, &mut batch)
         });
-        within("an event or a batch", next).await?;
+        next.await?;
         match heard {
             Some(event) => {
                 self.note(event?);
@@ -169,6 +178,22 @@ impl Member {
                 Ok(Next::Batch(batch))
             }
         }
+    }
+
+    /// Polls for events for ever, noting them: what a member does beside whatever a case looks at.
+    pub(crate) async fn keep_polling(&mut self) {
+        loop {
+            let event = poll_fn(|cx| of(&mut self.source).poll_event(cx)).await;
+            match event {
+                Ok(event) => self.note(event),
+                Err(error) => panic!("the source failed: {error}"),
+            }
+        }
+    }
+
+    /// The partitions that it owns.
+    pub(crate) fn partitions(&self) -> Vec<u32> {
+        self.owned.keys().copied().collect()
     }
 
     /// The next batch.

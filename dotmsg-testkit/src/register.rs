@@ -137,6 +137,23 @@ macro_rules! __conformance_table {
                 is_told_to_a_reader [NoLoss] [History, Trim];
                 stops_an_app_or_is_counted [NoLoss] [Position, History, Trim];
             }
+            sharing {
+                is_balanced [HandOver] [Position, Shared];
+                gives_each_message_to_one [NoLoss] [Position, Shared];
+                goes_on_where_the_last_owner_was [NoLoss, HandOver] [Position, Shared];
+                a_revocation_waits_for_the_release [HandOver] [Position, Shared];
+                a_silent_member_loses_its_partitions [HandOver] [Position, Shared];
+                to_be_alone_is_kept [HandOver] [Position, Shared];
+                a_static_member_comes_back [HandOver] [Position, Shared];
+            }
+            rebalance {
+                apps_share_the_work [NoLoss, HandOver] [Position, Shared, KeyOrder];
+                joining_and_leaving_lose_and_repeat_nothing [NoLoss, KeyOrder, HandOver] [Position, Shared, KeyOrder];
+                a_killed_app_is_followed [NoLoss, KeyOrder] [Position, Shared];
+                a_frozen_app_has_no_effect [NoLoss, HandOver] [Position, Shared];
+                away_heads_move_with_their_partition [NoBlocking, KeyOrder, HandOver] [Position, Shared, KeyOrder];
+                a_member_without_partitions_waits_for_some [NoLoss, HandOver] [Position, Shared, KeyOrder];
+            }
             refusal {
                 declares_what_it_has [Refusal] [];
                 of_exactly_once [Refusal] [NoTransactions];

@@ -5,7 +5,9 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
 
-use dotmsg_core::backend::{Backend, BoxFuture, Capability, History, KeyOrder, PositionStore};
+use dotmsg_core::backend::{
+    Backend, BoxFuture, Capability, History, KeyOrder, Ownership, PositionStore,
+};
 use dotmsg_core::error::Result;
 use dotmsg_core::log::{LogBroker, LogOptions};
 use dotmsg_testkit::{Connection, Fixture, Purpose, conformance};
@@ -20,6 +22,7 @@ impl Directory {
         let mut options = LogOptions::default();
         options.max_record_bytes = 1 << 20;
         options.segment_bytes = 64 << 10;
+        options.session_timeout = Duration::from_secs(2);
         LogBroker::open(path, options)
     }
 
@@ -70,6 +73,7 @@ impl Fixture for Directory {
         minimum.position = PositionStore::Record {
             max_bytes: usize::MAX,
         };
+        minimum.ownership = Ownership::Shared;
         minimum.history = History::Retained;
         minimum.max_record_bytes = 1 << 20;
         minimum.durable = true;

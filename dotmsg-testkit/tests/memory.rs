@@ -1,8 +1,11 @@
 //! The conformance suite on the log in memory.
 
 use std::sync::Arc;
+use std::time::Duration;
 
-use dotmsg_core::backend::{Backend, BoxFuture, Capability, History, KeyOrder, PositionStore};
+use dotmsg_core::backend::{
+    Backend, BoxFuture, Capability, History, KeyOrder, Ownership, PositionStore,
+};
 use dotmsg_core::error::Result;
 use dotmsg_core::log::{LogBroker, LogOptions};
 use dotmsg_testkit::{Connection, Fixture, Purpose, conformance};
@@ -17,6 +20,7 @@ impl Fixture for Memory {
         let mut options = LogOptions::default();
         options.max_record_bytes = 1 << 20;
         options.segment_bytes = 64 << 10;
+        options.session_timeout = Duration::from_secs(2);
         let log = LogBroker::memory(options);
         let backend = Arc::new(log.clone());
         Self { log, backend }
@@ -28,6 +32,7 @@ impl Fixture for Memory {
         minimum.position = PositionStore::Record {
             max_bytes: usize::MAX,
         };
+        minimum.ownership = Ownership::Shared;
         minimum.history = History::Retained;
         minimum.max_record_bytes = 1 << 20;
         minimum
