@@ -54,7 +54,6 @@ pub trait Fixture: Send + Sync + Sized + 'static {
 
 /// A fixture without its type.
 pub(crate) trait Broker: Send + Sync + 'static {
-    fn minimum(&self) -> Capability;
     fn connect(&self) -> BoxFuture<'_, Result<Arc<dyn Backend>>>;
     fn restart(&self) -> Option<BoxFuture<'_, Result<()>>>;
     fn trim<'a>(
@@ -66,10 +65,6 @@ pub(crate) trait Broker: Send + Sync + 'static {
 }
 
 impl<F: Fixture> Broker for F {
-    fn minimum(&self) -> Capability {
-        Fixture::minimum(self)
-    }
-
     fn connect(&self) -> BoxFuture<'_, Result<Arc<dyn Backend>>> {
         Box::pin(Fixture::connect(self))
     }
