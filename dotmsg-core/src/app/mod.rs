@@ -47,8 +47,11 @@ impl Adapters for NoAdapters {
     }
 }
 
+/// `Sync`, because routes are borrowed while the app starts, and its future is to be `Send`.
 type StartRoute<S> = Box<
-    dyn FnOnce(RouteContext, StackParts, Arc<S>) -> BoxFuture<'static, Result<RouteReport>> + Send,
+    dyn FnOnce(RouteContext, StackParts, Arc<S>) -> BoxFuture<'static, Result<RouteReport>>
+        + Send
+        + Sync,
 >;
 
 /// Filled before the start by whoever watches: the test harness.
