@@ -48,7 +48,9 @@ impl Adapters for NoAdapters {
 }
 
 type StartRoute<S> = Box<
-    dyn FnOnce(RouteContext, StackParts, Arc<S>) -> BoxFuture<'static, Result<RouteReport>> + Send,
+    dyn FnOnce(RouteContext, StackParts, Arc<S>) -> BoxFuture<'static, Result<RouteReport>>
+        + Send
+        + Sync,
 >;
 
 /// Filled before the start by whoever watches: the test harness.
@@ -161,7 +163,8 @@ where
             return {
                 let watch = Watch::new(observer.get().cloned(), &parts.route.handler);
                 let service = watch.calls(HandlerService::new(call));
-                Box::pin(run(context, watch.outcomes(stack(service, parts))))
+                let gate = watch.clone();
+                Box::pin(gate.gate(run(context, watch.outcomes(stack(service, parts)))))
             };
         });
         self.routes.push(Route {
