@@ -11,6 +11,7 @@ use std::time::Instant;
 
 use dotmsg_core::sim::campaign::{Campaign, shrink_failing};
 use dotmsg_core::sim::check::Violation;
+use dotmsg_core::sim::scenarios::SCENARIOS;
 use dotmsg_core::sim::{Canary, History, Plan, Size, run_scripted};
 
 const USAGE: &str = "\
@@ -22,7 +23,8 @@ usage: simulate [--seeds N] [--from S]      N seeds from S on, until one fails
                 [--canary]                  break the runtime on purpose: a seed has to fail
                 [--keep DIR]                where the plan of a failing seed is written; default: target/sim
        simulate --plan FILE [--trace]       run one plan again, with everything that happened
-       simulate --seed S [--trace]          the same of one seed";
+       simulate --seed S [--trace]          the same of one seed
+       simulate --scenarios                 the scenarios that have a name, each played";
 
 struct Options {
     from: u64,
@@ -34,6 +36,7 @@ struct Options {
     hash: bool,
     coverage: bool,
     trace: bool,
+    scenarios: bool,
     plan: Option<PathBuf>,
     keep: PathBuf,
 }
@@ -49,6 +52,7 @@ fn options() -> Result<Options, String> {
         hash: false,
         coverage: false,
         trace: false,
+        scenarios: false,
         plan: None,
         keep: PathBuf::from("target/sim"),
     };
@@ -77,6 +81,7 @@ fn options() -> Result<Options, String> {
             "--hash" => options.hash = true,
             "--coverage" => options.coverage = true,
             "--trace" => options.trace = true,
+            "--scenarios" => options.scenarios = true,
             _ => return Err(format!("unknown argument `{arg}`\n{USAGE}")),
         }
     }
@@ -101,6 +106,9 @@ fn run(options: &Options) -> Result<bool, String> {
             .map_err(|error| format!("cannot read {shown}: {error}"))?;
         let plan: Plan = text.parse().map_err(|error| format!("{shown}: {error}"))?;
         return Ok(one(plan, options));
+    }
+    if options.scenarios {
+        return Ok(scenarios());
     }
     if options.one {
         return Ok(one(Plan::draw(options.from, options.size), options));
@@ -127,6 +135,22 @@ fn one(plan: Plan, options: &Options) -> bool {
     );
     tell(&history, &violations);
     violations.is_empty()
+}
+
+/// Plays every scenario; whether all are well.
+fn scenarios() -> bool {
+    let mut well = true;
+    for scenario in SCENARIOS {
+        let played = scenario.play();
+        let verdict = match (played.violations.first(), played.reached) {
+            (Some(violation), _) => violation.to_string(),
+            (None, true) => "ok".to_owned(),
+            (None, false) => "does not get to what it is about".to_owned(),
+        };
+        well &= verdict == "ok";
+        println!("{}: {verdict}\n    {}", scenario.name, scenario.about);
+    }
+    well
 }
 
 fn campaign(options: &Options) -> Result<bool, String> {

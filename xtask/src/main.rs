@@ -20,6 +20,7 @@ mod kill_loop;
 mod lexer;
 mod modules;
 mod pager;
+mod sim;
 mod step;
 mod test;
 mod tidy;
@@ -33,6 +34,8 @@ usage: cargo xtask <task>
   check                           format, clippy, docs, each feature alone, arrows, module docs, tidy
   test [--offline]                all that CI needs; --offline leaves real servers out
   kill-loop --rounds N [--seed S] flights killed at random moments, then finished and audited
+  sim --seeds N [--from S]        simulations of the runtime, until a seed fails; --plan FILE runs a kept one again,
+                                  --scenarios the named ones; any other argument goes to the program too
   bench [ARGS]                    the benchmarks; ARGS go to the bench program (--json)";
 
 fn main() -> ExitCode {
@@ -58,6 +61,7 @@ fn run(args: &[String]) -> Result<(), String> {
         "test" => test::run(rest),
         "kill-loop" => kill_loop::run(rest),
         "bench" => bench::run(rest),
+        "sim" => sim::run(rest),
         "help" | "--help" | "-h" => {
             println!("{USAGE}");
             Ok(())

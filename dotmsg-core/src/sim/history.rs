@@ -172,6 +172,8 @@ pub struct RouteName {
     pub group: String,
     /// The source topic.
     pub topic: String,
+    /// Later messages of a key wait for a failing one.
+    pub keeps_order: bool,
 }
 
 /// A record of a source topic.
@@ -242,6 +244,18 @@ impl History {
     #[must_use]
     pub fn hash(&self) -> u64 {
         self.hash
+    }
+
+    /// The numbers of the messages that were appended to their topic, whatever their producer was told.
+    pub fn published(&self) -> impl Iterator<Item = usize> {
+        self.events.iter().filter_map(|event| match event.what {
+            What::Published {
+                message,
+                place: Some(_),
+                ..
+            } => usize::try_from(message).ok(),
+            _ => None,
+        })
     }
 
     /// The source record at a place.

@@ -155,6 +155,7 @@ impl Member {
                 handler: route.spec.handler.clone(),
                 group: route.spec.group.clone(),
                 topic: route.topology.source.to_string(),
+                keeps_order: route.spec.keeps_order(),
             };
             history.routes = running.handle().routes().iter().map(name).collect();
         }

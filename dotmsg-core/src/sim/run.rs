@@ -74,6 +74,7 @@ impl Run {
             tokio::time::sleep_until(self.world.at(at_ms)).await;
             self.act(act).await;
         }
+        tokio::time::sleep_until(self.world.at(self.plan.calm_at_ms())).await;
         self.calm().await;
         lock(&self.world.history).calm_at_ms = self.world.now_ms();
         let settled = tokio::time::timeout(SETTLED_WITHIN, self.settle())

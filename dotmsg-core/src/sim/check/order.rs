@@ -18,7 +18,7 @@ struct At {
 }
 
 pub(super) fn check(view: &View<'_>, found: &mut Vec<Violation>) {
-    if view.scripted && !view.plan.setting.keep {
+    if !view.history.routes[view.route as usize].keeps_order {
         return;
     }
     strict(view, found);

@@ -99,7 +99,10 @@ fn messages(random: &mut fastrand::Rng, count: u32) -> Vec<Planned> {
     let keys = 1 + random.u32(..24);
     let failing = [0, 8, 4][random.usize(..3)];
     let slow = [1, 10, 60][random.usize(..3)];
-    let mut at: Vec<u64> = (0..count).map(|_| random.u64(..SPAN_MS)).collect();
+    // Spread evenly, or all at once every so often.
+    let burst = [1, 1, 200, 2_000][random.usize(..4)];
+    let at = |random: &mut fastrand::Rng| random.u64(..SPAN_MS) / burst * burst;
+    let mut at: Vec<u64> = (0..count).map(|_| at(random)).collect();
     at.sort_unstable();
     let planned = |(id, at_ms)| {
         let fails = failing > 0 && random.u32(..failing) == 0;
