@@ -214,6 +214,7 @@ where
                 .config
                 .auto_create
                 .then_some(open.config.auto_create_partitions),
+            instance: Some(open.config.instance_id.clone()).filter(|name| !name.is_empty()),
             clock: Arc::clone(&app.clock),
             stats: Arc::clone(&handle.stats),
             shutdown: shutdown.clone(),

@@ -49,6 +49,10 @@ impl CommitOutcome {
 /// Progress, flow control and close of one group member.
 pub trait Control: std::fmt::Debug + Send + Sync + 'static {
     /// The encoded position record of a partition owned under `grant`, if there is one.
+    ///
+    /// # Errors
+    /// [`ErrorKind::PositionLost`]: there was one and it has expired, where a backend knows. [`ErrorKind::Fenced`]: the
+    /// partition has another owner.
     fn position(&self, partition: u32, grant: u64) -> BoxFuture<'_, Result<Option<Bytes>>>;
 
     /// Stores progress; one outcome per entry, in order.

@@ -1,7 +1,7 @@
 //! All partitions of a group in one hand, for what must not run beside the group's members: a replay, a reset.
 //!
-//! It is a membership like any other, so that the backend's own rule keeps it alone: whoever is in the group already
-//! refuses it, and nobody's commit is accepted beside its own. It reads no batches.
+//! It is a membership that must be alone ([`Subscription::exclusive`]), so that the backend's own rule keeps it so: whoever is
+//! in the group already refuses it, and nobody's commit is accepted beside its own. It reads no batches.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -57,6 +57,7 @@ impl Exclusive {
         partitions: u32,
         operation: &'static str,
     ) -> Result<Self> {
+        let subscription = subscription.exclusive();
         let (source, control) = match backend.subscribe(subscription.clone()).await {
             Ok(membership) => membership,
             // Its remedy is for members; the caller knows a better one.

@@ -12,11 +12,46 @@ use crate::message::Message;
 
 /// What to join: one topic as one member of a consumer group.
 #[derive(Clone, Debug)]
+#[non_exhaustive]
 pub struct Subscription {
     /// The topic, as the broker knows it (prefix included).
     pub topic: Arc<str>,
     /// The consumer group.
     pub group: Arc<str>,
+    /// The lasting name of a static member (KIP-345): who comes back with it within the session timeout gets its partitions
+    /// back, and nobody else is disturbed. Of two members with one name the later stays, and the earlier is fenced for good.
+    /// Default: none, and a member that goes gives its share away.
+    pub instance: Option<Arc<str>>,
+    /// To be alone in the group: refused while anybody is in it, and whoever comes later is refused, or tells this member
+    /// so by revoking. Default: false.
+    pub exclusive: bool,
+}
+
+impl Subscription {
+    /// A dynamic member, beside others.
+    #[must_use]
+    pub fn new(topic: impl Into<Arc<str>>, group: impl Into<Arc<str>>) -> Self {
+        Self {
+            topic: topic.into(),
+            group: group.into(),
+            instance: None,
+            exclusive: false,
+        }
+    }
+
+    /// The same as a static member of this name.
+    #[must_use]
+    pub fn instance(mut self, instance: impl Into<Arc<str>>) -> Self {
+        self.instance = Some(instance.into());
+        self
+    }
+
+    /// The same, alone or not at all.
+    #[must_use]
+    pub fn exclusive(mut self) -> Self {
+        self.exclusive = true;
+        self
+    }
 }
 
 /// One record as the broker stored it.

@@ -65,6 +65,7 @@ pub(super) const BACKEND: &[Key] = &[
     key("topic_prefix", Kind::Prefix),
     key("auto_create", Kind::Boolean),
     count("auto_create_partitions", 1, 10_000),
+    key("instance_id", Kind::Prefix),
 ];
 
 /// `[store.<name>]`.

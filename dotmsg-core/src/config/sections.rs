@@ -26,6 +26,10 @@ pub struct BackendConfig {
     /// The partitions of a topic created so. Default 12: shared evenly by 1, 2, 3, 4, 6 or 12 processes, and growing
     /// later moves keys.
     pub auto_create_partitions: u32,
+    /// The lasting name of this process among the members of its groups (static membership, KIP-345): after a restart within
+    /// the session timeout it gets its partitions back, and nobody else is disturbed. Each process needs one of its own.
+    /// Default empty: none.
+    pub instance_id: String,
     /// The settings of the adapter that the URL names (`[backend.<name>.<adapter>]`), as strings by dotted key.
     pub settings: BTreeMap<String, String>,
 }
@@ -40,6 +44,7 @@ impl BackendConfig {
             topic_prefix: String::new(),
             auto_create: false,
             auto_create_partitions: 12,
+            instance_id: String::new(),
             settings: BTreeMap::new(),
         }
     }
@@ -70,6 +75,7 @@ impl fmt::Debug for BackendConfig {
             .field("topic_prefix", &self.topic_prefix)
             .field("auto_create", &self.auto_create)
             .field("auto_create_partitions", &self.auto_create_partitions)
+            .field("instance_id", &self.instance_id)
             .field("settings", &self.settings.keys())
             .finish_non_exhaustive()
     }
@@ -109,6 +115,9 @@ pub(super) fn backends(root: &Table, errors: &mut Vec<ConfigError>) -> Vec<Backe
             .and_then(|value| kind::count(value, 1, 10_000).ok())
             .and_then(|count| u32::try_from(count).ok());
         backend.auto_create_partitions = partitions.unwrap_or(backend.auto_create_partitions);
+        if let Some(Ok(instance)) = leaf(table, "instance_id").map(kind::prefix) {
+            instance.clone_into(&mut backend.instance_id);
+        }
         let adapter = keys::adapter(&backend.url).to_owned();
         if let Some(settings) = value::table(table, &adapter) {
             let refused = walk::settings(settings, "", &mut backend.settings);

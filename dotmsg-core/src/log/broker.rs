@@ -48,13 +48,14 @@ impl LogBroker {
         let identity = random_identity(&mut rng);
         // Grants of different logs differ too, so that a mix-up shows.
         let first = u64::from(rng.u32(..)) << 24;
+        let rules = options.group_rules();
         Self {
             shared: Arc::new(Shared {
                 options,
                 identity,
                 health: Arc::default(),
                 topics: Mutex::default(),
-                groups: Mutex::new(Groups::new(first)),
+                groups: Mutex::new(Groups::new(rules, first)),
                 positions: Arc::default(),
                 rng: Mutex::new(rng),
                 storage: None,
@@ -110,13 +111,14 @@ impl LogBroker {
             .source_error(error)
         })?;
         let rng = options.rng(log.opened);
+        let rules = options.group_rules();
         Ok(Self {
             shared: Arc::new(Shared {
                 options,
                 identity: log.identity,
                 health,
                 topics: Mutex::new(topics),
-                groups: Mutex::new(Groups::new(log.opened << 32)),
+                groups: Mutex::new(Groups::new(rules, log.opened << 32)),
                 positions,
                 rng: Mutex::new(rng),
                 storage: Some(Storage { directory, writer }),
@@ -194,21 +196,28 @@ impl LogBroker {
         Ok(())
     }
 
-    /// Takes partitions from the member of a group without asking, as a session timeout would: it hears
-    /// [`Lost`](crate::backend::AssignmentEvent::Lost) and its commits are fenced. False when there is no member.
+    /// Takes partitions from the members of a group without asking, as a session timeout would: they hear
+    /// [`Lost`](crate::backend::AssignmentEvent::Lost) and their commits are fenced. False when there is no member.
     pub fn lose(&self, group: &str, topic: &str, partitions: &[u32]) -> bool {
         lock(&self.shared.groups).lose(group, topic, partitions)
     }
 
-    /// Asks the member of a group for partitions, as a rebalance would. False when there is no member.
+    /// Asks the members of a group for partitions, as a rebalance would; once released they are nobody's. False when there
+    /// is no member.
     pub fn revoke(&self, group: &str, topic: &str, partitions: &[u32], within: Duration) -> bool {
         lock(&self.shared.groups).revoke(group, topic, partitions, within)
     }
 
-    /// Gives the member of a group partitions back that were lost or released, under new grants. False when there is
-    /// no member.
+    /// Gives partitions that were lost or released back to the members whose share they are, under new grants. False when
+    /// there is no member.
     pub fn reassign(&self, group: &str, topic: &str, partitions: &[u32]) -> bool {
         lock(&self.shared.groups).reassign(group, topic, partitions)
+    }
+
+    /// How many rounds the group has been through, each of which shared its partitions out anew; `None` without members.
+    #[must_use]
+    pub fn generation(&self, group: &str, topic: &str) -> Option<u64> {
+        lock(&self.shared.groups).generation(group, topic)
     }
 }
 
@@ -219,7 +228,7 @@ impl Backend for LogBroker {
         capability.position = PositionStore::Record {
             max_bytes: usize::MAX,
         };
-        capability.ownership = Ownership::SingleMember;
+        capability.ownership = Ownership::Shared;
         capability.history = History::Retained;
         capability.max_record_bytes = self.shared.options.max_record_bytes;
         capability.max_topic_bytes = MAX_NAME_BYTES;
@@ -241,11 +250,11 @@ impl Backend for LogBroker {
                 .shared
                 .topic_or_create("subscribe", &subscription.topic)?;
             let inbox = Arc::new(Inbox::default());
-            let id = lock(&self.shared.groups).join(
-                &subscription,
-                topic.partitions,
-                Arc::clone(&inbox),
-            )?;
+            let id = {
+                let mut groups = lock(&self.shared.groups);
+                self.shared.expire_positions(&groups, &subscription);
+                groups.join(&subscription, topic.partitions, Arc::clone(&inbox))?
+            };
             let seat = Arc::new(Seat {
                 shared: Arc::clone(&self.shared),
                 subscription: subscription.clone(),

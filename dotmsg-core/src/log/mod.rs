@@ -10,7 +10,7 @@
 //! - `directory`, `segment`, `fetch`, `frame`, `codec`: what is on disk, and reading it.
 //! - `writer`, `group_commit`, `head`, `journal`, `disk`: group commit, and the seam at which disks fail.
 //! - `recovery`, `ends`, `aside`, `lock_file`: what a crash leaves, and one process at a time.
-//! - `group`: who owns a partition; the only file that knows there is one member per process.
+//! - `group/`, `assignor/`: who owns a partition, as a state machine; how partitions are shared.
 //! - `publisher`, `source`, `reader`, `admin`, `positions`: the backend contract.
 //! - `retention`, `partitioner`, `health`: rules that both storages share.
 //!
@@ -19,6 +19,7 @@
 
 mod admin;
 mod aside;
+mod assignor;
 mod broker;
 mod codec;
 mod cursor;
@@ -53,6 +54,7 @@ mod writer;
 #[cfg(all(test, not(dotmsg_loom)))]
 mod tests;
 
+pub use assignor::Assignor;
 pub use broker::LogBroker;
 pub use factory::{MemoryLogs, log_factory, memory_factory};
 pub use options::{DamagedTail, Fsync, LogOptions, check_setting};

@@ -6,7 +6,9 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
+use super::assignor::Assignor;
 use super::disk::{Disk, RealDisk};
+use super::group::Rules;
 use super::retention::Limits;
 use crate::backend::WrongSetting;
 use crate::clock::{Clock, SystemClock};
@@ -58,6 +60,17 @@ pub struct LogOptions {
     pub on_damaged_tail: DamagedTail,
     /// Largest record: bytes of key, payload and headers. Default 16 MiB, at most 1 GiB.
     pub max_record_bytes: usize,
+    /// How the partitions of a topic are shared among the members of a group. Default [`Assignor::CooperativeSticky`].
+    pub assignor: Assignor,
+    /// A member of a group that is silent for so long loses its partitions, and a static one that has gone its share. Nobody
+    /// is judged while alone. Default 45 s, as in Kafka (`session.timeout.ms`).
+    pub session_timeout: Duration,
+    /// A member has so long from poll to poll, and to give up what the group asks it for. Default 5 min, as in Kafka
+    /// (`max.poll.interval.ms`, which is its rebalance timeout too).
+    pub poll_timeout: Duration,
+    /// How long the positions of a group in a topic are kept while nobody is in it. The time counts while the log is open.
+    /// Members that come later meet [`ErrorKind::PositionLost`], and `on_missing_position` says what then. Default: forever.
+    pub position_retention: Option<Duration>,
     /// Seed of identities and grants. Default: none, they differ from run to run.
     pub seed: Option<u64>,
     /// Where files are written.
@@ -71,18 +84,23 @@ const RECORD_CEILING: usize = 1 << 30;
 pub(super) const MAX_PARTITIONS: u32 = 10_000;
 
 const PARTITIONS: &str = "a number from 1 to 10000";
+const TIMEOUT: &str = "a duration above 0 like 45s";
 const RECORD_SIZE: &str = "a size from 1B to 1GiB";
 
-const KEYS: [&str; 9] = [
+const KEYS: [&str; 13] = [
+    "assignor",
     "auto_create",
     "default_partitions",
     "fsync",
     "max_record_bytes",
     "on_damaged_tail",
+    "poll_timeout",
+    "position_retention",
     "retention",
     "retention_bytes",
     "seed",
     "segment_bytes",
+    "session_timeout",
 ];
 
 impl LogOptions {
@@ -91,6 +109,15 @@ impl LogOptions {
         Limits {
             age: self.retention,
             bytes: self.retention_bytes,
+        }
+    }
+
+    /// The rules of its groups.
+    pub(super) fn group_rules(&self) -> Rules {
+        Rules {
+            assignor: self.assignor,
+            session_timeout: self.session_timeout,
+            poll_timeout: self.poll_timeout,
         }
     }
 
@@ -107,6 +134,10 @@ impl LogOptions {
             fsync: Fsync::Group,
             on_damaged_tail: DamagedTail::Refuse,
             max_record_bytes: 16 << 20,
+            assignor: Assignor::default(),
+            session_timeout: Duration::from_secs(45),
+            poll_timeout: Duration::from_secs(300),
+            position_retention: None,
             seed: None,
             disk: Arc::new(RealDisk),
         }
@@ -140,6 +171,12 @@ impl LogOptions {
         if self.segment_bytes == 0 {
             return Some(("segment_bytes", "a size above 0"));
         }
+        if self.session_timeout.is_zero() {
+            return Some(("session_timeout", TIMEOUT));
+        }
+        if self.poll_timeout.is_zero() {
+            return Some(("poll_timeout", TIMEOUT));
+        }
         if self.max_record_bytes == 0 || self.max_record_bytes > RECORD_CEILING {
             return Some(("max_record_bytes", RECORD_SIZE));
         }
@@ -148,6 +185,10 @@ impl LogOptions {
 
     fn set(&mut self, key: &str, value: &str) -> std::result::Result<(), WrongSetting> {
         match key {
+            "assignor" => {
+                self.assignor = Assignor::parse(value)
+                    .ok_or_else(|| expected("range, round-robin, sticky or cooperative-sticky"))?;
+            }
             "auto_create" => self.auto_create = parse(value, "true or false")?,
             "default_partitions" => self.default_partitions = parse(value, PARTITIONS)?,
             "fsync" => {
@@ -168,15 +209,9 @@ impl LogOptions {
                     _ => return Err(expected("refuse or cut")),
                 }
             }
-            "retention" => {
-                self.retention = match value {
-                    "forever" => None,
-                    _ => Some(
-                        humantime::parse_duration(value)
-                            .map_err(|_| expected("forever or a duration like 7d"))?,
-                    ),
-                }
-            }
+            "poll_timeout" => self.poll_timeout = timeout(value)?,
+            "position_retention" => self.position_retention = retention(value)?,
+            "retention" => self.retention = retention(value)?,
             "retention_bytes" => {
                 self.retention_bytes = match value {
                     "none" => None,
@@ -189,6 +224,7 @@ impl LogOptions {
                     _ => Some(parse(value, "random or a number")?),
                 }
             }
+            "session_timeout" => self.session_timeout = timeout(value)?,
             "segment_bytes" => self.segment_bytes = size(value)?,
             _ => return Err(WrongSetting::UnknownKey(&KEYS)),
         }
@@ -227,6 +263,19 @@ fn parse<T: std::str::FromStr>(
     possible: &str,
 ) -> std::result::Result<T, WrongSetting> {
     value.parse().map_err(|_| expected(possible))
+}
+
+fn retention(value: &str) -> std::result::Result<Option<Duration>, WrongSetting> {
+    if value == "forever" {
+        return Ok(None);
+    }
+    let kept = humantime::parse_duration(value);
+    kept.map(Some)
+        .map_err(|_| expected("forever or a duration like 7d"))
+}
+
+fn timeout(value: &str) -> std::result::Result<Duration, WrongSetting> {
+    humantime::parse_duration(value).map_err(|_| expected(TIMEOUT))
 }
 
 fn size(value: &str) -> std::result::Result<u64, WrongSetting> {

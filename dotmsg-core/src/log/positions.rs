@@ -22,9 +22,31 @@ pub(super) struct PositionKey {
 #[derive(Debug, Default)]
 pub(super) struct Positions(BTreeMap<PositionKey, Bytes>);
 
+/// Stands for a record that has expired: without a trace of it, a group whose positions are lost would look like a new one.
+const EXPIRED: Bytes = Bytes::new();
+
+/// What is known of a position.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Stored {
+    Record(Bytes),
+    /// There was one.
+    Expired,
+}
+
 impl Positions {
-    pub(super) fn get(&self, key: &PositionKey) -> Option<Bytes> {
-        self.0.get(key).cloned()
+    pub(super) fn get(&self, key: &PositionKey) -> Option<Stored> {
+        let bytes = self.0.get(key)?.clone();
+        Some(match bytes.is_empty() {
+            true => Stored::Expired,
+            false => Stored::Record(bytes),
+        })
+    }
+
+    /// The changes that let all positions of a group in a topic expire.
+    pub(super) fn expire(&self, group: &str, topic: &str) -> Vec<(PositionKey, Option<Bytes>)> {
+        let of_it = |key: &&PositionKey| &*key.group == group && &*key.topic == topic;
+        let keys = self.0.keys().filter(of_it).cloned();
+        keys.map(|key| (key, Some(EXPIRED))).collect()
     }
 
     /// Stores a record, or removes it.
@@ -35,7 +57,7 @@ impl Positions {
         };
     }
 
-    /// All records, by key.
+    /// All records, by key; those that have expired are empty.
     pub(super) fn iter(&self) -> impl Iterator<Item = (&PositionKey, &Bytes)> {
         self.0.iter()
     }
@@ -44,7 +66,9 @@ impl Positions {
     pub(super) fn of(&self, group: &str, topic: &str) -> Vec<(u32, Bytes)> {
         self.0
             .iter()
-            .filter(|(key, _)| &*key.group == group && &*key.topic == topic)
+            .filter(|(key, record)| {
+                &*key.group == group && &*key.topic == topic && !record.is_empty()
+            })
             .map(|(key, record)| (key.partition, record.clone()))
             .collect()
     }

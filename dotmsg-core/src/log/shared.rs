@@ -179,6 +179,19 @@ impl Shared {
         Box::pin(async move { answer.await.unwrap_or(Done::Unknown) })
     }
 
+    /// Lets the positions of a group expire that nobody has been in for too long: the one moment at which anybody can tell is
+    /// when somebody joins. They are handed over at once; whoever reads one waits for that.
+    pub(super) fn expire_positions(&self, groups: &Groups, of: &Subscription) {
+        let Some(retention) = self.options.position_retention else {
+            return;
+        };
+        if groups.empty_for(of) > retention {
+            let changes = lock(&self.positions).expire(&of.group, &of.topic);
+            tracing::warn!(group = %of.group, topic = %of.topic, positions = changes.len(), "the positions have expired");
+            drop(self.store(changes));
+        }
+    }
+
     /// Stores position records of a member, each under its grant. They are checked and handed over under the groups'
     /// lock, so none is accepted after its owner has gone.
     pub(super) fn commit(

@@ -5,16 +5,19 @@
 //! next one.
 
 use std::collections::VecDeque;
+use std::future::Future;
+use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
 use bytes::Bytes;
+use tokio::time::{Instant, Sleep, sleep};
 
 use super::cursor::{Cursor, Read};
-use super::group::{Command, Inbox};
+use super::group::{Command, Inbox, replaced};
 use super::lock;
-use super::positions::PositionKey;
+use super::positions::{PositionKey, Stored};
 use super::shared::Shared;
 use super::topic::Topic;
 use crate::backend::{
@@ -56,6 +59,8 @@ pub(super) struct LogSource {
     turn: usize,
     /// Partitions that retention overtook, to be told as events.
     overtaken: VecDeque<AssignmentEvent>,
+    /// When the group is to hear next that this member lives; `None` while nobody else is in it.
+    beat: Option<Pin<Box<Sleep>>>,
 }
 
 impl LogSource {
@@ -70,11 +75,43 @@ impl LogSource {
             partitions,
             turn: 0,
             overtaken: VecDeque::new(),
+            beat: None,
         }
+    }
+
+    /// What the group needs of a member that polls: that it joins, and that it shows from time to time that it lives. Only a
+    /// member that is not alone has a timer.
+    fn keep_membership(&mut self, cx: &mut Context<'_>) -> Result<()> {
+        let seat = &self.seat;
+        if seat.inbox.take_awaited() {
+            let mut groups = lock(&seat.shared.groups);
+            groups.rejoin(
+                &seat.subscription,
+                self.topic.partitions,
+                seat.id,
+                &seat.inbox,
+            )?;
+        }
+        if !seat.inbox.is_watched() {
+            self.beat = None;
+            return Ok(());
+        }
+        let beat = self
+            .beat
+            .get_or_insert_with(|| Box::pin(sleep(Duration::ZERO)));
+        while beat.as_mut().poll(cx).is_ready() {
+            let mut groups = lock(&seat.shared.groups);
+            groups.beat(&seat.subscription, seat.id);
+            beat.as_mut().reset(Instant::now() + groups.beat_every());
+        }
+        Ok(())
     }
 
     fn check(&self, operation: &'static str) -> Result<()> {
         self.seat.shared.health.check(operation)?;
+        if self.seat.inbox.is_replaced() {
+            return Err(replaced(&self.seat.subscription));
+        }
         if self.seat.inbox.is_closed() {
             return Err(left(operation, &self.seat.subscription));
         }
@@ -150,6 +187,9 @@ impl LogSource {
 impl Source for LogSource {
     fn poll_event(&mut self, cx: &mut Context<'_>) -> Poll<Result<AssignmentEvent>> {
         loop {
+            if let Err(error) = self.keep_membership(cx) {
+                return Poll::Ready(Err(error));
+            }
             let inbox = &self.seat.inbox;
             if let Some(event) = inbox.next_event().or_else(|| self.overtaken.pop_front()) {
                 return Poll::Ready(Ok(event));
@@ -222,7 +262,11 @@ impl Control for LogControl {
             if !self.owns(partition, grant) {
                 return Err(left("read position", &seat.subscription).with("partition", partition));
             }
-            Ok(lock(&seat.shared.positions).get(&self.key(partition)))
+            match lock(&seat.shared.positions).get(&self.key(partition)) {
+                Some(Stored::Record(record)) => Ok(Some(record)),
+                Some(Stored::Expired) => Err(expired(&seat.subscription, partition)),
+                None => Ok(None),
+            }
         })
     }
 
@@ -235,6 +279,7 @@ impl Control for LogControl {
             })
             .collect();
         let seat = &self.seat;
+        lock(&seat.shared.groups).hear(&seat.subscription, seat.id);
         seat.shared.commit(&seat.subscription, seat.id, entries)
     }
 
@@ -257,6 +302,16 @@ impl Control for LogControl {
         lock(&seat.shared.groups).leave(&seat.subscription, seat.id);
         Box::pin(std::future::ready(Ok(())))
     }
+}
+
+fn expired(of: &Subscription, partition: u32) -> Error {
+    let message =
+        "the position has expired: nobody was in the group for longer than position_retention";
+    Error::new(ErrorKind::PositionLost, "read position", message)
+        .with("group", &of.group)
+        .with("topic", &of.topic)
+        .with("partition", partition)
+        .remedy("Raise position_retention, and say where to go on")
 }
 
 fn left(operation: &'static str, of: &Subscription) -> Error {

@@ -73,6 +73,8 @@ pub enum Evidence {
     OtherRecord,
     /// The record of another partition cannot be read.
     UnreadableRecord,
+    /// The store says that it had one, and has let it expire.
+    Expired,
 }
 
 impl Census {

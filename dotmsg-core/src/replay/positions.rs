@@ -65,10 +65,7 @@ impl Positions {
         if access.look {
             stored = admin.positions(&group, topic).await?;
         } else {
-            let subscription = Subscription {
-                topic: Arc::clone(topic),
-                group: group.into(),
-            };
+            let subscription = Subscription::new(Arc::clone(topic), group);
             let mut member =
                 Exclusive::join(backend, subscription, described.partitions, OPERATION)
                     .await

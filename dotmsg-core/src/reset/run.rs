@@ -23,10 +23,8 @@ pub(super) async fn run(reset: &Reset) -> Result<ResetReport> {
     if reset.dry_run {
         return Ok(report(planned(reset, &topic, None).await?));
     }
-    let subscription = Subscription {
-        topic: Arc::clone(&reset.topology.source),
-        group: reset.topology.group().into(),
-    };
+    let source = Arc::clone(&reset.topology.source);
+    let subscription = Subscription::new(source, reset.topology.group());
     let joined = Exclusive::join(&*reset.backend, subscription, topic.partitions, OPERATION).await;
     let mut member = joined.map_err(a_member_runs)?;
     let done = write(reset, &topic, &mut member, max_bytes).await;
@@ -141,8 +139,12 @@ async fn stored(
     };
     let mut stored = BTreeMap::new();
     for partition in 0..topic.partitions {
-        let record = member.position(partition).await?;
-        stored.extend(record.map(|record| (partition, record)));
+        match member.position(partition).await {
+            Ok(record) => stored.extend(record.map(|record| (partition, record))),
+            // Expired: that is what is to be mended.
+            Err(error) if error.kind() == ErrorKind::PositionLost => {}
+            Err(error) => return Err(error),
+        }
     }
     Ok(stored)
 }

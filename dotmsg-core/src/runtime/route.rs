@@ -34,6 +34,8 @@ pub struct RouteContext {
     pub backend: Arc<dyn Backend>,
     /// Create the source topic with this many partitions when it is missing; `None`: a missing one is an error.
     pub auto_create: Option<u32>,
+    /// The lasting name of this process among the members of its groups; `None`: it has none.
+    pub instance: Option<String>,
     /// The clock that due times are compared with.
     pub clock: Arc<dyn Clock>,
     /// Counters.
@@ -167,10 +169,9 @@ async fn join(
     context: &RouteContext,
 ) -> Result<(Box<dyn Source>, Arc<dyn Control>, Box<dyn Reader>)> {
     prepare(context).await?;
-    let subscription = Subscription {
-        topic: Arc::clone(&context.topology.source),
-        group: context.route.group.as_str().into(),
-    };
+    let topic = Arc::clone(&context.topology.source);
+    let mut subscription = Subscription::new(topic, context.route.group.as_str());
+    subscription.instance = context.instance.as_deref().map(Into::into);
     let (source, control) = context.backend.subscribe(subscription).await?;
     Ok((source, control, context.backend.reader().await?))
 }

@@ -164,15 +164,28 @@ impl TakeoverContext {
         let partition = granted.partition;
         let admin = self.backend.admin();
         let range = admin.offsets(&self.topology.source, partition).await?;
-        let stored = self.control.position(partition, granted.grant).await?;
-        let policy = crash_policy(&self.route);
-        let Some(bytes) = stored else {
-            let mut record = self.first_record(partition, range, group)?;
-            record.founding = group.census.founding();
-            record.log = Some(group.log.clone());
-            return Ok(record);
+        let absence = match self.control.position(partition, granted.grant).await {
+            Ok(Some(bytes)) => return self.next_record(&bytes, partition, range, group),
+            Ok(None) => group.census.judge(partition, group.own_topics_used),
+            Err(error) if error.kind() == ErrorKind::PositionLost => {
+                Absence::Lost(Evidence::Expired)
+            }
+            Err(error) => return Err(error),
         };
-        let before = PositionRecord::decode(&bytes).map_err(|error| {
+        let mut record = self.first_record(partition, range, group, absence)?;
+        record.founding = group.census.founding();
+        record.log = Some(group.log.clone());
+        Ok(record)
+    }
+
+    fn next_record(
+        &self,
+        stored: &[u8],
+        partition: u32,
+        range: OffsetRange,
+        group: &GroupState,
+    ) -> Result<PositionRecord> {
+        let before = PositionRecord::decode(stored).map_err(|error| {
             self.error(ErrorKind::Corrupt, "the position record cannot be read")
                 .with("partition", partition)
                 .source_error(error)
@@ -181,7 +194,7 @@ impl TakeoverContext {
         let mut before = self.check_log(before, partition, range, group)?;
         before.founding.learn(group.census.founding());
         before.log = Some(group.log.clone());
-        Ok(before.takeover(self.owner, range.end, &policy))
+        Ok(before.takeover(self.owner, range.end, &crash_policy(&self.route)))
     }
 
     fn first_record(
@@ -189,8 +202,9 @@ impl TakeoverContext {
         partition: u32,
         range: OffsetRange,
         group: &GroupState,
+        absence: Absence,
     ) -> Result<PositionRecord> {
-        let start = match group.census.judge(partition, group.own_topics_used) {
+        let start = match absence {
             Absence::New => match self.route.start {
                 Start::Earliest => range.start,
                 Start::Latest => range.end,
@@ -228,6 +242,7 @@ impl TakeoverContext {
             return Ok(());
         }
         let evidence = match evidence {
+            Evidence::Expired => "its store says that it had one",
             Evidence::OwnTopics => "the group's own topics hold records",
             Evidence::OtherRecord => "another partition's record says that it had one",
             Evidence::UnreadableRecord => {

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
 use super::TestApp;
 use super::backend::Outliving;
@@ -12,7 +13,7 @@ use crate::app::{Adapters, App};
 use crate::backend::{Backend, BatchLimits, ReadBatch, Record, Retention, TopicSpec};
 use crate::clock::{Clock, TokioClock};
 use crate::error::Result;
-use crate::log::{LogBroker, LogOptions};
+use crate::log::{Assignor, LogBroker, LogOptions};
 
 /// Partitions of a topic that is created by being used: the default of the configuration.
 const DEFAULT_PARTITIONS: u32 = 12;
@@ -29,6 +30,9 @@ pub struct TestBrokers {
     partitions: u32,
     auto_create: bool,
     max_record_bytes: Option<usize>,
+    assignor: Assignor,
+    session_timeout: Option<Duration>,
+    position_retention: Option<Duration>,
     seed: u64,
     starts: Arc<AtomicU64>,
     brokers: Arc<Mutex<BTreeMap<String, LogBroker>>>,
@@ -53,6 +57,9 @@ impl TestBrokers {
             partitions: DEFAULT_PARTITIONS,
             auto_create: true,
             max_record_bytes: None,
+            assignor: Assignor::default(),
+            session_timeout: None,
+            position_retention: None,
             seed: 0,
             starts: Arc::default(),
             brokers: Arc::default(),
@@ -80,6 +87,27 @@ impl TestBrokers {
         self
     }
 
+    /// How the partitions of a topic are shared among the apps of a group. Default [`Assignor::CooperativeSticky`].
+    #[must_use]
+    pub fn assignor(mut self, assignor: Assignor) -> Self {
+        self.assignor = assignor;
+        self
+    }
+
+    /// How long an app may be silent before the others of its group get its partitions. Default 45 s.
+    #[must_use]
+    pub fn session_timeout(mut self, timeout: Duration) -> Self {
+        self.session_timeout = Some(timeout);
+        self
+    }
+
+    /// How long positions are kept while no app is in their group. Default: forever.
+    #[must_use]
+    pub fn position_retention(mut self, retention: Duration) -> Self {
+        self.position_retention = Some(retention);
+        self
+    }
+
     /// Seed of everything random. Default 0: two runs of a test are the same.
     #[must_use]
     pub fn seed(mut self, seed: u64) -> Self {
@@ -101,6 +129,9 @@ impl TestBrokers {
             options.auto_create = self.auto_create;
             options.default_partitions = self.partitions;
             options.seed = Some(self.seed);
+            options.assignor = self.assignor;
+            options.session_timeout = self.session_timeout.unwrap_or(options.session_timeout);
+            options.position_retention = self.position_retention;
             options.max_record_bytes = self.max_record_bytes.unwrap_or(options.max_record_bytes);
             LogBroker::memory(options)
         };

@@ -74,6 +74,32 @@ fn a_partition_taken_away_and_given_back_goes_on_where_it_was() {
 }
 
 #[test]
+fn positions_that_expired_stop_the_route_unless_it_may_begin_again() {
+    run(async {
+        let brokers = TestBrokers::new().partitions(1);
+        let brokers = brokers.position_retention(Duration::from_secs(60));
+        let instant = |_: Delivery| async { Ok(()) as Handled };
+        let mut test = brokers.start(app(bill(), instant)).await;
+        test.publish("orders", "x").key("a").id("a1").await;
+        test.run_until_idle().await;
+        test.shutdown().await;
+        sleep(Duration::from_secs(61)).await;
+        let mut test = brokers.start(app(bill(), instant)).await;
+        let error = test.failure().await.to_string();
+        assert!(error.contains("on_missing_position"), "{error}");
+        let again = bill().with("on_missing_position", "earliest");
+        let mut test = brokers.start(app(again, instant)).await;
+        test.run_until_idle().await;
+        test.assert_became("bill", "a1", &[Became::Handled]);
+        test.shutdown().await;
+        // It has a position again, and needs no permission.
+        let mut test = brokers.start(app(bill(), instant)).await;
+        test.run_until_idle().await;
+        test.assert_calls("bill", 0);
+    });
+}
+
+#[test]
 fn a_new_group_that_starts_at_the_end_skips_what_was_there() {
     run(async {
         let brokers = TestBrokers::new().partitions(1);

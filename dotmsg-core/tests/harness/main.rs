@@ -13,6 +13,7 @@ mod order;
 mod random;
 mod replay;
 mod reset;
+mod sharing;
 
 use dotmsg_core::app::{App, NoAdapters};
 use dotmsg_core::config::{Config, RouteDefaults};

@@ -359,10 +359,7 @@ fn to_earliest_to_latest_and_one_partition_to_an_offset() {
 /// Writes bytes in place of the position record of partition 0.
 async fn spoil(broker: &LogBroker) {
     let (mut source, control) = broker
-        .subscribe(Subscription {
-            topic: "orders".into(),
-            group: "billing".into(),
-        })
+        .subscribe(Subscription::new("orders", "billing"))
         .await
         .unwrap();
     let event = std::future::poll_fn(|cx| source.poll_event(cx)).await;

@@ -137,6 +137,7 @@ fn parts(
         topology: Arc::clone(&topology),
         backend: Arc::new(broker.clone()),
         auto_create: None,
+        instance: None,
         clock: Arc::clone(clock),
         stats: Arc::new(RouteStats::default()),
         shutdown,

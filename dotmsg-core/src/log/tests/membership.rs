@@ -1,5 +1,8 @@
 //! Groups: assignment, fencing, flow control.
 
+use std::collections::BTreeMap;
+use std::future::poll_fn;
+
 use bytes::Bytes;
 
 use super::*;
@@ -46,17 +49,138 @@ fn partitions_arrive_paused_and_take_turns() {
     }
 }
 
+/// Everything that the member hears now, obeyed: what it owns afterwards.
+fn hear(source: &mut dyn Source, control: &Arc<dyn Control>, owned: &mut BTreeMap<u32, u64>) {
+    let mut cx = Context::from_waker(Waker::noop());
+    while let Poll::Ready(event) = source.poll_event(&mut cx) {
+        match event.unwrap() {
+            AssignmentEvent::Assigned(granted) => {
+                owned.extend(granted.iter().map(|one| (one.partition, one.grant)));
+            }
+            AssignmentEvent::Revoking { partitions, .. } => {
+                owned.retain(|partition, _| !partitions.contains(partition));
+                wait(control.release(partitions)).unwrap();
+            }
+            AssignmentEvent::Lost(lost) => owned.retain(|partition, _| !lost.contains(partition)),
+            AssignmentEvent::OutOfRange { .. } => {}
+        }
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_second_member_shares_and_the_first_keeps_what_stays() {
+    for (_directory, log) in both(options()) {
+        topic(&log, "t", 4);
+        let (mut source, control) = subscribe(&log, "g", "t").unwrap();
+        let before = assigned(&mut *source);
+        let (mut source2, control2) = subscribe(&log, "g", "t").unwrap();
+        let mut owned: BTreeMap<u32, u64> = before
+            .iter()
+            .map(|one| (one.partition, one.grant))
+            .collect();
+        let mut owned2 = BTreeMap::new();
+        hear(&mut *source, &control, &mut owned);
+        hear(&mut *source2, &control2, &mut owned2);
+        assert_eq!((owned.len(), owned2.len()), (2, 2));
+        for granted in before {
+            let outcome = commit(&control, granted, "1");
+            match owned.contains_key(&granted.partition) {
+                true => assert!(matches!(outcome, CommitOutcome::Committed)),
+                false => assert!(matches!(outcome, CommitOutcome::Fenced)),
+            }
+        }
+        assert_eq!(log.generation("g", "t"), Some(2));
+        // One half is enough to stay; without either the others get the share.
+        drop(source2);
+        hear(&mut *source, &control, &mut owned);
+        assert_eq!(owned.len(), 2);
+        drop(control2);
+        hear(&mut *source, &control, &mut owned);
+        assert_eq!(owned.len(), 4);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_silent_member_is_put_out_and_fenced_and_comes_back_when_it_polls() {
+    for (_directory, log) in both(options()) {
+        topic(&log, "t", 2);
+        let (mut frozen, frozen_control) = subscribe(&log, "g", "t").unwrap();
+        let before = assigned(&mut *frozen);
+        let (mut source, control) = subscribe(&log, "g", "t").unwrap();
+        let mut owned = BTreeMap::new();
+        let all = poll_fn(|cx| {
+            // Its own timer is what wakes it.
+            while let Poll::Ready(event) = source.poll_event(cx) {
+                if let AssignmentEvent::Assigned(granted) = event.unwrap() {
+                    owned.extend(granted.iter().map(|one| (one.partition, one.grant)));
+                }
+            }
+            if owned.len() == 2 {
+                Poll::Ready(())
+            } else {
+                Poll::Pending
+            }
+        });
+        tokio::time::timeout(Duration::from_secs(61), all)
+            .await
+            .unwrap();
+        assert!(matches!(
+            commit(&frozen_control, before[0], "late"),
+            CommitOutcome::Fenced
+        ));
+        let mut owned_again: BTreeMap<u32, u64> = before
+            .iter()
+            .map(|one| (one.partition, one.grant))
+            .collect();
+        hear(&mut *frozen, &frozen_control, &mut owned_again);
+        assert!(owned_again.is_empty(), "lost");
+        hear(&mut *source, &control, &mut owned);
+        hear(&mut *frozen, &frozen_control, &mut owned_again);
+        assert_eq!((owned.len(), owned_again.len()), (1, 1));
+    }
+}
+
 #[test]
-fn a_second_member_is_refused_until_the_first_has_gone() {
+fn of_two_members_with_one_instance_id_the_first_is_fenced_for_good() {
     for (_directory, log) in both(options()) {
         topic(&log, "t", 1);
-        let (mut source, control) = subscribe(&log, "g", "t").unwrap();
+        let node = || Subscription::new("t", "g").instance("node-1");
+        let (mut source, control) = wait(log.subscribe(node())).unwrap();
+        let before = assigned(&mut *source)[0];
+        let (mut source2, control2) = wait(log.subscribe(node())).unwrap();
+        let after = assigned(&mut *source2)[0];
+        assert!(matches!(
+            commit(&control, before, "1"),
+            CommitOutcome::Fenced
+        ));
+        assert!(matches!(
+            commit(&control2, after, "2"),
+            CommitOutcome::Committed
+        ));
+        let mut cx = Context::from_waker(Waker::noop());
+        let Poll::Ready(Err(error)) = source.poll_event(&mut cx) else {
+            panic!("the first member goes on");
+        };
+        assert_eq!(error.kind(), ErrorKind::Fenced);
+        assert!(error.to_string().contains("node-1"), "{error}");
+    }
+}
+
+#[test]
+fn a_member_that_must_be_alone_is_refused_beside_another_and_refuses_others() {
+    for (_directory, log) in both(options()) {
+        topic(&log, "t", 1);
+        let alone = || Subscription::new("t", "g").exclusive();
+        let member = subscribe(&log, "g", "t").unwrap();
+        let refused = wait(log.subscribe(alone())).err().unwrap();
+        assert_eq!(refused.kind(), ErrorKind::Fenced);
+        drop(member);
+        let (mut source, control) = wait(log.subscribe(alone())).unwrap();
         let before = assigned(&mut *source)[0];
         assert_eq!(
             subscribe(&log, "g", "t").err().unwrap().kind(),
             ErrorKind::Fenced
         );
-        assert!(subscribe(&log, "other", "t").is_ok());
         assert!(matches!(
             commit(&control, before, "1"),
             CommitOutcome::Committed
@@ -65,18 +189,14 @@ fn a_second_member_is_refused_until_the_first_has_gone() {
         let (mut source, control2) = subscribe(&log, "g", "t").unwrap();
         let after = assigned(&mut *source)[0];
         assert_ne!(before.grant, after.grant);
-        assert!(matches!(
-            commit(&control, before, "2"),
-            CommitOutcome::Fenced
-        ));
-        assert!(matches!(
-            commit(&control2, before, "2"),
-            CommitOutcome::Fenced
-        ));
+        for control in [&control, &control2] {
+            assert!(matches!(
+                commit(control, before, "2"),
+                CommitOutcome::Fenced
+            ));
+        }
         let stored = wait(control2.position(0, after.grant)).unwrap();
         assert_eq!(stored, Some(Bytes::from("1")));
-        drop((source, control2));
-        assert!(subscribe(&log, "g", "t").is_ok());
     }
 }
 
@@ -123,5 +243,42 @@ fn groups_and_positions_are_listed() {
         wait(log.forget_position("g", "t", 0)).unwrap();
         let positions = wait(admin.positions("g", "t")).unwrap();
         assert_eq!(positions, [(1, Bytes::from("r"))]);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn positions_of_a_group_that_nobody_is_in_expire_and_leave_a_trace() {
+    let mut options = options();
+    options.position_retention = Some(Duration::from_secs(60));
+    for (_directory, log) in both(options) {
+        topic(&log, "t", 1);
+        let (mut source, control) = subscribe(&log, "g", "t").unwrap();
+        let granted = assigned(&mut *source)[0];
+        assert!(matches!(
+            commit(&control, granted, "1"),
+            CommitOutcome::Committed
+        ));
+        // A member that stays keeps them, however long it is silent.
+        tokio::time::advance(Duration::from_secs(100)).await;
+        let position = wait(control.position(0, granted.grant)).unwrap();
+        assert_eq!(position, Some(Bytes::from("1")));
+        drop((source, control));
+        tokio::time::advance(Duration::from_secs(50)).await;
+        let (mut source, control) = subscribe(&log, "g", "t").unwrap();
+        let granted = assigned(&mut *source)[0];
+        assert!(wait(control.position(0, granted.grant)).is_ok());
+        drop((source, control));
+        tokio::time::advance(Duration::from_secs(61)).await;
+        let (mut source, control) = subscribe(&log, "g", "t").unwrap();
+        let granted = assigned(&mut *source)[0];
+        let expired = wait(control.position(0, granted.grant)).unwrap_err();
+        assert_eq!(expired.kind(), ErrorKind::PositionLost);
+        assert!(wait(log.admin().positions("g", "t")).unwrap().is_empty());
+        assert!(matches!(
+            commit(&control, granted, "2"),
+            CommitOutcome::Committed
+        ));
+        let position = wait(control.position(0, granted.grant)).unwrap();
+        assert_eq!(position, Some(Bytes::from("2")));
     }
 }

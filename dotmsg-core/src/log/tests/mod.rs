@@ -169,10 +169,7 @@ pub(super) fn subscribe(
     group: &str,
     topic: &str,
 ) -> crate::error::Result<Membership> {
-    wait(log.subscribe(Subscription {
-        topic: topic.into(),
-        group: group.into(),
-    }))
+    wait(log.subscribe(Subscription::new(topic, group)))
 }
 
 /// The next assignment event, which must be there, and be an assignment.

@@ -168,6 +168,7 @@ impl World {
                 None => Arc::new(self.broker.clone()),
             },
             auto_create: None,
+            instance: None,
             clock: Arc::clone(&self.clock),
             stats: Arc::default(),
             shutdown,
