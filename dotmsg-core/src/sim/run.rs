@@ -67,7 +67,13 @@ impl Run {
         for number in 0..members {
             let member = Member::new(&self.world, number);
             let live = Arc::clone(&member).live(Arc::clone(&self.subject));
-            tasks.push(tokio::spawn(live));
+            let at = self
+                .world
+                .at(u64::from(number) * self.plan.setting.stagger_ms);
+            tasks.push(tokio::spawn(async move {
+                tokio::time::sleep_until(at).await;
+                live.await;
+            }));
             self.members.push(member);
         }
         for (at_ms, act) in self.acts() {

@@ -38,10 +38,15 @@ where
         };
         app = app.backend(&name, Arc::new(backend)).configure(|config| {
             let key = |leaf: &str| format!("backend.{name}.{leaf}");
-            config.set(&key("auto_create"), true).set(
-                &key("auto_create_partitions"),
-                i64::from(life.world.partitions()),
-            )
+            let partitions = i64::from(life.world.partitions());
+            let config = config
+                .set(&key("auto_create"), true)
+                .set(&key("auto_create_partitions"), partitions);
+            if life.world.has_instances() {
+                config.set(&key("instance_id"), format!("m{}", life.member))
+            } else {
+                config
+            }
         });
     }
     let seed = life.world.seed_of(u64::from(life.number) << 32);

@@ -3,6 +3,8 @@
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use std::time::Duration;
+
 use tokio::time::Instant;
 
 use super::Canary;
@@ -14,6 +16,9 @@ use crate::log::{LogBroker, LogOptions};
 
 /// What the clock shows when a run begins: 2026-01-01T00:00:00Z.
 const START: Timestamp = Timestamp(1_767_225_600_000);
+
+/// A member has so long from poll to poll. Long: nothing here polls too rarely but what stands still, and the session finds that.
+const POLL_TIMEOUT: Duration = Duration::from_secs(30);
 
 pub(super) fn lock<T: ?Sized>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
@@ -32,6 +37,7 @@ pub(crate) struct World {
     /// Whether the broker waits for the end of a killed member's session.
     shares: bool,
     broker_partitions: u32,
+    instances: bool,
     seed: u64,
     lives: AtomicU32,
     waiting: Mutex<Vec<Fault>>,
@@ -82,6 +88,9 @@ impl World {
         options.auto_create = true;
         options.default_partitions = plan.setting.partitions;
         options.seed = Some(plan.seed);
+        options.session_timeout = Duration::from_millis(plan.setting.session_ms);
+        options.poll_timeout = POLL_TIMEOUT;
+        options.assignor = plan.setting.assignor;
         let broker = LogBroker::memory(options);
         let mut waiting: Vec<Fault> = plan
             .faults
@@ -98,6 +107,7 @@ impl World {
             shares: broker.capability().ownership == Ownership::Shared,
             broker,
             broker_partitions: plan.setting.partitions,
+            instances: plan.setting.instances,
             history: Mutex::new(history),
             canary,
             seed: plan.seed,
@@ -122,6 +132,11 @@ impl World {
     /// Partitions of a source topic.
     pub(super) fn partitions(&self) -> u32 {
         self.broker_partitions
+    }
+
+    /// Whether members have lasting names.
+    pub(super) fn has_instances(&self) -> bool {
+        self.instances
     }
 
     /// Whether several members share a topic.

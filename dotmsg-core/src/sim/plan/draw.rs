@@ -3,6 +3,8 @@
 //! Each seed draws which kinds of fault it has at all, and draws from those only: a run with one kind twenty times finds
 //! what a run with a little of everything never does (swarm testing, Groce et al. 2012).
 
+use crate::log::Assignor;
+
 use super::{Fault, Kind, Last, Plan, Planned, Point, Setting, Step};
 
 /// How large a plan is drawn.
@@ -31,6 +33,16 @@ impl Default for Size {
 const SPAN_MS: u64 = 10_000;
 
 const LADDERS: [&[u64]; 5] = [&[], &[50], &[1_000], &[200, 2_000], &[100, 1_000, 5_000]];
+
+/// The default most of the time.
+const ASSIGNORS: [Assignor; 6] = [
+    Assignor::CooperativeSticky,
+    Assignor::CooperativeSticky,
+    Assignor::CooperativeSticky,
+    Assignor::Sticky,
+    Assignor::Range,
+    Assignor::RoundRobin,
+];
 
 const STEPS: [Step; 9] = [
     Step::Handler,
@@ -74,6 +86,7 @@ fn setting(random: &mut fastrand::Rng, size: Size) -> Setting {
     let concurrency = 1 << random.u32(..6);
     Setting {
         members: size.members,
+        stagger_ms: [0, 0, 300][random.usize(..3)],
         partitions: random.u32(1..8),
         concurrency,
         workers: if random.u8(..8) == 0 {
@@ -91,6 +104,9 @@ fn setting(random: &mut fastrand::Rng, size: Size) -> Setting {
         keep: random.u8(..8) > 0,
         commit_ms: [20, 200, 2_000][random.usize(..3)],
         crash_loop: if random.u8(..6) == 0 { 2 } else { 0 },
+        session_ms: [1_000, 5_000][random.usize(..2)],
+        assignor: ASSIGNORS[random.usize(..ASSIGNORS.len())],
+        instances: random.u8(..3) == 0,
         dedup: random.bool(),
     }
 }

@@ -3,9 +3,6 @@
 //! Two sorts: some happen at their time; others lie in wait from their time on for the next call, of the member they
 //! name, that they are about. What is still in wait when the run calms down never happens.
 
-/// How long the run goes on for what lies in wait.
-const IN_WAIT_MS: u64 = 1_000;
-
 /// What a member was doing.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Step {
@@ -162,8 +159,7 @@ impl Fault {
             | Kind::CommitPartly
             | Kind::Duplicate => 0,
         };
-        // What lies in wait gets time to be met.
-        self.at_ms + lasts + if self.waits() { IN_WAIT_MS } else { 0 }
+        self.at_ms + lasts
     }
 
     /// Whether it lies in wait for a call.

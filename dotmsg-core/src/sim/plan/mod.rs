@@ -14,6 +14,11 @@ pub use draw::Size;
 pub use fault::{Fault, Kind, Point, Step};
 pub use text::PlanError;
 
+use crate::log::Assignor;
+
+/// How long the run goes on for what lies in wait.
+const IN_WAIT_MS: u64 = 1_000;
+
 /// What a message's handler comes to after its transient failures.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Last {
@@ -52,6 +57,8 @@ pub struct Planned {
 pub struct Setting {
     /// Members of the group.
     pub members: u32,
+    /// From the start of one member to that of the next.
+    pub stagger_ms: u64,
     /// Partitions of the source topic.
     pub partitions: u32,
     /// Handlers running at once, per member.
@@ -70,6 +77,12 @@ pub struct Setting {
     pub commit_ms: u64,
     /// Unclean takeovers in a row after which messages run one at a time; 0 = off.
     pub crash_loop: u32,
+    /// A member that is silent for so long is taken for dead.
+    pub session_ms: u64,
+    /// How partitions are shared.
+    pub assignor: Assignor,
+    /// Members are static: they come back under their names.
+    pub instances: bool,
     /// Effects are applied once per message, as with a dedup table.
     pub dedup: bool,
 }
@@ -78,6 +91,7 @@ impl Default for Setting {
     fn default() -> Self {
         Self {
             members: 1,
+            stagger_ms: 100,
             partitions: 1,
             concurrency: 16,
             workers: 1,
@@ -87,6 +101,9 @@ impl Default for Setting {
             keep: true,
             commit_ms: 200,
             crash_loop: 0,
+            session_ms: 300,
+            assignor: Assignor::default(),
+            instances: false,
             dedup: false,
         }
     }
@@ -116,7 +133,18 @@ impl Plan {
     #[must_use]
     pub fn calm_at_ms(&self) -> u64 {
         let messages = self.messages.iter().map(|message| message.at_ms);
-        let faults = self.faults.iter().map(Fault::over_at_ms);
+        // What lies in wait for a member may first have to wait until a dead one's session is over.
+        let in_wait = |fault: &Fault| {
+            if fault.waits() {
+                IN_WAIT_MS + self.setting.session_ms
+            } else {
+                0
+            }
+        };
+        let faults = self
+            .faults
+            .iter()
+            .map(|fault| fault.over_at_ms() + in_wait(fault));
         messages.chain(faults).max().unwrap_or(0) + 1
     }
 }

@@ -5,6 +5,8 @@
 use std::fmt::{self, Write as _};
 use std::str::FromStr;
 
+use crate::log::Assignor;
+
 use super::{Fault, Kind, Last, Plan, Planned, Point, Setting, Step};
 
 /// What is wrong with a plan's text.
@@ -43,8 +45,9 @@ impl fmt::Display for Setting {
         let tiers: Vec<String> = self.tiers_ms.iter().map(u64::to_string).collect();
         write!(
             f,
-            "members={} partitions={} concurrency={} workers={} held={} tiers={} attempts={} keep={} commit={} crash_loop={} dedup={}",
+            "members={} stagger={} partitions={} concurrency={} workers={} held={} tiers={} attempts={} keep={} commit={} crash_loop={} session={} assignor={} instances={} dedup={}",
             self.members,
+            self.stagger_ms,
             self.partitions,
             self.concurrency,
             self.workers,
@@ -54,6 +57,9 @@ impl fmt::Display for Setting {
             self.keep,
             self.commit_ms,
             self.crash_loop,
+            self.session_ms,
+            self.assignor.name(),
+            self.instances,
             self.dedup
         )
     }
@@ -274,6 +280,7 @@ fn setting(words: &mut Words<'_>) -> Result<Setting, String> {
     });
     Ok(Setting {
         members: words.optional("members", default.members)?,
+        stagger_ms: words.optional("stagger", default.stagger_ms)?,
         partitions: words.optional("partitions", default.partitions)?,
         concurrency: words.optional("concurrency", default.concurrency)?,
         workers: words.optional("workers", default.workers)?,
@@ -283,8 +290,33 @@ fn setting(words: &mut Words<'_>) -> Result<Setting, String> {
         keep: words.optional("keep", default.keep)?,
         commit_ms: words.optional("commit", default.commit_ms)?,
         crash_loop: words.optional("crash_loop", default.crash_loop)?,
+        session_ms: words.optional("session", default.session_ms)?,
+        assignor: assignor(words.take("assignor"))?,
+        instances: words.optional("instances", default.instances)?,
         dedup: words.optional("dedup", default.dedup)?,
     })
+}
+
+const ASSIGNORS: [Assignor; 4] = [
+    Assignor::CooperativeSticky,
+    Assignor::Sticky,
+    Assignor::Range,
+    Assignor::RoundRobin,
+];
+
+fn assignor(name: Option<&str>) -> Result<Assignor, String> {
+    let Some(name) = name else {
+        return Ok(Assignor::default());
+    };
+    let mut known = ASSIGNORS.into_iter();
+    known
+        .find(|assignor| assignor.name() == name)
+        .ok_or_else(|| {
+            format!(
+                "`assignor={name}` is not one of {}",
+                ASSIGNORS.map(Assignor::name).join(", ")
+            )
+        })
 }
 
 fn message(words: &mut Words<'_>) -> Result<Planned, String> {
