@@ -105,11 +105,18 @@ pub enum What {
         attempt: u32,
         /// Under this epoch of the partition.
         epoch: u64,
+        /// As a replayed dead letter.
+        replay: bool,
     },
     /// That call is over: it has returned or was dropped.
     Left(Place),
-    /// The handler's effect was applied.
-    Effect(Place),
+    /// The handler came to its effect.
+    Effect {
+        /// Of this record of the source.
+        place: Place,
+        /// It was applied; false: a handler that dedups found that it had been.
+        applied: bool,
+    },
     /// The delivery came to this.
     Ended(Place, Became),
     /// A copy was published to one of the group's own topics.
@@ -138,6 +145,12 @@ pub enum What {
     },
     /// The member holds more messages than ever before.
     Held(u64),
+    /// Dead letters were replayed, so many.
+    Replayed(u64),
+    /// With all members stopped, the position of a partition was moved.
+    Reset(u32, u64),
+    /// With all members stopped, the source topic was made anew.
+    Recreated,
     /// The broker went down, or came back.
     Broker {
         /// Whether it is up.
@@ -194,6 +207,8 @@ pub struct Letter {
     pub kind: String,
     /// Attempts.
     pub attempts: u32,
+    /// When it was appended, in milliseconds since the beginning.
+    pub at_ms: u64,
     /// Topic, key, payload and the other headers are those of the source record.
     pub same_message: bool,
 }
@@ -321,13 +336,22 @@ impl What {
                 let sort = 13 + (u64::from(*again) << 8);
                 [sort, u64::from(*partition), offsets.0, offsets.1]
             }
+            Self::Replayed(letters) => [22, *letters, 0, 0],
+            Self::Reset(partition, to) => [23, u64::from(*partition), *to, 0],
+            Self::Recreated => [24, 0, 0, 0],
             Self::Called {
                 place,
                 attempt,
                 epoch,
-            } => [14, place_word(*place), u64::from(*attempt), *epoch],
+                replay,
+            } => [
+                14 + (u64::from(*replay) << 8),
+                place_word(*place),
+                u64::from(*attempt),
+                *epoch,
+            ],
             Self::Left(place) => [15, place_word(*place), 0, 0],
-            Self::Effect(place) => [16, place_word(*place), 0, 0],
+            Self::Effect { place, applied } => [16, place_word(*place), u64::from(*applied), 0],
             Self::Ended(place, became) => {
                 let became = match became {
                     Became::Handled => 0,
@@ -378,7 +402,7 @@ impl What {
             Self::Published { place, .. } => *place == Some(of),
             Self::Called { place, .. }
             | Self::Left(place)
-            | Self::Effect(place)
+            | Self::Effect { place, .. }
             | Self::Ended(place, _)
             | Self::Appended { place, .. } => *place == of,
             Self::Batch {
@@ -442,11 +466,26 @@ impl fmt::Display for Event {
                 place,
                 attempt,
                 epoch,
+                replay,
             } => {
-                write!(f, "called for {place}, attempt {attempt}, epoch {epoch}")
+                let replay = if *replay { ", replayed" } else { "" };
+                write!(
+                    f,
+                    "called for {place}, attempt {attempt}, epoch {epoch}{replay}"
+                )
             }
+            What::Replayed(letters) => write!(f, "{letters} dead letters replayed"),
+            What::Reset(partition, to) => write!(f, "partition {partition} reset to {to}"),
+            What::Recreated => f.write_str("source topic made anew"),
             What::Left(place) => write!(f, "call for {place} over"),
-            What::Effect(place) => write!(f, "effect of {place}"),
+            What::Effect {
+                place,
+                applied: true,
+            } => write!(f, "effect of {place}"),
+            What::Effect {
+                place,
+                applied: false,
+            } => write!(f, "effect of {place} was there already"),
             What::Ended(place, became) => write!(f, "{place} came to {became:?}"),
             What::Appended {
                 own,

@@ -15,7 +15,7 @@ use super::history::{Place, What};
 use super::plan::{Kind, Point, Step};
 use super::world::{Window, World, lock};
 use crate::app::AppHandle;
-use crate::delivery::Delivery;
+use crate::delivery::{Delivery, Role};
 use crate::error::{Error, ErrorKind};
 use crate::middleware::{Away, Ended, Observer, Outcome};
 use crate::runtime::RouteStats;
@@ -83,6 +83,11 @@ impl Life {
 
     pub(super) fn is_dead(&self) -> bool {
         self.state.load(Relaxed) == DEAD
+    }
+
+    /// Whether it is not the first start of its member.
+    pub(super) fn is_later(&self) -> bool {
+        self.number >= self.world.members()
     }
 
     pub(super) fn is_cut(&self) -> bool {
@@ -288,6 +293,10 @@ impl Observer for Life {
             place: place(delivery),
             attempt: delivery.attempt(),
             epoch: delivery.epoch(),
+            replay: delivery.stream().role == Role::Replay
+                || delivery
+                    .lineage()
+                    .is_some_and(|lineage| lineage.replay_offset.is_some()),
         };
         self.push(self.route(handler), called);
     }

@@ -7,11 +7,11 @@ use std::time::Duration;
 use tokio::sync::Notify;
 use tokio::task::JoinHandle;
 
-use super::history::{RouteName, What};
+use super::history::What;
 use super::life::{Life, RESTART_MS};
 use super::subject::Subject;
 use super::world::{World, lock};
-use crate::app::{AppReport, Running};
+use crate::app::AppReport;
 use crate::error::Result;
 
 /// A member, over all its lives.
@@ -23,6 +23,9 @@ pub(super) struct Member {
     stop: Notify,
     /// How long it is down after the stop.
     down_ms: Mutex<u64>,
+    /// It is not to be started before it is told to.
+    held: AtomicBool,
+    released: Notify,
     /// The run ends: it is not started again.
     last: AtomicBool,
 }
@@ -42,6 +45,8 @@ impl Member {
             life: Mutex::default(),
             stop: Notify::new(),
             down_ms: Mutex::new(0),
+            held: AtomicBool::new(false),
+            released: Notify::new(),
             last: AtomicBool::new(false),
         })
     }
@@ -59,6 +64,21 @@ impl Member {
         }
     }
 
+    /// Told to stop, and not to start again before [`Member::release`].
+    pub(super) fn hold(&self) {
+        self.held.store(true, Relaxed);
+        if let Some(life) = self.life() {
+            life.wake();
+        }
+        self.stop.notify_one();
+    }
+
+    /// May start again.
+    pub(super) fn release(&self) {
+        self.held.store(false, Relaxed);
+        self.released.notify_one();
+    }
+
     /// Told to stop, for good.
     pub(super) fn end(&self) {
         self.last.store(true, Relaxed);
@@ -68,6 +88,9 @@ impl Member {
     /// Lives until the run ends.
     pub(super) async fn live(self: Arc<Self>, subject: Arc<dyn Subject>) {
         while !self.last.load(Relaxed) {
+            while self.held.load(Relaxed) {
+                self.released.notified().await;
+            }
             let life = Life::new(&self.world, self.number);
             *lock(&self.life) = Some(Arc::clone(&life));
             let end = self.one_life(&life, &*subject).await;
@@ -102,7 +125,7 @@ impl Member {
                 return End::Failed;
             }
         };
-        self.register(&running);
+        self.world.register(running.handle());
         life.started(running.handle());
         let handle = running.handle().clone();
         let mut task = tokio::spawn(running.wait());
@@ -144,20 +167,6 @@ impl Member {
                 );
                 End::Failed
             }
-        }
-    }
-
-    /// The names of the routes, once.
-    fn register(&self, running: &Running) {
-        let mut history = lock(&self.world.history);
-        if history.routes.is_empty() {
-            let name = |route: &crate::app::RouteHandle| RouteName {
-                handler: route.spec.handler.clone(),
-                group: route.spec.group.clone(),
-                topic: route.topology.source.to_string(),
-                keeps_order: route.spec.keeps_order(),
-            };
-            history.routes = running.handle().routes().iter().map(name).collect();
         }
     }
 }

@@ -6,7 +6,7 @@ use super::history::{Final, Letter, Place, Recorded, RouteName};
 use super::world::{World, lock};
 use crate::backend::{Backend, Record};
 use crate::log::LogBroker;
-use crate::progress::PositionRecord;
+use crate::progress::{PositionRecord, ResumeMap};
 use crate::replay::DeadLetter;
 use crate::testing::{now, read_all};
 
@@ -14,10 +14,29 @@ use crate::testing::{now, read_all};
 pub(super) async fn all_settled(world: &World) -> bool {
     let routes = lock(&world.history).routes.clone();
     let settled = |route: &RouteName| {
+        let Ok(Some(topic)) = now(world.broker.admin().topic(&route.topic)) else {
+            return false;
+        };
         let ends = ends(&world.broker, &route.topic);
+        let replays = self::ends(
+            &world.broker,
+            &format!("{}.{}.replay", route.topic, route.group),
+        );
         let positions = positions(&world.broker, route, ends.len());
-        let mut pairs = ends.iter().zip(&positions);
-        pairs.all(|(end, record)| record.as_ref().is_some_and(|record| record.settled(*end)))
+        let mut partitions = (0..).zip(ends.iter().zip(&positions));
+        partitions.all(|(partition, (end, record)): (usize, _)| {
+            let Some(record) = record else {
+                return false;
+            };
+            // A topic of the same name that was made anew knows nothing of what was settled in the one before.
+            let of_it = record
+                .log
+                .as_ref()
+                .is_some_and(|log| log.topic == topic.identity);
+            let replayed = record.replay.as_ref().map_or(0, ResumeMap::watermark);
+            let replay_end = replays.get(partition).copied().unwrap_or(0);
+            of_it && record.settled(*end) && replayed >= replay_end
+        })
     };
     !routes.is_empty() && routes.iter().all(settled)
 }
@@ -118,6 +137,7 @@ fn letters(world: &World, route: &RouteName, source: &[Vec<Record>]) -> Vec<Lett
         Letter {
             place,
             attempts: letter.attempts(),
+            at_ms: world.since_start(letter.appended_at),
             same_message: same_topic
                 && of_source.is_some_and(|record| {
                     let (is, was) = (&letter.message, &record.message);

@@ -5,6 +5,8 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use tokio::time::Instant;
+
 use super::Canary;
 use super::backend::is_publish_fault;
 use super::history::{History, Place, Told, What};
@@ -15,6 +17,9 @@ use super::subject::Subject;
 use super::world::{World, lock};
 use crate::backend::{Backend, PublishOutcome, PublishRecord, Publisher, Retention, TopicSpec};
 use crate::clock::Timestamp;
+use crate::replay::Replay;
+use crate::reset::Reset;
+use crate::router::Topology;
 use crate::testing;
 
 /// How long after the last fault everything has to be settled. The longest ladder takes 7 s, a session 45 s at most.
@@ -46,6 +51,13 @@ struct Run {
     subject: Arc<dyn Subject>,
     publisher: Arc<dyn Publisher>,
     members: Vec<Arc<Member>>,
+}
+
+/// What is done with all members stopped.
+#[derive(Clone, Copy)]
+enum Operation {
+    Reset(u32, u64),
+    Recreate,
 }
 
 /// Something to do at a time.
@@ -117,7 +129,14 @@ impl Run {
     async fn act(&self, act: Act) {
         match act {
             Act::Publish(planned) => self.publish(&planned).await,
-            Act::Begin(fault) => self.begin(fault),
+            Act::Begin(fault) => match fault.kind {
+                Kind::Replay => self.replay().await,
+                Kind::Reset { partition, to } => {
+                    self.operate(Operation::Reset(partition, to)).await
+                }
+                Kind::Recreate => self.operate(Operation::Recreate).await,
+                _ => self.begin(fault),
+            },
             Act::End(fault) => self.end(fault.kind, fault.member),
         }
     }
@@ -184,6 +203,66 @@ impl Run {
             }
             Kind::Outage { .. } => self.world.set_down(false),
             _ => {}
+        }
+    }
+
+    /// As an operator does, while the members run.
+    async fn replay(&self) {
+        for topology in self.world.topologies() {
+            let replay = Replay::new(Arc::new(self.world.broker.clone()), topology);
+            // There may be no dead letters yet.
+            if let Ok(report) = replay.run().await {
+                self.world.nobody(What::Replayed(report.replayed));
+            }
+        }
+    }
+
+    /// As an operator does, with all members stopped.
+    async fn operate(&self, operation: Operation) {
+        for member in &self.members {
+            member.hold();
+        }
+        while self.members.iter().any(|member| member.life().is_some()) {
+            tokio::time::sleep(LOOK_EVERY).await;
+        }
+        self.world.forget_buried();
+        for topology in self.world.topologies() {
+            match operation {
+                Operation::Reset(partition, to) => self.reset(topology, partition, to).await,
+                Operation::Recreate => {
+                    // Known to exist: members have subscribed to it.
+                    let _ = self.world.broker.delete_topic(&topology.source).await;
+                    self.topic(&topology.source).await;
+                    self.world.nobody(What::Recreated);
+                }
+            }
+        }
+        for member in &self.members {
+            member.release();
+        }
+    }
+
+    async fn reset(&self, topology: Arc<Topology>, partition: u32, to: u64) {
+        let admin = self.world.broker.admin();
+        let Ok(range) = admin.offsets(&topology.source, partition).await else {
+            return;
+        };
+        let to = to.min(range.end);
+        let reset =
+            Reset::new(Arc::new(self.world.broker.clone()), topology).to_offset(partition, to);
+        // Static members keep their place for a session after they have stopped; an operator tries again.
+        let give_up = Instant::now() + 2 * self.world.session();
+        let mut done = reset.clone().run().await;
+        while done.is_err() && Instant::now() < give_up {
+            tokio::time::sleep(LOOK_EVERY).await;
+            done = reset.clone().run().await;
+        }
+        match done {
+            Ok(_) => self.world.nobody(What::Reset(partition, to)),
+            Err(error) => {
+                let failed = What::Failed(error.kind(), error.to_string().into());
+                self.world.nobody(failed);
+            }
         }
     }
 

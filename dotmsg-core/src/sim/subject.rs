@@ -7,7 +7,7 @@ use std::time::Duration;
 use super::backend::SimBackend;
 use super::history::{Place, What};
 use super::life::Life;
-use super::plan::{Last, Plan, Planned, Setting};
+use super::plan::{Kind, Last, Plan, Planned, Setting};
 use super::world::lock;
 use crate::app::{Adapters, App, NoAdapters, Running};
 use crate::backend::BoxFuture;
@@ -88,8 +88,16 @@ impl Subject for Scripted {
             let script = script.clone();
             async move { script.handle(delivery).await }
         };
-        let app = App::<(), NoAdapters>::with_config(Config::new())
-            .route(route(&self.plan.setting), handler);
+        let mut route = route(&self.plan.setting, life.is_later());
+        if self
+            .plan
+            .faults
+            .iter()
+            .any(|fault| fault.kind == Kind::Recreate)
+        {
+            route = route.with("on_log_mismatch", "earliest");
+        }
+        let app = App::<(), NoAdapters>::with_config(Config::new()).route(route, handler);
         Box::pin(start_as(life, app))
     }
 
@@ -102,8 +110,14 @@ impl Subject for Scripted {
     }
 }
 
-fn route(setting: &Setting) -> RouteDefaults {
-    let tiers = setting.tiers_ms.iter().map(|tier| format!("{tier}ms"));
+fn route(setting: &Setting, later: bool) -> RouteDefaults {
+    let edited = later && !setting.later_tiers_ms.is_empty();
+    let tiers = if edited {
+        &setting.later_tiers_ms
+    } else {
+        &setting.tiers_ms
+    };
+    let tiers = tiers.iter().map(|tier| format!("{tier}ms"));
     let route = RouteDefaults::new("scripted")
         .with("topic", TOPIC)
         .with("group", GROUP)
@@ -170,12 +184,13 @@ impl Script {
     fn apply(&self, delivery: &Delivery, id: u32) {
         let origin = delivery.origin();
         let first = !self.plan.setting.dedup || lock(&self.applied).insert(id);
-        if first && !self.life.is_dead() {
+        if !self.life.is_dead() {
             let place = Place {
                 partition: origin.partition,
                 offset: origin.offset,
             };
-            self.life.push(0, What::Effect(place));
+            let applied = first;
+            self.life.push(0, What::Effect { place, applied });
         }
     }
 }

@@ -8,11 +8,13 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 use super::Canary;
-use super::history::{Event, History, NOBODY, What};
+use super::history::{Event, History, NOBODY, RouteName, What};
 use super::plan::{Fault, Kind, Plan};
+use crate::app::{AppHandle, RouteHandle};
 use crate::backend::{Backend, Control, Ownership, Source};
 use crate::clock::{Clock, Timestamp, TokioClock};
 use crate::log::{LogBroker, LogOptions};
+use crate::router::Topology;
 
 /// What the clock shows when a run begins: 2026-01-01T00:00:00Z.
 const START: Timestamp = Timestamp(1_767_225_600_000);
@@ -38,6 +40,10 @@ pub(crate) struct World {
     shares: bool,
     broker_partitions: u32,
     instances: bool,
+    members: u32,
+    session: Duration,
+    record_bytes: usize,
+    topologies: Mutex<Vec<Arc<Topology>>>,
     seed: u64,
     lives: AtomicU32,
     waiting: Mutex<Vec<Fault>>,
@@ -108,6 +114,10 @@ impl World {
             broker,
             broker_partitions: plan.setting.partitions,
             instances: plan.setting.instances,
+            members: plan.setting.members,
+            session: Duration::from_millis(plan.setting.session_ms),
+            record_bytes: plan.setting.record_bytes,
+            topologies: Mutex::default(),
             history: Mutex::new(history),
             canary,
             seed: plan.seed,
@@ -119,6 +129,47 @@ impl World {
             down: AtomicBool::new(false),
             buried: Mutex::default(),
         }
+    }
+
+    /// Notes the app's routes, once.
+    pub(super) fn register(&self, app: &AppHandle) {
+        let mut history = lock(&self.history);
+        if history.routes.is_empty() {
+            let name = |route: &RouteHandle| RouteName {
+                handler: route.spec.handler.clone(),
+                group: route.spec.group.clone(),
+                topic: route.topology.source.to_string(),
+                keeps_order: route.spec.keeps_order(),
+            };
+            history.routes = app.routes().iter().map(name).collect();
+            let topologies = app.routes().iter().map(|route| Arc::clone(&route.topology));
+            *lock(&self.topologies) = topologies.collect();
+        }
+    }
+
+    /// The topics of the app's routes.
+    pub(super) fn topologies(&self) -> Vec<Arc<Topology>> {
+        lock(&self.topologies).clone()
+    }
+
+    /// When a stamp of the broker was, in milliseconds since the beginning.
+    pub(super) fn since_start(&self, at: Timestamp) -> u64 {
+        u64::try_from(at.since(START).as_millis()).unwrap_or(u64::MAX)
+    }
+
+    /// How long a member may be silent.
+    pub(super) fn session(&self) -> Duration {
+        self.session
+    }
+
+    /// Members, as planned.
+    pub(super) fn members(&self) -> u32 {
+        self.members
+    }
+
+    /// The largest position record that is stored.
+    pub(super) fn record_bytes(&self) -> usize {
+        self.record_bytes
     }
 
     pub(super) fn now_ms(&self) -> u64 {

@@ -25,8 +25,8 @@ use self::source::{Session, SimSource};
 use super::life::Life;
 use super::plan::Step;
 use crate::backend::{
-    Admin, Backend, BoxFuture, Capability, Membership, Publisher, Reader, Subscription,
-    Transactions,
+    Admin, Backend, BoxFuture, Capability, Membership, PositionStore, Publisher, Reader,
+    Subscription, Transactions,
 };
 use crate::error::Result;
 
@@ -44,7 +44,11 @@ impl SimBackend {
 
 impl Backend for SimBackend {
     fn capability(&self) -> Capability {
-        self.broker().capability()
+        let mut capability = self.broker().capability();
+        capability.position = PositionStore::Record {
+            max_bytes: self.life.world.record_bytes(),
+        };
+        capability
     }
 
     fn subscribe(&self, subscription: Subscription) -> BoxFuture<'_, Result<Membership>> {

@@ -13,6 +13,8 @@ struct Known {
     ended: Option<(u32, u64)>,
     /// Life and epoch of the last call.
     called: (u32, u64),
+    /// That call was for a replayed dead letter.
+    replay: bool,
     /// It was delivered twice on purpose.
     twice: bool,
     /// A record of this epoch that settles it was stored.
@@ -23,8 +25,7 @@ pub(super) fn check(view: &View<'_>, found: &mut Vec<Violation>) {
     let mut known = view.table::<Known>();
     let mut below = vec![0; known.0.len()];
     for event in view
-        .history
-        .events
+        .events()
         .iter()
         .filter(|event| event.route == view.route)
     {
@@ -44,12 +45,18 @@ pub(super) fn check(view: &View<'_>, found: &mut Vec<Violation>) {
                     }
                 }
             }
-            What::Called { place, epoch, .. } => {
+            What::Called {
+                place,
+                epoch,
+                replay,
+                ..
+            } => {
                 let Some(known) = known.at(*place) else {
                     continue;
                 };
                 known.called = (event.life, *epoch);
-                if known.twice {
+                known.replay = *replay;
+                if known.twice || *replay {
                     continue;
                 }
                 if known.ended == Some((event.life, *epoch)) {
@@ -69,7 +76,10 @@ pub(super) fn check(view: &View<'_>, found: &mut Vec<Violation>) {
                     ));
                 }
             }
-            What::Effect(place) => {
+            What::Effect {
+                place,
+                applied: true,
+            } => {
                 if let Some(known) = known.at(*place) {
                     known.effects += 1;
                     if view.plan.setting.dedup && known.effects > 1 {
@@ -87,6 +97,7 @@ pub(super) fn check(view: &View<'_>, found: &mut Vec<Violation>) {
                     became,
                     Became::Handled | Became::Discarded | Became::DeadLettered
                 ) && let Some(known) = known.at(*place)
+                    && !known.replay
                 {
                     known.ended = Some(known.called);
                 }

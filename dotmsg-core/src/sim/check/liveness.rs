@@ -65,10 +65,10 @@ pub(super) fn check(view: &View<'_>, found: &mut Vec<Violation>) {
     }
 }
 
-/// A broker that is down or has no room ends an app; so does a group that refuses it while another one leaves.
+/// A broker that is down, does not answer or has no room ends an app.
 fn has_a_cause(kind: ErrorKind) -> bool {
     matches!(
         kind,
-        ErrorKind::Unreachable | ErrorKind::Timeout | ErrorKind::Full | ErrorKind::Closed
+        ErrorKind::Unreachable | ErrorKind::Timeout | ErrorKind::Full
     )
 }

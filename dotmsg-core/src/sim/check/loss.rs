@@ -4,8 +4,8 @@ use super::{View, Violation};
 use crate::sim::history::{Told, What};
 
 pub(super) fn check(view: &View<'_>, found: &mut Vec<Violation>) {
-    let mut ended = view.table::<bool>();
-    for event in &view.history.events {
+    let mut ended = view.ended_before();
+    for event in view.events() {
         match &event.what {
             What::Published {
                 message,

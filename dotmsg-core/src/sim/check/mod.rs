@@ -22,7 +22,7 @@ mod progress;
 
 use std::fmt;
 
-use super::history::{History, Place, What};
+use super::history::{Event, History, Place, What};
 use super::plan::Plan;
 use crate::testing::Became;
 
@@ -97,7 +97,56 @@ pub struct View<'a> {
     pub scripted: bool,
 }
 
-impl View<'_> {
+impl<'a> View<'a> {
+    /// What happened since the last time that an operator moved a position or made the topic anew: before it, offsets meant
+    /// something else or were settled by other means.
+    fn events(&self) -> &'a [Event] {
+        let operation = |event: &Event| matches!(event.what, What::Reset(..) | What::Recreated);
+        let events = &self.history.events;
+        let last = events.iter().rposition(operation);
+        &events[last.map_or(0, |last| last + 1)..]
+    }
+
+    /// When the topic was made anew last.
+    fn recreated_ms(&self) -> u64 {
+        let operation = |event: &&Event| matches!(event.what, What::Recreated);
+        let last = self.history.events.iter().rev().find(operation);
+        last.map_or(0, |event| event.at_ms)
+    }
+
+    /// Whether an operator has moved the position over this record: nobody has to handle it.
+    fn is_passed_over(&self, place: Place) -> bool {
+        self.history.events.iter().any(|event| {
+            matches!(event.what, What::Reset(partition, to) if partition == place.partition && place.offset < to)
+        })
+    }
+
+    /// Which records have ended at the beginning of [`View::events`]: whatever had ended before, and what is below a position
+    /// that was moved. Those of a topic that was made anew have not.
+    fn ended_before(&self) -> Table<bool> {
+        let mut ended = self.table::<bool>();
+        let before = self.history.events.len() - self.events().len();
+        for event in &self.history.events[..before] {
+            match &event.what {
+                What::Recreated => ended = self.table(),
+                What::Reset(partition, to) => {
+                    for (offset, ended) in (0..).zip(&mut ended.0[*partition as usize]) {
+                        *ended = offset < *to;
+                    }
+                }
+                what if event.route == self.route => {
+                    if let Some(place) = self.end(what)
+                        && let Some(ended) = ended.at(place)
+                    {
+                        *ended = true;
+                    }
+                }
+                _ => {}
+            }
+        }
+        ended
+    }
+
     /// The key of a source record.
     fn key(&self, place: Place) -> Option<u32> {
         self.history.recorded(self.route, place)?.key
@@ -118,7 +167,7 @@ impl View<'_> {
     /// topic, a discard.
     fn end(&self, what: &What) -> Option<Place> {
         match what {
-            What::Effect(place) if self.scripted => Some(*place),
+            What::Effect { place, .. } if self.scripted => Some(*place),
             What::Ended(place, Became::Handled) if !self.scripted => Some(*place),
             What::Ended(place, Became::Discarded) => Some(*place),
             What::Appended {

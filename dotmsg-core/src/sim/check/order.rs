@@ -13,7 +13,8 @@ use crate::testing::Became;
 #[derive(Clone, Copy, Default)]
 struct At {
     offset: u64,
-    running: bool,
+    /// The handler runs for this offset.
+    running: Option<u64>,
     ended: bool,
 }
 
@@ -34,8 +35,7 @@ fn strict(view: &View<'_>, found: &mut Vec<Violation>) {
     let mut epochs: BTreeMap<(u32, Place), u64> = BTreeMap::new();
     let mut twice = view.table::<bool>();
     for event in view
-        .history
-        .events
+        .events()
         .iter()
         .filter(|event| event.route == view.route)
     {
@@ -56,7 +56,12 @@ fn strict(view: &View<'_>, found: &mut Vec<Violation>) {
                     }
                 }
             }
-            What::Called { place, epoch, .. } => {
+            What::Called {
+                place,
+                epoch,
+                replay,
+                ..
+            } => {
                 let Some(key) = view.key(*place) else {
                     continue;
                 };
@@ -66,29 +71,23 @@ fn strict(view: &View<'_>, found: &mut Vec<Violation>) {
                     ended: true,
                     ..At::default()
                 });
-                let again = twice.at(*place).is_some_and(|twice| *twice);
+                let again = *replay || twice.at(*place).is_some_and(|twice| *twice);
                 if let Some(problem) = wrong(at, place.offset, again) {
-                    let call = call(view, event, *place, &problem);
-                    found.push(call);
+                    found.push(call(view, event, *place, &problem));
                 }
-                *at = At {
-                    offset: place.offset,
-                    running: true,
-                    ended: false,
-                };
+                at.running = Some(place.offset);
+                // A replayed one says nothing of where the source is.
+                if !*replay {
+                    (at.offset, at.ended) = (place.offset, false);
+                }
             }
             What::Left(place) => with(view, &mut hands, &epochs, event.life, *place, |at| {
-                at.running = false
+                at.running = at.running.filter(|running| *running != place.offset);
             }),
-            What::Ended(place, became) => {
-                if matches!(
-                    became,
-                    Became::Handled | Became::Discarded | Became::DeadLettered
-                ) {
-                    with(view, &mut hands, &epochs, event.life, *place, |at| {
-                        at.ended = true
-                    });
-                }
+            What::Ended(place, Became::Handled | Became::Discarded | Became::DeadLettered) => {
+                with(view, &mut hands, &epochs, event.life, *place, |at| {
+                    at.ended |= at.offset == place.offset;
+                });
             }
             _ => {}
         }
@@ -105,7 +104,6 @@ fn with(
 ) {
     if let (Some(key), Some(epoch)) = (view.key(place), epochs.get(&(life, place)))
         && let Some(at) = hands.get_mut(&(life, place.partition, *epoch, key))
-        && at.offset == place.offset
     {
         change(at);
     }
@@ -114,9 +112,9 @@ fn with(
 /// What is wrong with a call for `offset`, if anything; `again`: it was delivered twice on purpose.
 fn wrong(at: &At, offset: u64, again: bool) -> Option<String> {
     let last = at.offset;
-    if at.running {
+    if let Some(running) = at.running {
         return Some(format!(
-            "the handler still runs for offset {last} of the same key"
+            "the handler still runs for offset {running} of the same key"
         ));
     }
     if again {
@@ -145,17 +143,27 @@ fn call(view: &View<'_>, event: &Event, place: Place, problem: &str) -> Violatio
 }
 
 fn first_ends(view: &View<'_>, found: &mut Vec<Violation>) {
-    let mut ended = view.table::<bool>();
+    let mut ended = view.ended_before();
+    let mut replayed = view.table::<bool>();
     let mut last: BTreeMap<(u32, u32), u64> = BTreeMap::new();
     for event in view
-        .history
-        .events
+        .events()
         .iter()
         .filter(|event| event.route == view.route)
     {
+        if let What::Called { place, replay, .. } = &event.what {
+            if let Some(replayed) = replayed.at(*place) {
+                *replayed = *replay;
+            }
+            continue;
+        }
         let Some(place) = view.end(&event.what) else {
             continue;
         };
+        // A replayed message has lost its place in the order.
+        if replayed.at(place).is_some_and(|replayed| *replayed) {
+            continue;
+        }
         let (Some(ended), Some(key)) = (ended.at(place), view.key(place)) else {
             continue;
         };

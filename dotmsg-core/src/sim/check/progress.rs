@@ -21,10 +21,9 @@ struct Known {
 pub(super) fn check(view: &View<'_>, found: &mut Vec<Violation>) {
     let partitions = view.history.left[view.route as usize].source.len();
     let mut known: Vec<Known> = (0..partitions).map(|_| Known::default()).collect();
-    let mut ended = view.table::<bool>();
+    let mut ended = view.ended_before();
     for event in view
-        .history
-        .events
+        .events()
         .iter()
         .filter(|event| event.route == view.route)
     {

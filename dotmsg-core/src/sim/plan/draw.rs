@@ -58,10 +58,20 @@ const STEPS: [Step; 9] = [
 
 pub(super) fn draw(seed: u64, size: Size) -> Plan {
     let mut random = fastrand::Rng::with_seed(seed);
-    let setting = setting(&mut random, size);
+    let mut setting = setting(&mut random, size);
     let messages = messages(&mut random, size.messages);
     let kinds: u32 = random.u32(..) | 1 << random.u32(..KINDS);
     let mut faults = Vec::with_capacity(size.faults as usize);
+    if random.u8(..12) == 0 && size.faults > 0 {
+        faults.push(Fault {
+            at_ms: random.u64(..SPAN_MS),
+            member: 0,
+            kind: operation(&mut random, setting.partitions),
+        });
+        // The log keeps the place of a static member that has gone for ever when nobody else is there to judge it, and an
+        // operator has to be alone.
+        setting.instances = false;
+    }
     while faults.len() < size.faults as usize {
         let kind = random.u32(..KINDS);
         if kinds & 1 << kind == 0 {
@@ -72,6 +82,10 @@ pub(super) fn draw(seed: u64, size: Size) -> Plan {
             member: random.u32(..size.members.max(1)),
             kind: fault(&mut random, kind, setting.partitions),
         });
+    }
+    if faults.iter().any(|fault| fault.kind == Kind::Recreate) {
+        // The replay topic stays as it is, and what it holds of the topic before is handled once more.
+        faults.retain(|fault| fault.kind != Kind::Replay);
     }
     faults.sort_by_key(|fault| fault.at_ms);
     Plan {
@@ -84,6 +98,7 @@ pub(super) fn draw(seed: u64, size: Size) -> Plan {
 
 fn setting(random: &mut fastrand::Rng, size: Size) -> Setting {
     let concurrency = 1 << random.u32(..6);
+    let tiers_ms = LADDERS[random.usize(..LADDERS.len())].to_vec();
     Setting {
         members: size.members,
         stagger_ms: [0, 0, 300][random.usize(..3)],
@@ -99,7 +114,17 @@ fn setting(random: &mut fastrand::Rng, size: Size) -> Setting {
         } else {
             1_000
         },
-        tiers_ms: LADDERS[random.usize(..LADDERS.len())].to_vec(),
+        later_tiers_ms: if random.u8(..6) == 0 {
+            edited(&tiers_ms)
+        } else {
+            Vec::new()
+        },
+        record_bytes: if random.u8(..6) == 0 {
+            random.usize(150..400)
+        } else {
+            4_096
+        },
+        tiers_ms,
         attempts: random.u32(1..3),
         keep: random.u8(..8) > 0,
         commit_ms: [20, 200, 2_000][random.usize(..3)],
@@ -109,6 +134,11 @@ fn setting(random: &mut fastrand::Rng, size: Size) -> Setting {
         instances: random.u8(..3) == 0,
         dedup: random.bool(),
     }
+}
+
+/// Another ladder of as many tiers, none of them the same.
+fn edited(tiers_ms: &[u64]) -> Vec<u64> {
+    tiers_ms.iter().map(|delay| delay * 3 / 2).collect()
 }
 
 fn messages(random: &mut fastrand::Rng, count: u32) -> Vec<Planned> {
@@ -144,7 +174,18 @@ fn messages(random: &mut fastrand::Rng, count: u32) -> Vec<Planned> {
     (0..).zip(at).map(planned).collect()
 }
 
-const KINDS: u32 = 19;
+/// What an operator does while all members are stopped.
+fn operation(random: &mut fastrand::Rng, partitions: u32) -> Kind {
+    if random.bool() {
+        return Kind::Recreate;
+    }
+    Kind::Reset {
+        partition: random.u32(..partitions),
+        to: random.u64(..60),
+    }
+}
+
+const KINDS: u32 = 20;
 
 fn fault(random: &mut fastrand::Rng, kind: u32, partitions: u32) -> Kind {
     let short = random.u64(1..50);
@@ -190,6 +231,7 @@ fn fault(random: &mut fastrand::Rng, kind: u32, partitions: u32) -> Kind {
             by_ms: short,
             for_ms: long,
         },
+        18 => Kind::Replay,
         _ if random.bool() => Kind::Outage { for_ms: long },
         _ => Kind::Full { for_ms: long },
     }

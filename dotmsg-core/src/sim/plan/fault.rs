@@ -116,6 +116,17 @@ pub enum Kind {
         /// For so long.
         for_ms: u64,
     },
+    /// An operator replays all dead letters.
+    Replay,
+    /// An operator stops all members, moves the position of a partition, and starts them again.
+    Reset {
+        /// Which.
+        partition: u32,
+        /// To this offset, or to the end if it lies beyond.
+        to: u64,
+    },
+    /// All members are stopped, the source topic is deleted and made anew, and they are started again.
+    Recreate,
     /// The disk is full: appends and commits of all members fail.
     Full {
         /// For so long.
@@ -157,6 +168,9 @@ impl Fault {
             | Kind::CommitUnsent
             | Kind::CommitFails
             | Kind::CommitPartly
+            | Kind::Replay
+            | Kind::Reset { .. }
+            | Kind::Recreate
             | Kind::Duplicate => 0,
         };
         self.at_ms + lasts

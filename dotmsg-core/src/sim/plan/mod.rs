@@ -69,6 +69,10 @@ pub struct Setting {
     pub held: u32,
     /// Delays of the tiers, ascending.
     pub tiers_ms: Vec<u64>,
+    /// The delays of a member that was started again: the ladder was edited. Empty: it was not. As many as before.
+    pub later_tiers_ms: Vec<u64>,
+    /// The largest position record that the broker stores.
+    pub record_bytes: usize,
     /// Calls in a row before a tier or the dead letter.
     pub attempts: u32,
     /// Later messages of a key wait for a failing one.
@@ -97,6 +101,8 @@ impl Default for Setting {
             workers: 1,
             held: 1_000,
             tiers_ms: Vec::new(),
+            later_tiers_ms: Vec::new(),
+            record_bytes: 4_096,
             attempts: 1,
             keep: true,
             commit_ms: 200,
@@ -150,10 +156,14 @@ impl Plan {
 }
 
 impl Planned {
-    /// Whether the handler, left alone, gives up on it, with that many calls at most.
+    /// Whether it becomes a dead letter. `None`: that depends on which ladder it is on when it fails.
     #[must_use]
-    pub fn ends_dead(&self, setting: &Setting) -> bool {
-        self.fails >= setting.calls() || matches!(self.last, Last::Dead | Last::Panic)
+    pub fn ends_dead(&self, setting: &Setting) -> Option<bool> {
+        let last = matches!(self.last, Last::Dead | Last::Panic);
+        if self.fails > 0 && !last && !setting.later_tiers_ms.is_empty() {
+            return None;
+        }
+        Some(last || self.fails >= setting.calls())
     }
 }
 

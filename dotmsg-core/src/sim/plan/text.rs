@@ -40,19 +40,25 @@ impl fmt::Display for Plan {
     }
 }
 
+fn list(delays: &[u64]) -> String {
+    let delays: Vec<String> = delays.iter().map(u64::to_string).collect();
+    delays.join(",")
+}
+
 impl fmt::Display for Setting {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let tiers: Vec<String> = self.tiers_ms.iter().map(u64::to_string).collect();
         write!(
             f,
-            "members={} stagger={} partitions={} concurrency={} workers={} held={} tiers={} attempts={} keep={} commit={} crash_loop={} session={} assignor={} instances={} dedup={}",
+            "members={} stagger={} partitions={} concurrency={} workers={} held={} tiers={} later_tiers={} record_bytes={} attempts={} keep={} commit={} crash_loop={} session={} assignor={} instances={} dedup={}",
             self.members,
             self.stagger_ms,
             self.partitions,
             self.concurrency,
             self.workers,
             self.held,
-            tiers.join(","),
+            list(&self.tiers_ms),
+            list(&self.later_tiers_ms),
+            self.record_bytes,
             self.attempts,
             self.keep,
             self.commit_ms,
@@ -160,6 +166,9 @@ impl fmt::Display for Fault {
             }
             Kind::SlowDisk { by_ms, for_ms } => write!(f, "slow-disk by={by_ms} for={for_ms}"),
             Kind::Outage { for_ms } => write!(f, "outage for={for_ms}"),
+            Kind::Replay => f.write_str("replay"),
+            Kind::Reset { partition, to } => write!(f, "reset partition={partition} to={to}"),
+            Kind::Recreate => f.write_str("recreate"),
             Kind::Full { for_ms } => write!(f, "full for={for_ms}"),
         }
     }
@@ -270,14 +279,22 @@ impl Plan {
     }
 }
 
+fn delays(text: Option<&str>) -> Result<Vec<u64>, String> {
+    let delays = text
+        .unwrap_or_default()
+        .split(',')
+        .filter(|delay| !delay.is_empty());
+    delays
+        .map(|delay| {
+            delay
+                .parse()
+                .map_err(|_| format!("`{delay}` is no delay in ms"))
+        })
+        .collect()
+}
+
 fn setting(words: &mut Words<'_>) -> Result<Setting, String> {
     let default = Setting::default();
-    let tiers = words.take("tiers").unwrap_or_default();
-    let tiers = tiers.split(',').filter(|tier| !tier.is_empty());
-    let tiers = tiers.map(|tier| {
-        tier.parse()
-            .map_err(|_| format!("`{tier}` is no delay in ms"))
-    });
     Ok(Setting {
         members: words.optional("members", default.members)?,
         stagger_ms: words.optional("stagger", default.stagger_ms)?,
@@ -285,7 +302,9 @@ fn setting(words: &mut Words<'_>) -> Result<Setting, String> {
         concurrency: words.optional("concurrency", default.concurrency)?,
         workers: words.optional("workers", default.workers)?,
         held: words.optional("held", default.held)?,
-        tiers_ms: tiers.collect::<Result<_, _>>()?,
+        tiers_ms: delays(words.take("tiers"))?,
+        later_tiers_ms: delays(words.take("later_tiers"))?,
+        record_bytes: words.optional("record_bytes", default.record_bytes)?,
         attempts: words.optional("attempts", default.attempts)?,
         keep: words.optional("keep", default.keep)?,
         commit_ms: words.optional("commit", default.commit_ms)?,
@@ -391,6 +410,12 @@ fn fault(words: &mut Words<'_>) -> Result<Fault, String> {
         "outage" => Kind::Outage {
             for_ms: words.value("for")?,
         },
+        "replay" => Kind::Replay,
+        "reset" => Kind::Reset {
+            partition: words.value("partition")?,
+            to: words.value("to")?,
+        },
+        "recreate" => Kind::Recreate,
         "full" => Kind::Full {
             for_ms: words.value("for")?,
         },

@@ -84,7 +84,7 @@ fault at=90 crash point=after-tier down=200",
             killed(history, false, Step::Tier)
                 && any(
                     history,
-                    |what| matches!(what, What::Effect(place) if place.offset == 0),
+                    |what| matches!(what, What::Effect { place, .. } if place.offset == 0),
                 )
         },
     },
