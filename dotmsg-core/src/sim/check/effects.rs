@@ -15,14 +15,13 @@ struct Known {
     called: (u32, u64),
     /// That call was for a replayed dead letter.
     replay: bool,
-    /// It was delivered twice on purpose.
-    twice: bool,
     /// A record of this epoch that settles it was stored.
     settled: Option<u64>,
 }
 
 pub(super) fn check(view: &View<'_>, found: &mut Vec<Violation>) {
     let mut known = view.table::<Known>();
+    let mut twice = view.delivered_twice();
     let mut below = vec![0; known.0.len()];
     for event in view
         .events()
@@ -30,21 +29,6 @@ pub(super) fn check(view: &View<'_>, found: &mut Vec<Violation>) {
         .filter(|event| event.route == view.route)
     {
         match &event.what {
-            What::Batch {
-                partition,
-                offsets,
-                again: true,
-                ..
-            } => {
-                for offset in offsets.0..=offsets.1 {
-                    if let Some(known) = known.at(Place {
-                        partition: *partition,
-                        offset,
-                    }) {
-                        known.twice = true;
-                    }
-                }
-            }
             What::Called {
                 place,
                 epoch,
@@ -56,7 +40,7 @@ pub(super) fn check(view: &View<'_>, found: &mut Vec<Violation>) {
                 };
                 known.called = (event.life, *epoch);
                 known.replay = *replay;
-                if known.twice || *replay {
+                if *replay || twice.at(*place).is_some_and(|twice| *twice) {
                     continue;
                 }
                 if known.ended == Some((event.life, *epoch)) {

@@ -114,6 +114,33 @@ impl<'a> View<'a> {
         last.map_or(0, |event| event.at_ms)
     }
 
+    /// Which records were ever delivered twice on purpose: what they left in tiers and positions outlives an operation.
+    fn delivered_twice(&self) -> Table<bool> {
+        let mut twice = self.table::<bool>();
+        for event in self
+            .history
+            .events
+            .iter()
+            .filter(|event| event.route == self.route)
+        {
+            let What::Batch {
+                partition,
+                offsets,
+                again: true,
+                ..
+            } = event.what
+            else {
+                continue;
+            };
+            for offset in offsets.0..=offsets.1 {
+                if let Some(twice) = twice.at(Place { partition, offset }) {
+                    *twice = true;
+                }
+            }
+        }
+        twice
+    }
+
     /// Whether an operator has moved the position over this record: nobody has to handle it.
     fn is_passed_over(&self, place: Place) -> bool {
         self.history.events.iter().any(|event| {

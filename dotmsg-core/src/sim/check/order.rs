@@ -33,29 +33,13 @@ fn strict(view: &View<'_>, found: &mut Vec<Violation>) {
     let mut hands: BTreeMap<Hand, At> = BTreeMap::new();
     // The epoch under which a life has called for a record last.
     let mut epochs: BTreeMap<(u32, Place), u64> = BTreeMap::new();
-    let mut twice = view.table::<bool>();
+    let mut twice = view.delivered_twice();
     for event in view
         .events()
         .iter()
         .filter(|event| event.route == view.route)
     {
         match &event.what {
-            What::Batch {
-                partition,
-                offsets,
-                again: true,
-                ..
-            } => {
-                for offset in offsets.0..=offsets.1 {
-                    let place = Place {
-                        partition: *partition,
-                        offset,
-                    };
-                    if let Some(twice) = twice.at(place) {
-                        *twice = true;
-                    }
-                }
-            }
             What::Called {
                 place,
                 epoch,
