@@ -47,6 +47,7 @@ impl Adapters for NoAdapters {
     }
 }
 
+/// `Sync`, because routes are borrowed while the app starts, and its future is to be `Send`.
 type StartRoute<S> = Box<
     dyn FnOnce(RouteContext, StackParts, Arc<S>) -> BoxFuture<'static, Result<RouteReport>>
         + Send

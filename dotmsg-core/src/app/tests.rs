@@ -54,6 +54,14 @@ impl Adapters for Acme {
     }
 }
 
+#[test]
+fn an_app_may_be_started_and_run_in_a_task() {
+    fn may_be_spawned(_: impl Future + Send + 'static) {}
+    may_be_spawned(app().route(bill(), nothing).start());
+    may_be_spawned(app().route(bill(), nothing).run());
+    may_be_spawned(app().route(bill(), nothing).open());
+}
+
 #[tokio::test]
 async fn handlers_from_before_the_state_are_refused_and_not_forgotten() {
     let bill = RouteDefaults::new("bill")

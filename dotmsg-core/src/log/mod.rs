@@ -9,6 +9,7 @@
 //! - `topic`, `memory`, `cursor`, `signal`: what a partition holds, and how a reader walks and waits.
 //! - `directory`, `segment`, `fetch`, `frame`, `codec`: what is on disk, and reading it.
 //! - `writer`, `group_commit`, `head`, `journal`, `disk`: group commit, and the seam at which disks fail.
+//! - `disk_faults` (feature `testing`): disks that fail on purpose.
 //! - `recovery`, `ends`, `aside`, `lock_file`: what a crash leaves, and one process at a time.
 //! - `group/`, `assignor/`: who owns a partition, as a state machine; how partitions are shared.
 //! - `publisher`, `source`, `reader`, `admin`, `positions`: the backend contract.
@@ -25,6 +26,8 @@ mod codec;
 mod cursor;
 mod directory;
 mod disk;
+#[cfg(any(test, feature = "testing"))]
+mod disk_faults;
 mod ends;
 mod factory;
 mod fetch;
@@ -56,6 +59,8 @@ mod tests;
 
 pub use assignor::Assignor;
 pub use broker::LogBroker;
+#[cfg(any(test, feature = "testing"))]
+pub use disk_faults::{DiskFaults, Struck};
 pub use factory::{MemoryLogs, log_factory, memory_factory};
 pub use options::{DamagedTail, Fsync, LogOptions, check_setting};
 pub use partitioner::{murmur2, partition_for_key};

@@ -81,7 +81,15 @@ impl LogSource {
 
     /// What the group needs of a member that polls: that it joins, and that it shows from time to time that it lives. Only a
     /// member that is not alone has a timer.
+    #[inline]
     fn keep_membership(&mut self, cx: &mut Context<'_>) -> Result<()> {
+        if self.beat.is_none() && !self.seat.inbox.needs_care() {
+            return Ok(());
+        }
+        self.care_for_membership(cx)
+    }
+
+    fn care_for_membership(&mut self, cx: &mut Context<'_>) -> Result<()> {
         let seat = &self.seat;
         if seat.inbox.take_awaited() {
             let mut groups = lock(&seat.shared.groups);

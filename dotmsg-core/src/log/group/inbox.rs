@@ -4,7 +4,7 @@
 //! left here; the source takes them at its next poll, so nothing of the group's runs on the member's task.
 
 use std::collections::VecDeque;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU8, Ordering};
 use std::sync::{Arc, Mutex};
 
 use super::super::lock;
@@ -21,14 +21,17 @@ pub(in crate::log) struct Inbox {
     commands: Mutex<Vec<Command>>,
     /// Whether there are commands: saves the lock on every poll without one.
     commanded: AtomicBool,
-    /// The group waits for this member to join its next round, or again.
-    awaited: AtomicBool,
-    /// There are other members, so that this one has to show that it lives.
-    watched: AtomicBool,
+    /// [`AWAITED`] and [`WATCHED`]: one word, since every poll looks at it and nearly always finds nothing.
+    care: AtomicU8,
     closed: AtomicBool,
     /// Another member has taken its instance id over.
     replaced: AtomicBool,
 }
+
+/// The group waits for this member to join its next round, or again.
+const AWAITED: u8 = 1;
+/// There are other members, so that this one has to show that it lives.
+const WATCHED: u8 = 2;
 
 /// A change to what a source reads; takes effect at its next poll.
 #[derive(Clone, Copy, Debug)]
@@ -64,13 +67,19 @@ impl Inbox {
         lock(&self.events).pop_front()
     }
 
+    /// Whether the group needs anything of a member that polls.
+    #[inline]
+    pub(in crate::log) fn needs_care(&self) -> bool {
+        self.care.load(Ordering::Acquire) != 0
+    }
+
     /// Whether the group waits for this member; asking takes the question back.
     pub(in crate::log) fn take_awaited(&self) -> bool {
-        self.awaited.load(Ordering::Acquire) && self.awaited.swap(false, Ordering::AcqRel)
+        self.care.fetch_and(!AWAITED, Ordering::AcqRel) & AWAITED != 0
     }
 
     pub(in crate::log) fn is_watched(&self) -> bool {
-        self.watched.load(Ordering::Acquire)
+        self.care.load(Ordering::Acquire) & WATCHED != 0
     }
 
     pub(in crate::log) fn is_closed(&self) -> bool {
@@ -90,7 +99,7 @@ impl Inbox {
             Told::Own(granted) => self.command(Command::Own(granted)),
             Told::Disown(partition) => self.command(Command::Disown(partition)),
             Told::Join => {
-                self.awaited.store(true, Ordering::Release);
+                self.care.fetch_or(AWAITED, Ordering::AcqRel);
                 self.event_signal.raise();
             }
             Told::Replaced => {
@@ -102,7 +111,11 @@ impl Inbox {
 
     /// Says whether there are other members.
     pub(super) fn watch(&self, watched: bool) {
-        if self.watched.swap(watched, Ordering::AcqRel) != watched {
+        let before = match watched {
+            true => self.care.fetch_or(WATCHED, Ordering::AcqRel),
+            false => self.care.fetch_and(!WATCHED, Ordering::AcqRel),
+        };
+        if (before & WATCHED != 0) != watched {
             self.event_signal.raise();
         }
     }

@@ -1,108 +1,14 @@
 //! Disks that fail: full, failing to sync, damaged while the log is open.
 
-use std::io;
-use std::path::Path;
-use std::sync::{Barrier, Mutex};
+use std::sync::Barrier;
 
-use super::super::disk::{Disk, DiskFile, RealDisk};
 use super::*;
 use crate::backend::{CommitOutcome, Progress, Retention};
 use crate::error::ErrorKind;
 
-/// A disk with room for so many bytes, whose syncs can be made to fail.
-#[derive(Debug, Default)]
-struct FaultyDisk {
-    faults: Arc<Mutex<Faults>>,
-}
-
-#[derive(Debug, Default)]
-struct Faults {
-    room: Option<usize>,
-    syncs_fail: bool,
-    /// How many were tried.
-    syncs: usize,
-    /// The next sync meets this twice: when it begins, and before it is done.
-    stall: Option<Arc<Barrier>>,
-    /// Directories that were synced.
-    directories: Vec<std::path::PathBuf>,
-}
-
-#[derive(Debug)]
-struct FaultyFile {
-    file: Box<dyn DiskFile>,
-    faults: Arc<Mutex<Faults>>,
-}
-
-impl DiskFile for FaultyFile {
-    fn write(&mut self, bytes: &[u8]) -> io::Result<()> {
-        let mut faults = lock(&self.faults);
-        if let Some(room) = &mut faults.room {
-            let fits = bytes.len().min(*room);
-            *room -= fits;
-            self.file.write(&bytes[..fits])?;
-            if fits < bytes.len() {
-                return Err(io::ErrorKind::StorageFull.into());
-            }
-            return Ok(());
-        }
-        self.file.write(bytes)
-    }
-
-    fn sync(&mut self) -> io::Result<()> {
-        let stall = lock(&self.faults).stall.take();
-        if let Some(stall) = stall {
-            stall.wait();
-            stall.wait();
-        }
-        let mut faults = lock(&self.faults);
-        faults.syncs += 1;
-        if faults.syncs_fail {
-            return Err(io::Error::other("injected"));
-        }
-        self.file.sync()
-    }
-}
-
-impl Disk for FaultyDisk {
-    fn create(&self, path: &Path) -> io::Result<Box<dyn DiskFile>> {
-        let file = RealDisk.create(path)?;
-        let faults = Arc::clone(&self.faults);
-        Ok(Box::new(FaultyFile { file, faults }))
-    }
-
-    fn append(&self, path: &Path) -> io::Result<Box<dyn DiskFile>> {
-        let file = RealDisk.append(path)?;
-        let faults = Arc::clone(&self.faults);
-        Ok(Box::new(FaultyFile { file, faults }))
-    }
-
-    fn replace(&self, path: &Path, contents: &[u8]) -> io::Result<()> {
-        if lock(&self.faults)
-            .room
-            .is_some_and(|room| room < contents.len())
-        {
-            return Err(io::ErrorKind::StorageFull.into());
-        }
-        RealDisk.replace(path, contents)
-    }
-
-    fn truncate(&self, path: &Path, bytes: u64) -> io::Result<()> {
-        RealDisk.truncate(path, bytes)
-    }
-
-    fn sync_directory(&self, path: &Path) -> io::Result<()> {
-        lock(&self.faults).directories.push(path.to_path_buf());
-        RealDisk.sync_directory(path)
-    }
-}
-
-fn faulty(directory: &TestDirectory) -> (LogBroker, Arc<Mutex<Faults>>) {
-    let faults = Arc::default();
-    let mut options = options();
-    options.disk = Arc::new(FaultyDisk {
-        faults: Arc::clone(&faults),
-    });
-    let log = directory.open(options).unwrap();
+fn faulty(directory: &TestDirectory) -> (LogBroker, DiskFaults) {
+    let faults = DiskFaults::new();
+    let log = directory.open(options().with_disk_faults(&faults)).unwrap();
     topic(&log, "t", 1);
     (log, faults)
 }
@@ -127,7 +33,7 @@ fn a_full_disk_closes_the_log_with_its_kind_and_loses_nothing_confirmed() {
     put(&log, "t", 0, Message::new("kept"));
     let (mut source, control) = subscribe(&log, "g", "t").unwrap();
     let granted = assigned(&mut *source)[0];
-    lock(&faults).room = Some(100);
+    faults.room(Some(100));
     assert_eq!(send(&log), (true, ErrorKind::Full));
     assert_eq!(send(&log), (false, ErrorKind::Full));
     let progress = Progress {
@@ -160,13 +66,13 @@ fn a_failed_sync_is_never_tried_again_and_nothing_unsynced_is_read() {
     let directory = TestDirectory::new();
     let (log, faults) = faulty(&directory);
     put(&log, "t", 0, Message::new("kept"));
-    lock(&faults).syncs_fail = true;
+    faults.fail_syncs(true);
     assert_eq!(send(&log), (true, ErrorKind::Closed));
-    lock(&faults).syncs_fail = false;
+    faults.fail_syncs(false);
     assert_eq!(send(&log), (false, ErrorKind::Closed));
-    let tried = lock(&faults).syncs;
+    let tried = faults.syncs();
     assert_eq!(wait(log.close()).err().map(|error| error.kind()), None);
-    assert_eq!(lock(&faults).syncs, tried, "not when it is closed either");
+    assert_eq!(faults.syncs(), tried, "not when it is closed either");
     drop(log);
     let log = directory.open(options()).unwrap();
     let read = read_all(&log, "t", 0).unwrap();
@@ -183,14 +89,11 @@ fn what_an_earlier_process_did_not_sync_is_synced_before_it_is_read() {
     topic(&log, "t", 1);
     put(&log, "t", 0, Message::new("written"));
     drop(log);
-    let faults: Arc<Mutex<Faults>> = Arc::default();
-    let mut options = options();
-    options.disk = Arc::new(FaultyDisk {
-        faults: Arc::clone(&faults),
-    });
-    lock(&faults).syncs_fail = true;
+    let faults = DiskFaults::new();
+    let options = options().with_disk_faults(&faults);
+    faults.fail_syncs(true);
     directory.open(options.clone()).unwrap_err();
-    lock(&faults).syncs_fail = false;
+    faults.fail_syncs(false);
     let log = directory.open(options).unwrap();
     assert_eq!(read_all(&log, "t", 0).unwrap(), [(0, b"written".to_vec())]);
 }
@@ -199,7 +102,7 @@ fn what_an_earlier_process_did_not_sync_is_synced_before_it_is_read() {
 fn a_write_that_fails_while_the_log_is_closed_is_the_reason_that_is_told() {
     let directory = TestDirectory::new();
     let (log, faults) = faulty(&directory);
-    lock(&faults).room = Some(0);
+    faults.room(Some(0));
     let publisher = log.publisher();
     let sent = publisher.publish(vec![record("t", Some(0), Message::new("a"))]);
     let closed = wait(log.close());
@@ -215,7 +118,7 @@ fn what_waits_behind_a_sync_that_fails_is_refused() {
     let (mut source, control) = subscribe(&log, "g", "t").unwrap();
     let grant = assigned(&mut *source)[0].grant;
     let stall = Arc::new(Barrier::new(2));
-    lock(&faults).stall = Some(Arc::clone(&stall));
+    faults.hold_next_sync(&stall);
     let publisher = log.publisher();
     let send = || publisher.publish(vec![record("t", Some(0), Message::new("a"))]);
     let under_way = send();
@@ -228,7 +131,7 @@ fn what_waits_behind_a_sync_that_fails_is_refused() {
         record: "r".into(),
     };
     let committed = control.commit(vec![progress]);
-    lock(&faults).syncs_fail = true;
+    faults.fail_syncs(true);
     stall.wait();
     assert!(kind(wait(under_way).remove(0)).0, "unknown");
     assert!(!kind(wait(waits).remove(0)).0, "failed");
@@ -245,7 +148,7 @@ fn a_position_is_read_behind_the_commit_that_was_accepted_before() {
     let (mut source, control) = subscribe(&log, "g", "t").unwrap();
     let grant = assigned(&mut *source)[0].grant;
     let stall = Arc::new(Barrier::new(2));
-    lock(&faults).stall = Some(Arc::clone(&stall));
+    faults.hold_next_sync(&stall);
     let progress = Progress {
         partition: 0,
         grant,
@@ -272,14 +175,11 @@ fn a_position_is_read_behind_the_commit_that_was_accepted_before() {
 #[test]
 fn every_directory_that_is_made_for_a_log_is_made_durable() {
     let directory = TestDirectory::new();
-    let faults: Arc<Mutex<Faults>> = Arc::default();
-    let mut options = options();
-    options.disk = Arc::new(FaultyDisk {
-        faults: Arc::clone(&faults),
-    });
+    let faults = DiskFaults::new();
+    let options = options().with_disk_faults(&faults);
     let log = LogBroker::open(directory.0.join("a").join("log"), options).unwrap();
     topic(&log, "t", 1);
-    let synced = &lock(&faults).directories;
+    let synced = faults.synced_directories();
     let parent = directory.0.parent().unwrap();
     for path in [
         parent,
@@ -295,7 +195,7 @@ fn every_directory_that_is_made_for_a_log_is_made_durable() {
 fn a_full_disk_at_the_creation_of_a_topic_is_told() {
     let directory = TestDirectory::new();
     let (log, faults) = faulty(&directory);
-    lock(&faults).room = Some(0);
+    faults.room(Some(0));
     let spec = TopicSpec {
         name: "u".into(),
         partitions: 1,
@@ -303,7 +203,7 @@ fn a_full_disk_at_the_creation_of_a_topic_is_told() {
     };
     let error = wait(log.admin().create_topic(spec.clone())).unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Full);
-    lock(&faults).room = None;
+    faults.room(None);
     wait(log.admin().create_topic(spec)).unwrap();
 }
 
@@ -381,4 +281,71 @@ fn concurrent_publishers_share_groups_and_keep_their_order() {
             assert!(own.is_empty() || own == (0..20).collect::<Vec<u8>>());
         }
     }
+}
+
+/// A drawn fault strikes while records and positions are written: what was confirmed is there afterwards, in order, and
+/// besides it only what was unknown.
+#[test]
+fn whatever_strikes_nothing_confirmed_is_lost() {
+    let mut struck = std::collections::BTreeMap::new();
+    for seed in 0..60 {
+        let directory = TestDirectory::new();
+        let faults = DiskFaults::drawn(seed);
+        let mut confirmed = Vec::new();
+        let mut unknown = 0;
+        let mut position = None;
+        // The fault may strike before there is a topic.
+        if let Ok(log) = directory.open(options().with_disk_faults(&faults)) {
+            let spec = TopicSpec {
+                name: "t".into(),
+                partitions: 1,
+                retention: Retention::AsBackend,
+            };
+            if wait(log.admin().create_topic(spec)).is_ok() {
+                let (mut source, control) = subscribe(&log, "g", "t").unwrap();
+                let grant = assigned(&mut *source)[0].grant;
+                for index in 0..40_u8 {
+                    let message = Message::new(vec![index; 50]);
+                    match publish(&log, vec![record("t", Some(0), message)]).remove(0) {
+                        PublishOutcome::Ok(published) => {
+                            confirmed.push((published.offset, vec![index; 50]))
+                        }
+                        PublishOutcome::Unknown(_) => unknown += 1,
+                        PublishOutcome::Failed(_) => {}
+                    }
+                    let progress = Progress {
+                        partition: 0,
+                        grant,
+                        watermark: 0,
+                        record: vec![index + 1].into(),
+                    };
+                    if let CommitOutcome::Committed = wait(control.commit(vec![progress])).remove(0)
+                    {
+                        position = Some(index + 1);
+                    }
+                }
+            }
+        }
+        if let Some(kind) = faults.struck() {
+            *struck.entry(format!("{kind:?}")).or_insert(0) += 1;
+        }
+        let log = directory.open(options()).unwrap();
+        if confirmed.is_empty() {
+            continue;
+        }
+        let read = read_all(&log, "t", 0).unwrap();
+        assert!(
+            read.starts_with(&confirmed),
+            "seed {seed}: {:?}",
+            faults.struck()
+        );
+        assert!(read.len() <= confirmed.len() + unknown, "seed {seed}");
+        let positions = wait(log.admin().positions("g", "t")).unwrap();
+        let stored = positions.first().map_or(0, |(_, record)| record[0]);
+        assert!(
+            position.is_none_or(|position| stored >= position),
+            "seed {seed}"
+        );
+    }
+    assert_eq!(struck.len(), 4, "each of them has struck: {struck:?}");
 }

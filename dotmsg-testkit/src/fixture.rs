@@ -1,0 +1,84 @@
+//! What the suite needs of a backend under test.
+//!
+//! The trait is what an adapter implements; inside, the suite talks to [`Broker`], the same without type parameters, so that
+//! a case is an ordinary function.
+
+use std::future::Future;
+use std::sync::Arc;
+
+use dotmsg_core::backend::{Backend, BoxFuture, Capability};
+use dotmsg_core::error::Result;
+
+/// What a started broker is for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Purpose {
+    /// All cases share it, side by side, under topics and groups of their own.
+    Shared,
+    /// One case has it alone, and may restart it.
+    Alone,
+}
+
+/// A broker under test.
+///
+/// One is started per test process for all cases, and one more for each case that restarts its broker. All calls come from
+/// one multi-threaded tokio runtime that lives as long as the process; a fixture is never dropped, so what it starts outside
+/// of the process must end on its own or outlive the tests anyway.
+pub trait Fixture: Send + Sync + Sized + 'static {
+    /// Starts the broker, or finds it; panics when it cannot.
+    fn start(purpose: Purpose) -> impl Future<Output = Self> + Send;
+
+    /// The least that this backend must declare. Pinned here, so that a case cannot get lost when a declaration shrinks.
+    fn minimum(&self) -> Capability;
+
+    /// Opens a connection, as one more process would. Closing it must leave the others as they are; for a backend that lives
+    /// in this process there is [`Connection`](crate::Connection).
+    fn connect(&self) -> impl Future<Output = Result<Arc<dyn Backend>>> + Send;
+
+    /// Stops the broker and starts it again on what it has stored; returns when connections can be opened. `None` when that is
+    /// not possible. Connections from before may recover or fail for good: the suite opens new ones.
+    fn restart(&self) -> Option<BoxFuture<'_, Result<()>>> {
+        None
+    }
+
+    /// Makes retention remove records of a partition from its start on: at least one, and none from `before` on. `None` when
+    /// it cannot be made to. The topic was created with a retention of 1 ms and holds 1 MiB.
+    fn trim<'a>(
+        &'a self,
+        _topic: &'a str,
+        _partition: u32,
+        _before: u64,
+    ) -> Option<BoxFuture<'a, Result<()>>> {
+        None
+    }
+}
+
+/// A fixture without its type.
+pub(crate) trait Broker: Send + Sync + 'static {
+    fn connect(&self) -> BoxFuture<'_, Result<Arc<dyn Backend>>>;
+    fn restart(&self) -> Option<BoxFuture<'_, Result<()>>>;
+    fn trim<'a>(
+        &'a self,
+        topic: &'a str,
+        partition: u32,
+        before: u64,
+    ) -> Option<BoxFuture<'a, Result<()>>>;
+}
+
+impl<F: Fixture> Broker for F {
+    fn connect(&self) -> BoxFuture<'_, Result<Arc<dyn Backend>>> {
+        Box::pin(Fixture::connect(self))
+    }
+
+    fn restart(&self) -> Option<BoxFuture<'_, Result<()>>> {
+        Fixture::restart(self)
+    }
+
+    fn trim<'a>(
+        &'a self,
+        topic: &'a str,
+        partition: u32,
+        before: u64,
+    ) -> Option<BoxFuture<'a, Result<()>>> {
+        Fixture::trim(self, topic, partition, before)
+    }
+}
