@@ -125,6 +125,8 @@ pub use dotmsg_core::error::{Error, ErrorKind, Result};
 pub use dotmsg_core::handler::extract::{Attempt, FromRef, Json, Key, MessageId, Origin, State};
 pub use dotmsg_core::handler::{self, HandlerError, Outgoing};
 pub use dotmsg_core::message::{self, Message};
+#[cfg(feature = "sim")]
+pub use dotmsg_core::sim;
 #[cfg(feature = "testing")]
 pub use dotmsg_core::testing;
 pub use dotmsg_core::{app, log, middleware, progress, replay, reset, router, runtime};

@@ -23,5 +23,7 @@ pub mod router;
 pub mod runtime;
 #[cfg(test)]
 mod seen;
+#[cfg(feature = "sim")]
+pub mod sim;
 #[cfg(feature = "testing")]
 pub mod testing;

@@ -21,6 +21,7 @@ mod lexer;
 mod modules;
 mod mutants;
 mod pager;
+mod sim;
 mod step;
 mod test;
 mod tidy;
@@ -35,6 +36,8 @@ usage: cargo xtask <task>
   test [--offline]                all that CI needs; --offline leaves real servers out
   kill-loop --rounds N [--seed S] flights killed at random moments, then finished and audited
   mutants [NAME…] [--list]        each broken runtime of a list is found by the simulation
+  sim --seeds N [--from S]        simulations of the runtime, until a seed fails; --plan FILE runs a kept one again,
+                                  --scenarios the named ones; any other argument goes to the program too
   bench [ARGS]                    the benchmarks; ARGS go to the bench program (--json)";
 
 fn main() -> ExitCode {
@@ -61,6 +64,7 @@ fn run(args: &[String]) -> Result<(), String> {
         "kill-loop" => kill_loop::run(rest),
         "mutants" => mutants::run(rest),
         "bench" => bench::run(rest),
+        "sim" => sim::run(rest),
         "help" | "--help" | "-h" => {
             println!("{USAGE}");
             Ok(())

@@ -15,7 +15,7 @@ struct Rule {
 }
 
 /// Data flows one way: source → lanes → handler → settlement → progress; imports point the other way. Only the harness
-/// knows the reference broker (`log`); the facade puts it into the registry.
+/// and the simulation know the reference broker (`log`); the facade puts it into the registry.
 const RULES: &[Rule] = &[
     Rule {
         module: "error",
@@ -120,6 +120,26 @@ const RULES: &[Rule] = &[
         module: "reset",
         may: &[
             "router", "progress", "backend", "delivery", "message", "clock", "error",
+        ],
+    },
+    Rule {
+        module: "sim",
+        may: &[
+            "testing",
+            "app",
+            "replay",
+            "log",
+            "config",
+            "runtime",
+            "router",
+            "middleware",
+            "handler",
+            "progress",
+            "backend",
+            "delivery",
+            "message",
+            "clock",
+            "error",
         ],
     },
     Rule {

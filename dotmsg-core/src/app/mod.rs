@@ -164,7 +164,8 @@ where
             return {
                 let watch = Watch::new(observer.get().cloned(), &parts.route.handler);
                 let service = watch.calls(HandlerService::new(call));
-                Box::pin(run(context, watch.outcomes(stack(service, parts))))
+                let gate = watch.clone();
+                Box::pin(gate.gate(run(context, watch.outcomes(stack(service, parts)))))
             };
         });
         self.routes.push(Route {

@@ -217,7 +217,8 @@ impl TestBrokers {
     }
 }
 
-fn read_all(broker: &LogBroker, topic: &str) -> Result<Vec<(u32, Record)>> {
+/// Every record of a topic, by partition and offset; none when the topic does not exist.
+pub(crate) fn read_all(broker: &LogBroker, topic: &str) -> Result<Vec<(u32, Record)>> {
     let admin = broker.admin();
     let Some(described) = now(admin.topic(topic))? else {
         return Ok(Vec::new());

@@ -49,7 +49,11 @@ mod test_app;
 mod time;
 
 pub use brokers::TestBrokers;
+#[cfg(feature = "sim")]
+pub(crate) use brokers::read_all;
 pub use journal::{Became, Entry, What};
 pub use publishing::Publishing;
 pub use test_app::TestApp;
+#[cfg(feature = "sim")]
+pub(crate) use time::now;
 pub use time::run;

@@ -43,7 +43,7 @@ pub(super) fn pause() {
 }
 
 /// The value of a future that a memory broker answers at once.
-pub(super) fn now<F: Future>(future: F) -> F::Output {
+pub(crate) fn now<F: Future>(future: F) -> F::Output {
     let mut future = std::pin::pin!(future);
     match future
         .as_mut()

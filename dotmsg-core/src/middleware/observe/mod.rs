@@ -5,8 +5,10 @@
 //! calls inside of the in-place retry, outcomes outside of everything. Without an observer both only pass on.
 
 mod future;
+mod gated;
 
 pub use future::ResponseFuture;
+pub use gated::{Gated, ObservedCall};
 
 use std::convert::Infallible;
 use std::fmt;
@@ -18,13 +20,22 @@ use tower_service::Service;
 use super::Outcome;
 use crate::delivery::Delivery;
 
-/// Hears what a route does. Called inline: it must be quick and must not block.
+/// Hears what a route does, and may hold it still. Called inline: it must be quick and must not block.
 pub trait Observer: fmt::Debug + Send + Sync + 'static {
     /// The handler is about to be called for this delivery.
     fn called(&self, handler: &str, delivery: &Delivery);
 
     /// The delivery has come to this, as far as the layers are concerned: the progress is not committed yet.
     fn ended(&self, handler: &str, delivery: &Delivery, outcome: Outcome);
+
+    /// The call of the handler is over: it has returned, or was dropped before it did.
+    fn left(&self, _handler: &str, _delivery: &Delivery) {}
+
+    /// Whether route and handlers may go on. While it is pending none of them is polled, as in a process that is stopped;
+    /// whoever makes it so wakes them again. Default: always.
+    fn poll_running(&self, _cx: &mut Context<'_>) -> Poll<()> {
+        Poll::Ready(())
+    }
 }
 
 /// One route's observer, if it has one.
@@ -65,6 +76,24 @@ impl Watch {
         }
     }
 
+    /// Polls `inner`, the task of a route, only while the observer lets it run.
+    pub fn gate<F>(&self, inner: F) -> Gated<F> {
+        Gated::new(inner, self.clone())
+    }
+
+    fn poll_running(&self, cx: &mut Context<'_>) -> Poll<()> {
+        match &self.0 {
+            Some(watched) => watched.observer.poll_running(cx),
+            None => Poll::Ready(()),
+        }
+    }
+
+    fn left(&self, delivery: &Delivery) {
+        if let Some(watched) = &self.0 {
+            watched.observer.left(&watched.handler, delivery);
+        }
+    }
+
     fn ended(&self, delivery: &Delivery, outcome: Outcome) {
         if let Some(watched) = &self.0 {
             watched.observer.ended(&watched.handler, delivery, outcome);
@@ -82,17 +111,18 @@ pub struct ObserveCalls<S> {
 impl<S: Service<Delivery>> Service<Delivery> for ObserveCalls<S> {
     type Response = S::Response;
     type Error = S::Error;
-    type Future = S::Future;
+    type Future = ObservedCall<S::Future>;
 
     fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), S::Error>> {
         self.inner.poll_ready(cx)
     }
 
-    fn call(&mut self, delivery: Delivery) -> S::Future {
-        if let Some(watched) = &self.watch.0 {
+    fn call(&mut self, delivery: Delivery) -> Self::Future {
+        let kept = self.watch.0.as_ref().map(|watched| {
             watched.observer.called(&watched.handler, &delivery);
-        }
-        self.inner.call(delivery)
+            delivery.clone()
+        });
+        ObservedCall::new(self.inner.call(delivery), self.watch.clone(), kept)
     }
 }
 

@@ -67,6 +67,10 @@ where
     }
 
     pub(super) fn poll_events(&mut self, cx: &mut Context<'_>) -> Result<bool> {
+        if self.closing.is_some() {
+            // The group may have let this member go before the answer is here; its source then only says so.
+            return Ok(false);
+        }
         let mut progress = false;
         while let Poll::Ready(event) = self.source.poll_event(cx)? {
             progress = true;

@@ -1,0 +1,168 @@
+//! I2: key order. Strict within an ownership; over all owners, messages of a key first end in the order of the source.
+//!
+//! A new owner starts at an uncommitted message and repeats all later ones, and a former one that does not know yet may
+//! repeat what the new one handled; so over all owners only *first* ends are in order.
+
+use std::collections::BTreeMap;
+
+use super::{View, Violation};
+use crate::sim::history::{Event, Place, What};
+use crate::testing::Became;
+
+/// Where a key is, in the hands of one ownership.
+#[derive(Clone, Copy, Default)]
+struct At {
+    offset: u64,
+    /// The handler runs for this offset.
+    running: Option<u64>,
+    ended: bool,
+}
+
+pub(super) fn check(view: &View<'_>, found: &mut Vec<Violation>) {
+    if !view.history.routes[view.route as usize].keeps_order {
+        return;
+    }
+    strict(view, found);
+    first_ends(view, found);
+}
+
+/// An ownership of a partition: a life and its epoch; and in it, a key.
+type Hand = (u32, u32, u64, u32);
+
+fn strict(view: &View<'_>, found: &mut Vec<Violation>) {
+    let mut hands: BTreeMap<Hand, At> = BTreeMap::new();
+    // The epoch under which a life has called for a record last.
+    let mut epochs: BTreeMap<(u32, Place), u64> = BTreeMap::new();
+    let mut twice = view.delivered_twice();
+    for event in view
+        .events()
+        .iter()
+        .filter(|event| event.route == view.route)
+    {
+        match &event.what {
+            What::Called {
+                place,
+                epoch,
+                replay,
+                ..
+            } => {
+                let Some(key) = view.key(*place) else {
+                    continue;
+                };
+                epochs.insert((event.life, *place), *epoch);
+                let hand = (event.life, place.partition, *epoch, key);
+                let at = hands.entry(hand).or_insert(At {
+                    ended: true,
+                    ..At::default()
+                });
+                let again = *replay || twice.at(*place).is_some_and(|twice| *twice);
+                if let Some(problem) = wrong(at, place.offset, again) {
+                    found.push(call(view, event, *place, &problem));
+                }
+                at.running = Some(place.offset);
+                // A replayed one says nothing of where the source is.
+                if !*replay {
+                    (at.offset, at.ended) = (place.offset, false);
+                }
+            }
+            What::Left(place) => with(view, &mut hands, &epochs, event.life, *place, |at| {
+                at.running = at.running.filter(|running| *running != place.offset);
+            }),
+            What::Ended(place, Became::Handled | Became::Discarded | Became::DeadLettered) => {
+                with(view, &mut hands, &epochs, event.life, *place, |at| {
+                    at.ended |= at.offset == place.offset;
+                });
+            }
+            _ => {}
+        }
+    }
+}
+
+fn with(
+    view: &View<'_>,
+    hands: &mut BTreeMap<Hand, At>,
+    epochs: &BTreeMap<(u32, Place), u64>,
+    life: u32,
+    place: Place,
+    change: impl FnOnce(&mut At),
+) {
+    if let (Some(key), Some(epoch)) = (view.key(place), epochs.get(&(life, place)))
+        && let Some(at) = hands.get_mut(&(life, place.partition, *epoch, key))
+    {
+        change(at);
+    }
+}
+
+/// What is wrong with a call for `offset`, if anything; `again`: it was delivered twice on purpose.
+fn wrong(at: &At, offset: u64, again: bool) -> Option<String> {
+    let last = at.offset;
+    if let Some(running) = at.running {
+        return Some(format!(
+            "the handler still runs for offset {running} of the same key"
+        ));
+    }
+    if again {
+        return None;
+    }
+    if offset < last {
+        return Some(format!("offset {last} of the same key came before it"));
+    }
+    if offset == last && at.ended && last > 0 {
+        return Some("it had ended in this ownership".to_owned());
+    }
+    if offset > last && !at.ended {
+        return Some(format!("offset {last} of the same key has not ended"));
+    }
+    None
+}
+
+fn call(view: &View<'_>, event: &Event, place: Place, problem: &str) -> Violation {
+    let member = event.member;
+    view.violation(
+        "I2 key order",
+        event.at_ms,
+        place,
+        format!("member {member} calls the handler for it although {problem}: look at the lane of its key"),
+    )
+}
+
+fn first_ends(view: &View<'_>, found: &mut Vec<Violation>) {
+    let mut ended = view.ended_before();
+    let mut replayed = view.table::<bool>();
+    let mut last: BTreeMap<(u32, u32), u64> = BTreeMap::new();
+    for event in view
+        .events()
+        .iter()
+        .filter(|event| event.route == view.route)
+    {
+        if let What::Called { place, replay, .. } = &event.what {
+            if let Some(replayed) = replayed.at(*place) {
+                *replayed = *replay;
+            }
+            continue;
+        }
+        let Some(place) = view.end(&event.what) else {
+            continue;
+        };
+        // A replayed message has lost its place in the order.
+        if replayed.at(place).is_some_and(|replayed| *replayed) {
+            continue;
+        }
+        let (Some(ended), Some(key)) = (ended.at(place), view.key(place)) else {
+            continue;
+        };
+        if std::mem::replace(ended, true) {
+            continue;
+        }
+        let last = last.entry((place.partition, key)).or_insert(0);
+        if place.offset < *last {
+            found.push(view.violation(
+                "I2 key order across owners",
+                event.at_ms,
+                place,
+                format!("it ends for the first time after offset {last} of the same key: look at what the owner between them had read of the position record"),
+            ));
+        }
+        *last = (*last).max(place.offset);
+    }
+}

@@ -1,0 +1,158 @@
+//! I3 and I5: what is committed. Nothing counts as settled that has not ended and is not named; and only the current
+//! owner's word counts.
+
+use std::collections::BTreeSet;
+
+use super::{View, Violation};
+use crate::progress::{Origin, PositionRecord};
+use crate::sim::history::{Event, Place, What};
+
+/// What is known of one partition.
+#[derive(Default)]
+struct Known {
+    /// Every offset below has ended.
+    ended_below: u64,
+    /// The newest grant that was given out, and to which life.
+    owner: Option<(u32, u64)>,
+    /// Epoch and owner's token of the last record that was stored.
+    epoch: Option<(u64, u128)>,
+}
+
+pub(super) fn check(view: &View<'_>, found: &mut Vec<Violation>) {
+    let partitions = view.history.left[view.route as usize].source.len();
+    let mut known: Vec<Known> = (0..partitions).map(|_| Known::default()).collect();
+    let mut ended = view.ended_before();
+    for event in view
+        .events()
+        .iter()
+        .filter(|event| event.route == view.route)
+    {
+        match &event.what {
+            What::Assigned(partition, grant) => {
+                if let Some(known) = known.get_mut(*partition as usize)
+                    && known.owner.is_none_or(|(_, newest)| newest < *grant)
+                {
+                    known.owner = Some((event.life, *grant));
+                }
+            }
+            What::Commit {
+                partition,
+                grant,
+                stored: true,
+                record,
+                ..
+            } => {
+                if let Some(known) = known.get_mut(*partition as usize) {
+                    owner(view, event, *partition, *grant, record, known, found);
+                    settled(
+                        view,
+                        event,
+                        *partition,
+                        record,
+                        known,
+                        &mut ended.0[*partition as usize],
+                        found,
+                    );
+                }
+            }
+            what => {
+                if let Some(place) = view.end(what)
+                    && let Some(ended) = ended.at(place)
+                {
+                    *ended = true;
+                }
+            }
+        }
+    }
+}
+
+fn owner(
+    view: &View<'_>,
+    event: &Event,
+    partition: u32,
+    grant: u64,
+    record: &PositionRecord,
+    known: &mut Known,
+    found: &mut Vec<Violation>,
+) {
+    let mut refused = |problem: String| {
+        let place = Place {
+            partition,
+            offset: record.watermark(),
+        };
+        found.push(view.violation(
+            "I5 no commit of a former owner",
+            event.at_ms,
+            place,
+            problem,
+        ));
+    };
+    if let Some((life, newest)) = known.owner
+        && (life, newest) != (event.life, grant)
+        && newest > grant
+    {
+        refused(format!(
+            "life {} committed under grant {grant} after life {life} was given grant {newest}: look at the fencing of the broker",
+            event.life
+        ));
+    }
+    if let Some((epoch, owner)) = known.epoch
+        && (record.epoch < epoch || (record.epoch == epoch && record.owner != owner))
+    {
+        refused(format!(
+            "epoch {} was stored after epoch {epoch} of another owner: look at the takeover",
+            record.epoch
+        ));
+    }
+    known.epoch = Some((record.epoch, record.owner));
+}
+
+fn settled(
+    view: &View<'_>,
+    event: &Event,
+    partition: u32,
+    record: &PositionRecord,
+    known: &mut Known,
+    ended: &mut [bool],
+    found: &mut Vec<Violation>,
+) {
+    while ended.get(usize::try_from(known.ended_below).unwrap_or(usize::MAX)) == Some(&true) {
+        known.ended_below += 1;
+    }
+    let mut names: Option<BTreeSet<u64>> = None;
+    for offset in known.ended_below..record.source.end().max(record.watermark()) {
+        let index = usize::try_from(offset).unwrap_or(usize::MAX);
+        let settled = offset < record.watermark() || record.source.is_settled(offset);
+        if !settled || ended.get(index) == Some(&true) {
+            continue;
+        }
+        let names = names.get_or_insert_with(|| source_names(record));
+        if names.contains(&offset) {
+            continue;
+        }
+        found.push(view.violation(
+            "I3 committed past the unsettled",
+            event.at_ms,
+            Place { partition, offset },
+            format!(
+                "life {} committed it as settled (watermark {}, map to {}), it has not ended and no name says where it waits: look at what completed it in the tracker",
+                event.life,
+                record.watermark(),
+                record.source.end()
+            ),
+        ));
+        // Told once.
+        if let Some(ended) = ended.get_mut(index) {
+            *ended = true;
+        }
+    }
+}
+
+fn source_names(record: &PositionRecord) -> BTreeSet<u64> {
+    let origins = record.names.iter().map(|name| name.origin);
+    let of_source = origins.filter_map(|origin| match origin {
+        Origin::Source(offset) => Some(offset),
+        Origin::Replay(_) => None,
+    });
+    of_source.collect()
+}
