@@ -19,6 +19,7 @@ mod flights;
 mod kill_loop;
 mod lexer;
 mod modules;
+mod mutants;
 mod pager;
 mod step;
 mod test;
@@ -33,6 +34,7 @@ usage: cargo xtask <task>
   check                           format, clippy, docs, each feature alone, arrows, module docs, tidy
   test [--offline]                all that CI needs; --offline leaves real servers out
   kill-loop --rounds N [--seed S] flights killed at random moments, then finished and audited
+  mutants [NAME…] [--list]        each broken runtime of a list is found by the simulation
   bench [ARGS]                    the benchmarks; ARGS go to the bench program (--json)";
 
 fn main() -> ExitCode {
@@ -57,6 +59,7 @@ fn run(args: &[String]) -> Result<(), String> {
         }
         "test" => test::run(rest),
         "kill-loop" => kill_loop::run(rest),
+        "mutants" => mutants::run(rest),
         "bench" => bench::run(rest),
         "help" | "--help" | "-h" => {
             println!("{USAGE}");
