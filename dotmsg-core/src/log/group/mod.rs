@@ -59,13 +59,18 @@ impl Groups {
 
     /// How long nobody has been in a group, as far as this log knows; zero while somebody is.
     pub(super) fn empty_for(&self, of: &Subscription) -> Duration {
-        let topics = self.groups.get(&of.group);
-        if topics.is_some_and(|topics| topics.contains_key(&of.topic)) {
-            return Duration::ZERO;
+        let now = Instant::now();
+        if let Some(group) = self
+            .groups
+            .get(&of.group)
+            .and_then(|topics| topics.get(&of.topic))
+        {
+            let since = group.coordinator.empty_since().unwrap_or(now);
+            return now.saturating_duration_since(since);
         }
         let name = (Arc::clone(&of.group), Arc::clone(&of.topic));
         let since = self.empty_since.get(&name).unwrap_or(&self.opened);
-        Instant::now().duration_since(*since)
+        now.duration_since(*since)
     }
 
     /// Joins; gives the member's number. When nobody else is there, its first event assigns every partition.
@@ -140,6 +145,8 @@ impl Groups {
     /// A member polls, as it does from time to time while it is not alone.
     pub(super) fn beat(&mut self, of: &Subscription, member: u64) {
         self.step(of, |coordinator, step| coordinator.beat(step, member));
+        // It may have found that it is late itself.
+        self.tidy(of);
     }
 
     /// A member does something else than poll.
@@ -239,16 +246,18 @@ impl Groups {
         Some(group.step(&mut self.next, work))
     }
 
-    /// Forgets a group without members.
+    /// Forgets a group when its last member has gone.
     fn tidy(&mut self, of: &Subscription) {
         let Some(topics) = self.groups.get_mut(&of.group) else {
             return;
         };
-        topics.retain(|_, group| !group.coordinator.is_empty());
-        if !topics.contains_key(&of.topic) {
-            let name = (Arc::clone(&of.group), Arc::clone(&of.topic));
-            self.empty_since.insert(name, Instant::now());
+        let is_empty = |group: &Group| group.coordinator.is_empty();
+        if !topics.get(&of.topic).is_some_and(is_empty) {
+            return;
         }
+        topics.remove(&of.topic);
+        let name = (Arc::clone(&of.group), Arc::clone(&of.topic));
+        self.empty_since.insert(name, Instant::now());
         if topics.is_empty() {
             self.groups.remove(&of.group);
         }

@@ -282,3 +282,82 @@ async fn positions_of_a_group_that_nobody_is_in_expire_and_leave_a_trace() {
         assert_eq!(position, Some(Bytes::from("2")));
     }
 }
+
+fn static_member(log: &LogBroker) -> crate::error::Result<Membership> {
+    wait(log.subscribe(Subscription::new("t", "g").instance("node-1")))
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_static_member_that_does_not_come_back_counts_for_a_session_and_no_longer() {
+    let mut options = options();
+    options.position_retention = Some(Duration::from_secs(60));
+    for (_directory, log) in both(options) {
+        topic(&log, "t", 1);
+        let (mut source, control) = static_member(&log).unwrap();
+        let granted = assigned(&mut *source)[0];
+        assert!(matches!(
+            commit(&control, granted, "1"),
+            CommitOutcome::Committed
+        ));
+        wait(control.close(Duration::ZERO)).unwrap();
+        tokio::time::advance(Duration::from_secs(40)).await;
+        // What a member that has closed still does is no sign of life.
+        wait(control.release(vec![0])).unwrap();
+        drop((source, control));
+        let alone = || wait(log.subscribe(Subscription::new("t", "g").exclusive()));
+        assert_eq!(alone().err().unwrap().kind(), ErrorKind::Fenced);
+        tokio::time::advance(Duration::from_secs(6)).await;
+        let (mut source, control) = alone().unwrap();
+        let granted = assigned(&mut *source)[0];
+        let position = wait(control.position(0, granted.grant)).unwrap();
+        assert_eq!(position, Some(Bytes::from("1")));
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn positions_of_static_members_that_do_not_come_back_expire_from_the_end_of_their_session() {
+    let mut options = options();
+    options.position_retention = Some(Duration::from_secs(60));
+    for (_directory, log) in both(options) {
+        topic(&log, "t", 1);
+        for (away, expected) in [(100, None), (110, Some(ErrorKind::PositionLost))] {
+            let (mut source, control) = static_member(&log).unwrap();
+            let granted = assigned(&mut *source)[0];
+            assert!(matches!(
+                commit(&control, granted, "1"),
+                CommitOutcome::Committed
+            ));
+            drop((source, control));
+            tokio::time::advance(Duration::from_secs(away)).await;
+            let (mut source, control) = static_member(&log).unwrap();
+            let granted = assigned(&mut *source)[0];
+            let position = wait(control.position(0, granted.grant));
+            assert_eq!(position.err().map(|error| error.kind()), expected);
+        }
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_handle_that_is_dropped_late_does_not_put_off_the_expiry() {
+    let mut options = options();
+    options.position_retention = Some(Duration::from_secs(60));
+    for (_directory, log) in both(options) {
+        topic(&log, "t", 1);
+        topic(&log, "other", 1);
+        let _other = subscribe(&log, "g", "other").unwrap();
+        let (mut source, control) = subscribe(&log, "g", "t").unwrap();
+        let granted = assigned(&mut *source)[0];
+        assert!(matches!(
+            commit(&control, granted, "1"),
+            CommitOutcome::Committed
+        ));
+        wait(control.close(Duration::ZERO)).unwrap();
+        tokio::time::advance(Duration::from_secs(50)).await;
+        drop((source, control));
+        tokio::time::advance(Duration::from_secs(11)).await;
+        let (mut source, control) = subscribe(&log, "g", "t").unwrap();
+        let granted = assigned(&mut *source)[0];
+        let expired = wait(control.position(0, granted.grant)).unwrap_err();
+        assert_eq!(expired.kind(), ErrorKind::PositionLost);
+    }
+}
