@@ -15,6 +15,7 @@ mod tests;
 pub(super) use inbox::{Command, Inbox};
 pub(super) use step::Rules;
 
+use std::cmp::Ordering;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
@@ -23,6 +24,7 @@ use tokio::time::Instant;
 
 use self::coordinator::{Coordinator, Joining, Refused};
 use self::step::Step;
+use super::topic::{Topic, no_such_topic};
 use crate::backend::Subscription;
 use crate::error::{Error, ErrorKind, Result};
 
@@ -41,6 +43,8 @@ pub(super) struct Groups {
 /// A group in one topic, and where its members hear.
 #[derive(Debug)]
 struct Group {
+    /// The number of the topic that its members read: another of the same name has other partitions.
+    topic: u64,
     coordinator: Coordinator,
     inboxes: BTreeMap<u64, Arc<Inbox>>,
 }
@@ -76,11 +80,11 @@ impl Groups {
     /// Joins; gives the member's number. When nobody else is there, its first event assigns every partition.
     ///
     /// # Errors
-    /// [`ErrorKind::Fenced`]: one of the two must be alone.
+    /// [`ErrorKind::Fenced`]: one of the two must be alone. [`ErrorKind::NotFound`]: the topic was created anew.
     pub(super) fn join(
         &mut self,
         subscription: &Subscription,
-        partitions: u32,
+        topic: &Topic,
         inbox: Arc<Inbox>,
     ) -> Result<u64> {
         self.next += 1;
@@ -88,18 +92,18 @@ impl Groups {
         let joining = joining(subscription, member, false);
         let join =
             |coordinator: &mut Coordinator, step: &mut Step<'_>| coordinator.join(step, joining);
-        self.enter(subscription, partitions, member, inbox, join)?;
+        self.enter(subscription, topic, member, inbox, join)?;
         Ok(member)
     }
 
     /// A member polls because the group waits for it: it joins the round, or, after it was put out, the group anew.
     ///
     /// # Errors
-    /// [`ErrorKind::Fenced`]: its place is taken.
+    /// [`ErrorKind::Fenced`]: its place is taken. [`ErrorKind::NotFound`]: the topic was created anew.
     pub(super) fn rejoin(
         &mut self,
         of: &Subscription,
-        partitions: u32,
+        topic: &Topic,
         member: u64,
         inbox: &Arc<Inbox>,
     ) -> Result<()> {
@@ -113,26 +117,32 @@ impl Groups {
             }
             coordinator.join(step, again)
         };
-        self.enter(of, partitions, member, Arc::clone(inbox), join)
+        self.enter(of, topic, member, Arc::clone(inbox), join)
     }
 
-    /// Lets a member join a group, which is made when nobody is in it.
+    /// Lets a member join a group, which is made when nobody is in it, or when its members read a topic of the same name that
+    /// is gone: they own nothing of this one, and learn it at their next poll.
     fn enter(
         &mut self,
         of: &Subscription,
-        partitions: u32,
+        topic: &Topic,
         member: u64,
         inbox: Arc<Inbox>,
         join: impl FnOnce(&mut Coordinator, &mut Step<'_>) -> Result<(), Refused>,
     ) -> Result<()> {
         let rules = self.rules;
         let topics = self.groups.entry(Arc::clone(&of.group)).or_default();
-        let group = topics
-            .entry(Arc::clone(&of.topic))
-            .or_insert_with(|| Group {
-                coordinator: Coordinator::new(rules, partitions),
-                inboxes: BTreeMap::new(),
-            });
+        let new = || Group {
+            topic: topic.number,
+            coordinator: Coordinator::new(rules, topic.partitions),
+            inboxes: BTreeMap::new(),
+        };
+        let group = topics.entry(Arc::clone(&of.topic)).or_insert_with(new);
+        match group.topic.cmp(&topic.number) {
+            Ordering::Less => *group = new(),
+            Ordering::Equal => {}
+            Ordering::Greater => return Err(no_such_topic("subscribe", &of.topic)),
+        }
         group.inboxes.insert(member, inbox);
         if let Err(refused) = group.step(&mut self.next, join) {
             group.inboxes.remove(&member);

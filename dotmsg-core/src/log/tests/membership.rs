@@ -361,3 +361,32 @@ async fn a_handle_that_is_dropped_late_does_not_put_off_the_expiry() {
         assert_eq!(expired.kind(), ErrorKind::PositionLost);
     }
 }
+
+#[tokio::test(start_paused = true)]
+async fn members_of_a_topic_that_was_created_anew_do_not_wait_for_those_of_the_old_one() {
+    for (_directory, log) in both(options()) {
+        topic(&log, "t", 2);
+        let (mut old, old_control) = subscribe(&log, "g", "t").unwrap();
+        let before = assigned(&mut *old)[0];
+        log.delete_topic("t").await.unwrap();
+        topic(&log, "t", 3);
+        // The old one has not heard of it yet.
+        let (mut new, control) = subscribe(&log, "g", "t").unwrap();
+        assert_eq!(assigned(&mut *new).len(), 3);
+        assert!(matches!(
+            commit(&old_control, before, "1"),
+            CommitOutcome::Fenced
+        ));
+        let (mut second, _second) = subscribe(&log, "g", "t").unwrap();
+        let mut cx = Context::from_waker(Waker::noop());
+        let Poll::Ready(Err(error)) = old.poll_event(&mut cx) else {
+            panic!("the old member goes on");
+        };
+        assert_eq!(error.kind(), ErrorKind::NotFound);
+        drop((old, old_control));
+        let (mut owned, mut owned2) = ((0..3).map(|one| (one, 0)).collect(), BTreeMap::new());
+        hear(&mut *new, &control, &mut owned);
+        hear(&mut *second, &_second, &mut owned2);
+        assert_eq!((owned.len(), owned2.len()), (2, 1));
+    }
+}
