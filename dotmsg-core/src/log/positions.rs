@@ -77,7 +77,8 @@ impl Positions {
     /// All groups with the topics they have a record in.
     pub(super) fn groups(&self) -> Vec<GroupDescription> {
         let mut groups: Vec<GroupDescription> = Vec::new();
-        for key in self.0.keys() {
+        let kept = self.0.iter().filter(|(_, record)| !record.is_empty());
+        for (key, _) in kept {
             if groups.last().is_none_or(|last| last.name != *key.group) {
                 groups.push(GroupDescription {
                     name: key.group.to_string(),

@@ -274,6 +274,7 @@ async fn positions_of_a_group_that_nobody_is_in_expire_and_leave_a_trace() {
         let expired = wait(control.position(0, granted.grant)).unwrap_err();
         assert_eq!(expired.kind(), ErrorKind::PositionLost);
         assert!(wait(log.admin().positions("g", "t")).unwrap().is_empty());
+        assert!(wait(log.admin().groups()).unwrap().is_empty());
         assert!(matches!(
             commit(&control, granted, "2"),
             CommitOutcome::Committed
@@ -388,5 +389,34 @@ async fn members_of_a_topic_that_was_created_anew_do_not_wait_for_those_of_the_o
         hear(&mut *new, &control, &mut owned);
         hear(&mut *second, &_second, &mut owned2);
         assert_eq!((owned.len(), owned2.len()), (2, 1));
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_expired_position_leaves_its_trace_on_disk() {
+    let mut options = options();
+    options.position_retention = Some(Duration::from_secs(60));
+    let directory = TestDirectory::new();
+    let log = directory.open(options.clone()).unwrap();
+    topic(&log, "t", 1);
+    let (mut source, control) = subscribe(&log, "g", "t").unwrap();
+    let granted = assigned(&mut *source)[0];
+    assert!(matches!(
+        commit(&control, granted, "1"),
+        CommitOutcome::Committed
+    ));
+    drop((source, control));
+    tokio::time::advance(Duration::from_secs(61)).await;
+    drop(subscribe(&log, "g", "t").unwrap());
+    wait(log.close()).unwrap();
+    // Once as it was appended, once as the opening wrote it anew.
+    for _ in 0..2 {
+        let log = directory.open(options.clone()).unwrap();
+        let (mut source, control) = subscribe(&log, "g", "t").unwrap();
+        let granted = assigned(&mut *source)[0];
+        let expired = wait(control.position(0, granted.grant)).unwrap_err();
+        assert_eq!(expired.kind(), ErrorKind::PositionLost);
+        drop((source, control));
+        wait(log.close()).unwrap();
     }
 }
