@@ -22,8 +22,9 @@ use crate::reset::Reset;
 use crate::router::Topology;
 use crate::testing;
 
-/// How long after the last fault everything has to be settled. The longest ladder takes 7 s, a session 45 s at most.
-pub(super) const SETTLED_WITHIN: Duration = Duration::from_secs(10 * 60);
+/// How long after the last fault everything has to be settled. The longest ladder takes 12 s, a session 5 s, and a member that
+/// does not poll is put out after 30 s.
+pub(super) const SETTLED_WITHIN: Duration = Duration::from_secs(3 * 60);
 /// How long a member has for its last stop. The route's own limits are below it.
 const STOPPED_WITHIN: Duration = Duration::from_secs(120);
 const LOOK_EVERY: Duration = Duration::from_millis(250);
