@@ -19,6 +19,7 @@ mod flights;
 mod kill_loop;
 mod lexer;
 mod modules;
+mod mutants;
 mod pager;
 mod sim;
 mod step;
@@ -34,6 +35,7 @@ usage: cargo xtask <task>
   check                           format, clippy, docs, each feature alone, arrows, module docs, tidy
   test [--offline]                all that CI needs; --offline leaves real servers out
   kill-loop --rounds N [--seed S] flights killed at random moments, then finished and audited
+  mutants [NAME…] [--list]        each broken runtime of a list is found by the simulation
   sim --seeds N [--from S]        simulations of the runtime, until a seed fails; --plan FILE runs a kept one again,
                                   --scenarios the named ones; any other argument goes to the program too
   bench [ARGS]                    the benchmarks; ARGS go to the bench program (--json)";
@@ -60,6 +62,7 @@ fn run(args: &[String]) -> Result<(), String> {
         }
         "test" => test::run(rest),
         "kill-loop" => kill_loop::run(rest),
+        "mutants" => mutants::run(rest),
         "bench" => bench::run(rest),
         "sim" => sim::run(rest),
         "help" | "--help" | "-h" => {

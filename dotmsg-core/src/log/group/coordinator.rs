@@ -103,6 +103,14 @@ impl Coordinator {
         self.members.is_empty()
     }
 
+    /// Since when nobody is there; `None` while somebody is. Static members that have gone are not.
+    pub(super) fn deserted_since(&self) -> Option<Instant> {
+        match self.members.values().any(|member| member.present) {
+            true => None,
+            false => self.members.values().map(|member| member.heard).max(),
+        }
+    }
+
     /// Whether there is somebody to judge, and somebody to be judged.
     pub(super) fn is_shared(&self) -> bool {
         self.members.len() > 1
@@ -132,6 +140,8 @@ impl Coordinator {
             exclusive,
             again,
         } = joining;
+        // Where all have gone nobody polls, and nobody has found out.
+        self.forget_absent(step);
         if self.exclusive.is_some() || (exclusive && !self.members.is_empty()) {
             return Err(Refused::Occupied);
         }
@@ -264,6 +274,16 @@ impl Coordinator {
         if !dead.is_empty() {
             self.begin_round(step, None);
         }
+    }
+
+    /// Static members that have not come back in time lose their shares, when nobody is there to notice.
+    fn forget_absent(&mut self, step: &mut Step<'_>) {
+        if self.deserted_since().is_none() {
+            return;
+        }
+        let (now, limit) = (step.now, self.rules.session_timeout);
+        self.members
+            .retain(|_, member| now.duration_since(member.heard) <= limit);
     }
 
     fn put_out(&mut self, step: &mut Step<'_>, member: u64) {

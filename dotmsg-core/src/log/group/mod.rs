@@ -59,13 +59,16 @@ impl Groups {
 
     /// How long nobody has been in a group, as far as this log knows; zero while somebody is.
     pub(super) fn empty_for(&self, of: &Subscription) -> Duration {
-        let topics = self.groups.get(&of.group);
-        if topics.is_some_and(|topics| topics.contains_key(&of.topic)) {
-            return Duration::ZERO;
-        }
-        let name = (Arc::clone(&of.group), Arc::clone(&of.topic));
-        let since = self.empty_since.get(&name).unwrap_or(&self.opened);
-        Instant::now().duration_since(*since)
+        let group = self.groups.get(&of.group);
+        let since = match group.and_then(|topics| topics.get(&of.topic)) {
+            Some(group) => group.coordinator.deserted_since(),
+            None => {
+                let name = (Arc::clone(&of.group), Arc::clone(&of.topic));
+                let since = self.empty_since.get(&name);
+                Some(since.copied().unwrap_or(self.opened))
+            }
+        };
+        since.map_or(Duration::ZERO, |since| Instant::now().duration_since(since))
     }
 
     /// Joins; gives the member's number. When nobody else is there, its first event assigns every partition.
