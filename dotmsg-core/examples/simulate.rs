@@ -143,7 +143,7 @@ fn scenarios() -> bool {
     for scenario in SCENARIOS {
         let played = scenario.play();
         let verdict = match (played.violations.first(), played.reached) {
-            (Some(violation), _) => violation.to_string(),
+            (Some(violation), _) => format!("violation: {violation}"),
             (None, true) => "ok".to_owned(),
             (None, false) => "does not get to what it is about".to_owned(),
         };
@@ -190,7 +190,10 @@ fn campaign(options: &Options) -> Result<bool, String> {
     let Some(failing) = outcome.failing else {
         return Ok(true);
     };
-    println!("\nseed {} fails: {}", failing.seed, failing.violations[0]);
+    println!(
+        "\nseed {} fails, violation: {}",
+        failing.seed, failing.violations[0]
+    );
     let plan = Plan::draw(failing.seed, options.size);
     let small = shrink_failing(&plan, &failing.violations[0], options.canary);
     let (history, violations) = run_scripted(small.clone(), options.canary);
@@ -206,7 +209,7 @@ fn campaign(options: &Options) -> Result<bool, String> {
 
 fn tell(history: &History, violations: &[Violation]) {
     for violation in violations {
-        println!("{violation}");
+        println!("violation: {violation}");
     }
     if let Some(place) = violations.iter().find_map(|one| one.place) {
         println!("\nwhat happened to {place}:\n{}", history.text(Some(place)));

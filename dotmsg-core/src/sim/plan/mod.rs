@@ -8,11 +8,12 @@
 
 mod draw;
 mod fault;
+mod parse;
 mod text;
 
 pub use draw::Size;
 pub use fault::{Fault, Kind, Point, Step};
-pub use text::PlanError;
+pub use parse::PlanError;
 
 use crate::log::Assignor;
 
