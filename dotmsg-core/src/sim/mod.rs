@@ -101,7 +101,7 @@ pub enum Canary {
 pub fn run_scripted(plan: Plan, canary: Option<Canary>) -> (History, Vec<Violation>) {
     let plan = Arc::new(plan);
     let subject = Arc::new(subject::Scripted::new(&plan));
-    let history = run::run(&plan, subject, canary);
+    let history = run::run(&plan, subject, plan.settled_within(), canary);
     let violations = check::violations(&plan, &history, true);
     (history, violations)
 }

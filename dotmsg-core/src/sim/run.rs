@@ -18,17 +18,19 @@ use crate::backend::{Backend, PublishOutcome, PublishRecord, Publisher, Retentio
 use crate::clock::Timestamp;
 use crate::testing;
 
-/// How long after the last fault everything has to be settled. The longest ladder takes 12 s, a session 5 s, and a member that
-/// does not poll is put out after 30 s.
-pub(super) const SETTLED_WITHIN: Duration = Duration::from_secs(3 * 60);
 /// How long a member has for its last stop. The route's own limits are below it.
 const STOPPED_WITHIN: Duration = Duration::from_secs(120);
 pub(super) const LOOK_EVERY: Duration = Duration::from_millis(250);
 /// The producer of the plan's messages, for faults that are aimed at it.
 pub(super) const PRODUCER: u32 = u32::MAX;
 
-/// Runs a plan.
-pub(super) fn run(plan: &Arc<Plan>, subject: Arc<dyn Subject>, canary: Option<Canary>) -> History {
+/// Runs a plan; once nothing goes wrong any more, everything has to be settled `within`.
+pub(super) fn run(
+    plan: &Arc<Plan>,
+    subject: Arc<dyn Subject>,
+    within: Duration,
+    canary: Option<Canary>,
+) -> History {
     testing::run(async {
         let world = Arc::new(World::new(plan, canary));
         let run = Run {
@@ -38,7 +40,7 @@ pub(super) fn run(plan: &Arc<Plan>, subject: Arc<dyn Subject>, canary: Option<Ca
             world,
             subject,
         };
-        run.run().await
+        run.run(within).await
     })
 }
 
@@ -59,7 +61,7 @@ enum Act {
 }
 
 impl Run {
-    async fn run(mut self) -> History {
+    async fn run(mut self, within: Duration) -> History {
         let members = if self.world.shares() {
             self.plan.setting.members
         } else {
@@ -85,9 +87,7 @@ impl Run {
         tokio::time::sleep_until(self.world.at(self.plan.calm_at_ms())).await;
         self.calm().await;
         lock(&self.world.history).calm_at_ms = self.world.now_ms();
-        let settled = tokio::time::timeout(SETTLED_WITHIN, self.settle())
-            .await
-            .is_ok();
+        let settled = tokio::time::timeout(within, self.settle()).await.is_ok();
         for member in &self.members {
             member.end();
         }
