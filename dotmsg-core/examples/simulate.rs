@@ -163,6 +163,10 @@ fn campaign(options: &Options) -> Result<bool, String> {
         threads: options.threads,
         canary: options.canary,
     };
+    #[allow(
+        clippy::disallowed_methods,
+        reason = "measures how fast the real machine is"
+    )]
     let began = Instant::now();
     let outcome = campaign.run();
     let took = began.elapsed().as_secs_f64();
@@ -189,7 +193,10 @@ fn campaign(options: &Options) -> Result<bool, String> {
     let Some(failing) = outcome.failing else {
         return Ok(true);
     };
-    println!("\nseed {} fails: {}", failing.seed, failing.violations[0]);
+    println!(
+        "\nseed {} fails, violation: {}",
+        failing.seed, failing.violations[0]
+    );
     let plan = Plan::draw(failing.seed, options.size);
     let small = shrink_failing(&plan, &failing.violations[0], options.canary);
     let (history, violations) = run_scripted(small.clone(), options.canary);
@@ -205,7 +212,7 @@ fn campaign(options: &Options) -> Result<bool, String> {
 
 fn tell(history: &History, violations: &[Violation]) {
     for violation in violations {
-        println!("{violation}");
+        println!("violation: {violation}");
     }
     if let Some(place) = violations.iter().find_map(|one| one.place) {
         println!("\nwhat happened to {place}:\n{}", history.text(Some(place)));
