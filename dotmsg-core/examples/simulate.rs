@@ -193,10 +193,7 @@ fn campaign(options: &Options) -> Result<bool, String> {
     let Some(failing) = outcome.failing else {
         return Ok(true);
     };
-    println!(
-        "\nseed {} fails, violation: {}",
-        failing.seed, failing.violations[0]
-    );
+    println!("\nseed {} fails: {}", failing.seed, failing.violations[0]);
     let plan = Plan::draw(failing.seed, options.size);
     let small = shrink_failing(&plan, &failing.violations[0], options.canary);
     let (history, violations) = run_scripted(small.clone(), options.canary);

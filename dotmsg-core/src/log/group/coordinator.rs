@@ -167,6 +167,7 @@ impl Coordinator {
             for other in self.members.values_mut().filter(|other| other.present) {
                 (other.heard, other.polled) = (step.now, step.now);
             }
+            self.owners.ask_until(step.now + self.rules.poll_timeout);
         }
         let name = match &instance {
             Some(instance) => format!("i-{instance}"),

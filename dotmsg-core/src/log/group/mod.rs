@@ -23,7 +23,7 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 use self::coordinator::{Coordinator, Joining, Refused};
-use self::step::Step;
+use self::step::{Step, Told};
 use super::topic::{Topic, no_such_topic};
 use crate::backend::Subscription;
 use crate::error::{Error, ErrorKind, Result};
@@ -145,7 +145,12 @@ impl Groups {
         }
         group.inboxes.insert(member, inbox);
         if let Err(refused) = group.step(&mut self.next, join) {
-            group.inboxes.remove(&member);
+            if let Some(inbox) = group.inboxes.remove(&member)
+                && refused == Refused::Replaced
+            {
+                // Whoever goes on polling hears it again.
+                inbox.tell(Told::Replaced);
+            }
             self.tidy(of);
             return Err(refusal(refused, of));
         }
