@@ -212,6 +212,11 @@ mod docs {
     #[cfg(feature = "testing")]
     #[doc = include_str!("../docs/quick-start.md")]
     mod quick_start {}
+    #[cfg(feature = "sim")]
+    #[doc = include_str!("../docs/testing.md")]
+    mod testing {}
+    #[doc = include_str!("../docs/guarantees.md")]
+    mod guarantees {}
     #[doc = include_str!("../docs/service.md")]
     mod service {}
     #[doc = include_str!("../docs/concepts.md")]

@@ -142,13 +142,16 @@ fn scenarios() -> bool {
     let mut well = true;
     for scenario in SCENARIOS {
         let played = scenario.play();
-        let verdict = match (played.violations.first(), played.reached) {
-            (Some(violation), _) => format!("violation: {violation}"),
-            (None, true) => "ok".to_owned(),
-            (None, false) => "does not get to what it is about".to_owned(),
+        let problem = match (played.violations.first(), played.reached) {
+            (Some(violation), _) => Some(violation.to_string()),
+            (None, true) => None,
+            (None, false) => Some("it does not get to what it is about".to_owned()),
         };
-        well &= verdict == "ok";
-        println!("{}: {verdict}\n    {}", scenario.name, scenario.about);
+        well &= problem.is_none();
+        match problem {
+            None => println!("{}: ok\n    {}", scenario.name, scenario.about),
+            Some(problem) => println!("scenario {} fails: {problem}", scenario.name),
+        }
     }
     well
 }

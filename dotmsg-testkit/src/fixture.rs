@@ -27,7 +27,8 @@ pub trait Fixture: Send + Sync + Sized + 'static {
     /// Starts the broker, or finds it; panics when it cannot.
     fn start(purpose: Purpose) -> impl Future<Output = Self> + Send;
 
-    /// The least that this backend must declare. Pinned here, so that a case cannot get lost when a declaration shrinks.
+    /// The least that this backend must declare. Pinned here, so that a case cannot get lost when a declaration shrinks. The
+    /// sizes too: `usize::MAX`, which [`Capability::minimal`] has for the largest record, is the most and not the least.
     fn minimum(&self) -> Capability;
 
     /// Opens a connection, as one more process would. Closing it must leave the others as they are; for a backend that lives

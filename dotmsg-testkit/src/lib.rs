@@ -4,7 +4,7 @@
 //!
 //! ```no_run
 //! use std::sync::Arc;
-//! use dotmsg_core::backend::{Backend, Capability};
+//! use dotmsg_core::backend::{Backend, Capability, History, KeyOrder, PositionStore};
 //! use dotmsg_core::error::Result;
 //! use dotmsg_core::log::{LogBroker, LogOptions};
 //! use dotmsg_testkit::{Connection, Fixture, Purpose, conformance};
@@ -17,7 +17,12 @@
 //!     }
 //!
 //!     fn minimum(&self) -> Capability {
-//!         Capability::minimal()
+//!         let mut minimum = Capability::minimal();
+//!         minimum.key_order = KeyOrder::Log;
+//!         minimum.position = PositionStore::Record { max_bytes: 4_096 };
+//!         minimum.history = History::Retained;
+//!         minimum.max_record_bytes = 1 << 20; // `minimal` has no limit here, which is the most
+//!         minimum
 //!     }
 //!
 //!     async fn connect(&self) -> Result<Arc<dyn Backend>> {

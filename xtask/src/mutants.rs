@@ -23,7 +23,7 @@ const CLEAN_SEEDS: &str = "100";
 /// A mutant that is not found within this is reported as not found.
 const WITHIN: Duration = Duration::from_secs(120);
 /// What the simulation prints before a violation.
-const VIOLATION: &str = "violation: ";
+const VIOLATION: &str = " fails: ";
 
 /// Runs the named mutants, or all.
 ///

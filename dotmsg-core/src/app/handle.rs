@@ -9,7 +9,7 @@ use crate::backend::{Backend, PublishOutcome, PublishRecord, Published, Publishe
 use crate::clock::{Clock, Timestamp};
 use crate::error::{Error, ErrorKind, Result};
 use crate::message::Message;
-use crate::progress::PositionRecord;
+use crate::progress::{LogIdentity, PositionRecord};
 use crate::replay::{DeadLetters, Replay};
 use crate::reset::Reset;
 use crate::router::{RouteSpec, Topology};
@@ -58,6 +58,11 @@ impl RouteHandle {
         let Some(topic) = admin.topic(&self.topology.source).await? else {
             return Ok(false);
         };
+        let log = LogIdentity {
+            cluster: admin.cluster().await?,
+            topic: topic.identity,
+            leader_epoch: None,
+        };
         let positions: BTreeMap<_, _> = admin
             .positions(&self.spec.group, &self.topology.source)
             .await?
@@ -68,7 +73,8 @@ impl RouteHandle {
             let settled = positions
                 .get(&partition)
                 .and_then(|bytes| PositionRecord::decode(bytes).ok())
-                .is_some_and(|record| record.settled(range.end));
+                // A position of the topic of this name before says nothing of what is in this one.
+                .is_some_and(|record| !record.is_of_other_log(&log) && record.settled(range.end));
             if !settled {
                 return Ok(false);
             }

@@ -259,6 +259,8 @@ fn a_topic_that_was_recreated_is_an_error_and_not_a_silent_restart() {
         test.shutdown().await;
         brokers.broker("main").delete_topic("orders").await.unwrap();
         brokers.create_topic("main", "orders", 3).unwrap();
+        let settled = test.route("bill").is_settled().await.unwrap();
+        assert!(!settled, "the position says nothing of this topic");
         let error = brokers
             .start(app(bill(), takes_anything))
             .await

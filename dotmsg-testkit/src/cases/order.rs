@@ -30,6 +30,10 @@ pub(crate) async fn of_a_key(trial: Trial) {
     calls.until_succeeded(200).await;
     service.settled().await;
     service.drain().await;
+    for key in KEYS {
+        let expected: Vec<String> = (0..25).map(|n| format!("{key}-{n}")).collect();
+        assert_eq!(calls.ids_of_key(key), expected);
+    }
     let calls = calls.all();
     assert_eq!(calls.len(), 200, "nothing runs twice without a cause");
     assert_key_order(&calls);
