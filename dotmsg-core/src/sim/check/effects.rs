@@ -3,7 +3,7 @@
 
 use super::{View, Violation};
 use crate::progress::{Origin, PositionRecord};
-use crate::sim::history::{Place, What};
+use crate::sim::history::What;
 use crate::testing::Became;
 
 /// What is known of one record.

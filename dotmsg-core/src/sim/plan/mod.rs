@@ -163,7 +163,9 @@ impl Plan {
     /// polling (30 s), and the ladder for each message that fails, since those of one key climb it one after the other.
     #[must_use]
     pub fn settled_within(&self) -> Duration {
-        let failing = self.messages.iter().filter(|one| one.fails > 0).count() as u64;
+        // A panic is tried again, like any failure that says nothing else.
+        let climbs = |one: &&Planned| one.fails > 0 || one.last == Last::Panic;
+        let failing = self.messages.iter().filter(climbs).count() as u64;
         let ladder = |tiers: &[u64]| tiers.iter().sum::<u64>();
         let setting = &self.setting;
         let longest = ladder(&setting.tiers_ms).max(ladder(&setting.later_tiers_ms));
