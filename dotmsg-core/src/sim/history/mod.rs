@@ -111,6 +111,8 @@ pub enum What {
         epoch: u64,
         /// As a replayed dead letter.
         replay: bool,
+        /// As it lies in a tier: of this delay, at this offset of the tier's partition.
+        tier: Option<(u64, u64)>,
     },
     /// That call is over: it has returned or was dropped.
     Left(Place),
@@ -144,6 +146,9 @@ pub enum What {
         stored: bool,
         /// What the member was told.
         told: Told,
+        /// It was sent after the member had heard that this ownership is lost. Not said of what a takeover writes: nothing
+        /// calls that back, and the broker refuses it.
+        late: bool,
         /// The position record.
         record: Arc<PositionRecord>,
     },

@@ -76,12 +76,16 @@ impl fmt::Display for Event {
                 attempt,
                 epoch,
                 replay,
+                tier,
             } => {
                 let replay = if *replay { ", replayed" } else { "" };
                 write!(
                     f,
                     "called for {place}, attempt {attempt}, epoch {epoch}{replay}"
-                )
+                )?;
+                tier.map_or(Ok(()), |(delay, offset)| {
+                    write!(f, ", from {delay}@{offset}")
+                })
             }
             What::Replayed(letters) => write!(f, "{letters} dead letters replayed"),
             What::Reset(partition, to) => write!(f, "partition {partition} reset to {to}"),
@@ -110,6 +114,7 @@ impl fmt::Display for Event {
                 grant,
                 stored,
                 told,
+                late,
                 record,
             } => {
                 let stored = if *stored { "stored" } else { "not stored" };
@@ -129,7 +134,8 @@ impl fmt::Display for Event {
                         name.origin.offset()
                     )?;
                 }
-                f.write_str(if record.clean { ", clean" } else { "" })
+                f.write_str(if record.clean { ", clean" } else { "" })?;
+                f.write_str(if *late { ", sent after the loss" } else { "" })
             }
             What::Held(messages) => write!(f, "holds {messages} messages"),
             What::Broker { up: true } => f.write_str("broker is back"),

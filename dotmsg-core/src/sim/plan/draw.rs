@@ -217,7 +217,8 @@ fn fault(random: &mut fastrand::Rng, kind: u32, partitions: u32) -> Kind {
         14 => Kind::Stop { down_ms: long },
         15 => Kind::Lose {
             partition,
-            for_ms: long,
+            // At once: what was under way when it was lost comes while it is owned again.
+            for_ms: if random.bool() { 0 } else { long },
         },
         16 => Kind::Revoke {
             partition,
