@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use dotmsg_core::backend::{
-    AssignmentEvent, Batch, BatchLimits, BoxFuture, CommitOutcome, Control, Progress,
+    AssignmentEvent, Batch, BatchLimits, BoxFuture, CommitOutcome, Control, Granted, Progress,
     PublishOutcome, PublishRecord, Publisher, ReadBatch, Reader, Source,
 };
 use dotmsg_core::error::Result;
@@ -70,10 +70,10 @@ impl Control for GatedControl {
         })
     }
 
-    fn release(&self, partitions: Vec<u32>) -> BoxFuture<'_, Result<()>> {
+    fn release(&self, given_up: Vec<Granted>) -> BoxFuture<'_, Result<()>> {
         Box::pin(async move {
             self.gate.pass().await;
-            self.control.release(partitions).await
+            self.control.release(given_up).await
         })
     }
 

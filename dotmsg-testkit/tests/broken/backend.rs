@@ -7,8 +7,8 @@ use std::time::Duration;
 use bytes::Bytes;
 use dotmsg_core::backend::{
     Admin, AssignmentEvent, Backend, Batch, BatchLimits, BoxFuture, Capability, CommitOutcome,
-    Control, Membership, Ownership, Progress, PublishOutcome, PublishRecord, Published, Publisher,
-    ReadBatch, Reader, Retention, Source, Subscription, TopicSpec, Transactional,
+    Control, Granted, Membership, Ownership, Progress, PublishOutcome, PublishRecord, Published,
+    Publisher, ReadBatch, Reader, Retention, Source, Subscription, TopicSpec, Transactional,
 };
 use dotmsg_core::clock::Timestamp;
 use dotmsg_core::error::Result;
@@ -233,8 +233,8 @@ impl Control for BrokenControl {
         })
     }
 
-    fn release(&self, partitions: Vec<u32>) -> BoxFuture<'_, Result<()>> {
-        self.control.release(partitions)
+    fn release(&self, given_up: Vec<Granted>) -> BoxFuture<'_, Result<()>> {
+        self.control.release(given_up)
     }
 
     fn pause(&self, partition: u32) {
