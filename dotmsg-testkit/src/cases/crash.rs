@@ -258,13 +258,18 @@ pub(crate) async fn a_retry_that_nobody_named_is_void(trial: Trial) {
 /// confirmed, and what was not answered is done again until it is. No message is lost, and none is handled twice.
 pub(crate) async fn lost_answers_are_asked_for_again(trial: Trial) {
     let scenario = Scenario::begin(trial).await;
-    let (losing, gate) = Interposed::losing(scenario.trial.connect().await, 3);
+    let (losing, gate) = Interposed::losing(scenario.trial.connect().await, 4);
     let early = Arc::new(AtomicBool::new(false));
     let (seen, lost) = (Arc::clone(&early), Arc::clone(&gate));
+    let first = Arc::new(AtomicBool::new(true));
     let handler = noting(&scenario.calls, 0, move |delivery: Delivery| {
-        // Two answers of the takeover are lost at least: those of the first commit and of its repeat.
-        if lost.to_lose() > 1 {
+        // A takeover asks again until it is answered, so by now all of the first four are lost.
+        if first.swap(false, Ordering::SeqCst) && lost.to_lose() > 0 {
             seen.store(true, Ordering::SeqCst);
+        }
+        // These publish a copy, or a dead letter, next.
+        if matches!(&*delivery.id(), b"a-3" | b"b-4") {
+            lost.lose(2);
         }
         handle(delivery)
     });
@@ -273,6 +278,11 @@ pub(crate) async fn lost_answers_are_asked_for_again(trial: Trial) {
     service.settled().await;
     service.drain().await;
     assert_eq!(gate.to_lose(), 0, "answers were not lost");
+    let letters = dead_letters(&*scenario.backend, &scenario.topic, &scenario.group).await;
+    assert!(
+        !letters.is_empty(),
+        "its answer was lost, and its letter with it"
+    );
     assert!(
         !early.load(Ordering::SeqCst),
         "dispatched before its takeover was confirmed"

@@ -66,6 +66,11 @@ impl Gate {
         }
     }
 
+    /// Loses so many answers more.
+    pub(crate) fn lose(&self, answers: usize) {
+        *lock(&self.lost) += answers;
+    }
+
     /// Whether the answer that comes now is lost.
     pub(super) fn loses_an_answer(&self) -> bool {
         let mut lost = lock(&self.lost);
