@@ -103,10 +103,12 @@
 //!
 //! A handler is a plain async function: a unit test calls it with its arguments. A test of the whole app uses
 //! `dotmsg::testing` (feature `testing`): memory brokers and virtual time, so that a ladder of minutes takes milliseconds.
+//! `dotmsg::sim` (feature `sim`) runs it as several members on a broker that misbehaves, from a seed.
 //!
 //! # Features
 //!
-//! None is on by default, and without them there is no C code. `testing`: the harness, for dev-dependencies.
+//! None is on by default, and without them there is no C code. `testing`: the harness, and `sim`: the simulation, both for
+//! dev-dependencies.
 //!
 //! # Where to read on
 //!

@@ -163,6 +163,10 @@ fn campaign(options: &Options) -> Result<bool, String> {
         threads: options.threads,
         canary: options.canary,
     };
+    #[allow(
+        clippy::disallowed_methods,
+        reason = "measures how fast the real machine is"
+    )]
     let began = Instant::now();
     let outcome = campaign.run();
     let took = began.elapsed().as_secs_f64();
@@ -205,7 +209,7 @@ fn campaign(options: &Options) -> Result<bool, String> {
 
 fn tell(history: &History, violations: &[Violation]) {
     for violation in violations {
-        println!("{violation}");
+        println!("violation: {violation}");
     }
     if let Some(place) = violations.iter().find_map(|one| one.place) {
         println!("\nwhat happened to {place}:\n{}", history.text(Some(place)));

@@ -128,6 +128,7 @@ const RULES: &[Rule] = &[
             "testing",
             "app",
             "replay",
+            "reset",
             "log",
             "config",
             "runtime",

@@ -6,9 +6,11 @@
 use crate::flights::{self, Flights};
 use crate::step::{Done, Steps};
 use crate::workspace::Workspace;
-use crate::{cargo, check, kill_loop, no_more};
+use crate::{cargo, check, kill_loop, no_more, sim};
 use std::path::Path;
 
+/// Seeds of the simulation: seconds, after its build in release.
+const SIM_SEEDS: &str = "2000";
 /// Rounds of the short kill loop: enough to notice a broken restart, short enough for every push.
 const KILL_ROUNDS: u32 = 2;
 /// The seed of the short kill loop, so that CI repeats its choices.
@@ -41,6 +43,11 @@ pub(crate) fn run(args: &[String]) -> Result<(), String> {
     steps.run("flights: the table", || match &flights {
         Some(flights) => flights.build().and_then(|()| table(flights)),
         None => Ok(flights::absent()),
+    })?;
+    steps.run("simulation", || {
+        let seeds = ["--seeds", SIM_SEEDS].map(str::to_owned);
+        sim::run(&seeds)?;
+        sim::run(&["--scenarios".to_owned()]).map(|()| Done::Passed)
     })?;
     steps.run("kill loop", || match &flights {
         Some(flights) => kill_loop::rounds(flights, KILL_ROUNDS, KILL_SEED).map(|()| Done::Passed),

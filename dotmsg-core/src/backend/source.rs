@@ -111,6 +111,7 @@ pub struct Granted {
 #[derive(Clone, Debug)]
 pub enum AssignmentEvent {
     /// These partitions are now owned. They arrive *paused*: no batch before [`Control::resume`](super::Control::resume).
+    /// None of them when a rebalance gave this member nothing: whoever waits for its first assignment waits no longer.
     Assigned(Vec<Granted>),
     /// These partitions are to be given up: drain, then [`Control::release`](super::Control::release) within `within`.
     Revoking {

@@ -253,7 +253,7 @@ impl Backend for LogBroker {
             let id = {
                 let mut groups = lock(&self.shared.groups);
                 self.shared.expire_positions(&groups, &subscription);
-                groups.join(&subscription, topic.partitions, Arc::clone(&inbox))?
+                groups.join(&subscription, &topic, Arc::clone(&inbox))?
             };
             let seat = Arc::new(Seat {
                 shared: Arc::clone(&self.shared),

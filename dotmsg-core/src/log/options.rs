@@ -85,6 +85,8 @@ pub(super) const MAX_PARTITIONS: u32 = 10_000;
 
 const PARTITIONS: &str = "a number from 1 to 10000";
 const TIMEOUT: &str = "a duration above 0 like 45s";
+/// Zero would let every restart lose the positions.
+const POSITION_RETENTION: &str = "forever or a duration above 0 like 7d";
 const RECORD_SIZE: &str = "a size from 1B to 1GiB";
 
 const KEYS: [&str; 13] = [
@@ -176,6 +178,9 @@ impl LogOptions {
         }
         if self.poll_timeout.is_zero() {
             return Some(("poll_timeout", TIMEOUT));
+        }
+        if self.position_retention.is_some_and(|kept| kept.is_zero()) {
+            return Some(("position_retention", POSITION_RETENTION));
         }
         if self.max_record_bytes == 0 || self.max_record_bytes > RECORD_CEILING {
             return Some(("max_record_bytes", RECORD_SIZE));
@@ -333,6 +338,10 @@ mod tests {
             ("default_partitions", "0"),
             ("default_partitions", "4294967295"),
             ("retention", "soon"),
+            ("position_retention", "0s"),
+            ("session_timeout", "0s"),
+            ("poll_timeout", "0s"),
+            ("assignor", "fair"),
             ("max_record_bytes", "9GiB"),
             ("retention_bytes", "much"),
             ("seed", "x"),

@@ -44,9 +44,10 @@ impl Positions {
 
     /// The changes that let all positions of a group in a topic expire.
     pub(super) fn expire(&self, group: &str, topic: &str) -> Vec<(PositionKey, Option<Bytes>)> {
-        let of_it = |key: &&PositionKey| &*key.group == group && &*key.topic == topic;
-        let keys = self.0.keys().filter(of_it).cloned();
-        keys.map(|key| (key, Some(EXPIRED))).collect()
+        let of_it = |key: &PositionKey| &*key.group == group && &*key.topic == topic;
+        let kept = |(key, record): &(&PositionKey, &Bytes)| of_it(key) && !record.is_empty();
+        let kept = self.0.iter().filter(kept);
+        kept.map(|(key, _)| (key.clone(), Some(EXPIRED))).collect()
     }
 
     /// Stores a record, or removes it.
@@ -76,7 +77,8 @@ impl Positions {
     /// All groups with the topics they have a record in.
     pub(super) fn groups(&self) -> Vec<GroupDescription> {
         let mut groups: Vec<GroupDescription> = Vec::new();
-        for key in self.0.keys() {
+        let kept = self.0.iter().filter(|(_, record)| !record.is_empty());
+        for (key, _) in kept {
             if groups.last().is_none_or(|last| last.name != *key.group) {
                 groups.push(GroupDescription {
                     name: key.group.to_string(),

@@ -187,6 +187,9 @@ impl Shared {
         };
         if groups.empty_for(of) > retention {
             let changes = lock(&self.positions).expire(&of.group, &of.topic);
+            if changes.is_empty() {
+                return;
+            }
             tracing::warn!(group = %of.group, topic = %of.topic, positions = changes.len(), "the positions have expired");
             drop(self.store(changes));
         }

@@ -93,12 +93,7 @@ impl LogSource {
         let seat = &self.seat;
         if seat.inbox.take_awaited() {
             let mut groups = lock(&seat.shared.groups);
-            groups.rejoin(
-                &seat.subscription,
-                self.topic.partitions,
-                seat.id,
-                &seat.inbox,
-            )?;
+            groups.rejoin(&seat.subscription, &self.topic, seat.id, &seat.inbox)?;
         }
         if !seat.inbox.is_watched() {
             self.beat = None;

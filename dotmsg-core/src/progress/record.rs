@@ -153,13 +153,19 @@ impl PositionRecord {
     #[must_use]
     pub fn takeover(&self, owner: u128, log_end: u64, policy: &CrashLoopPolicy) -> Self {
         let reached = log_end.min(self.source.end().saturating_add(policy.in_hand));
+        // Who takes up what it lost itself has not ended: nothing killed it.
+        let lives = self.owner == owner && !self.clean;
+        let crash = match lives {
+            true => self.crash,
+            false => self
+                .crash
+                .taken_over(self.clean, self.watermark(), reached, policy),
+        };
         Self {
             owner,
             epoch: self.epoch.saturating_add(1),
             clean: false,
-            crash: self
-                .crash
-                .taken_over(self.clean, self.watermark(), reached, policy),
+            crash,
             ..self.clone()
         }
     }

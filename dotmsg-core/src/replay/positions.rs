@@ -70,11 +70,24 @@ impl Positions {
                 Exclusive::join(backend, subscription, described.partitions, OPERATION)
                     .await
                     .map_err(another_runs)?;
+            let mut expired = Vec::new();
             for partition in 0..described.partitions {
-                let record = member.position(partition).await?;
-                stored.extend(record.map(|record| (partition, record)));
+                match member.position(partition).await {
+                    Ok(record) => stored.extend(record.map(|record| (partition, record))),
+                    Err(error) if error.kind() == ErrorKind::PositionLost => {
+                        if !access.again {
+                            return Err(error.remedy("It is not known any more what was replayed: Replay::again replays everything that the conditions choose, and begins to note it anew; raise position_retention"));
+                        }
+                        expired.push(partition);
+                    }
+                    Err(error) => return Err(error),
+                }
             }
             positions.member = Some(member);
+            for partition in expired {
+                // Also where there is nothing to replay: else the next run would find that it has expired.
+                positions.store(partition, ResumeMap::default()).await?;
+            }
         }
         for (partition, bytes) in stored {
             positions.read(topic, partition, &bytes, access)?;

@@ -213,7 +213,7 @@ fn report(plans: Vec<Planned>) -> ResetReport {
 /// What it means here that the group has another member.
 fn a_member_runs(error: Error) -> Error {
     if error.kind() == ErrorKind::Fenced {
-        error.remedy("Stop the route everywhere, then reset; a dry run may run beside it")
+        error.remedy("Stop the route everywhere, then reset: a member with an instance_id counts for a session timeout after it has stopped. A dry run may run beside members")
     } else {
         error
     }

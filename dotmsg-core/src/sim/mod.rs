@@ -12,6 +12,7 @@
 //!
 //! - `plan/`: what is done; drawing, printing and parsing it;
 //! - `run`, `member`, `life`: doing it: the timetable, members that are started again, and one start of a member;
+//! - `operator`: what somebody does to it meanwhile;
 //! - `world`, `backend/`: what all share, and each member's connection;
 //! - `subject`: the app that is simulated: the scripted one of a plan, or a user's;
 //! - `history`, `remains`: what happened, and what was left;
@@ -67,6 +68,7 @@ pub mod check;
 mod history;
 mod life;
 mod member;
+mod operator;
 pub mod plan;
 mod remains;
 mod run;
@@ -99,7 +101,7 @@ pub enum Canary {
 pub fn run_scripted(plan: Plan, canary: Option<Canary>) -> (History, Vec<Violation>) {
     let plan = Arc::new(plan);
     let subject = Arc::new(subject::Scripted::new(&plan));
-    let history = run::run(&plan, subject, canary);
+    let history = run::run(&plan, subject, plan.settled_within(), canary);
     let violations = check::violations(&plan, &history, true);
     (history, violations)
 }

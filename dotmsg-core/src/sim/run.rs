@@ -5,33 +5,32 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::time::Instant;
-
 use super::Canary;
 use super::backend::is_publish_fault;
 use super::history::{History, Place, Told, What};
 use super::member::Member;
+use super::operator::Operation;
 use super::plan::{Fault, Kind, Plan, Planned};
 use super::remains;
 use super::subject::Subject;
 use super::world::{World, lock};
 use crate::backend::{Backend, PublishOutcome, PublishRecord, Publisher, Retention, TopicSpec};
 use crate::clock::Timestamp;
-use crate::replay::Replay;
-use crate::reset::Reset;
-use crate::router::Topology;
 use crate::testing;
 
-/// How long after the last fault everything has to be settled. The longest ladder takes 7 s, a session 45 s at most.
-pub(super) const SETTLED_WITHIN: Duration = Duration::from_secs(10 * 60);
 /// How long a member has for its last stop. The route's own limits are below it.
 const STOPPED_WITHIN: Duration = Duration::from_secs(120);
-const LOOK_EVERY: Duration = Duration::from_millis(250);
+pub(super) const LOOK_EVERY: Duration = Duration::from_millis(250);
 /// The producer of the plan's messages, for faults that are aimed at it.
 pub(super) const PRODUCER: u32 = u32::MAX;
 
-/// Runs a plan.
-pub(super) fn run(plan: &Arc<Plan>, subject: Arc<dyn Subject>, canary: Option<Canary>) -> History {
+/// Runs a plan; once nothing goes wrong any more, everything has to be settled `within`.
+pub(super) fn run(
+    plan: &Arc<Plan>,
+    subject: Arc<dyn Subject>,
+    within: Duration,
+    canary: Option<Canary>,
+) -> History {
     testing::run(async {
         let world = Arc::new(World::new(plan, canary));
         let run = Run {
@@ -41,23 +40,16 @@ pub(super) fn run(plan: &Arc<Plan>, subject: Arc<dyn Subject>, canary: Option<Ca
             world,
             subject,
         };
-        run.run().await
+        run.run(within).await
     })
 }
 
-struct Run {
-    plan: Arc<Plan>,
-    world: Arc<World>,
-    subject: Arc<dyn Subject>,
-    publisher: Arc<dyn Publisher>,
-    members: Vec<Arc<Member>>,
-}
-
-/// What is done with all members stopped.
-#[derive(Clone, Copy)]
-enum Operation {
-    Reset(u32, u64),
-    Recreate,
+pub(super) struct Run {
+    pub(super) plan: Arc<Plan>,
+    pub(super) world: Arc<World>,
+    pub(super) subject: Arc<dyn Subject>,
+    pub(super) publisher: Arc<dyn Publisher>,
+    pub(super) members: Vec<Arc<Member>>,
 }
 
 /// Something to do at a time.
@@ -69,7 +61,7 @@ enum Act {
 }
 
 impl Run {
-    async fn run(mut self) -> History {
+    async fn run(mut self, within: Duration) -> History {
         let members = if self.world.shares() {
             self.plan.setting.members
         } else {
@@ -95,9 +87,7 @@ impl Run {
         tokio::time::sleep_until(self.world.at(self.plan.calm_at_ms())).await;
         self.calm().await;
         lock(&self.world.history).calm_at_ms = self.world.now_ms();
-        let settled = tokio::time::timeout(SETTLED_WITHIN, self.settle())
-            .await
-            .is_ok();
+        let settled = tokio::time::timeout(within, self.settle()).await.is_ok();
         for member in &self.members {
             member.end();
         }
@@ -206,66 +196,6 @@ impl Run {
         }
     }
 
-    /// As an operator does, while the members run.
-    async fn replay(&self) {
-        for topology in self.world.topologies() {
-            let replay = Replay::new(Arc::new(self.world.broker.clone()), topology);
-            // There may be no dead letters yet.
-            if let Ok(report) = replay.run().await {
-                self.world.nobody(What::Replayed(report.replayed));
-            }
-        }
-    }
-
-    /// As an operator does, with all members stopped.
-    async fn operate(&self, operation: Operation) {
-        for member in &self.members {
-            member.hold();
-        }
-        while self.members.iter().any(|member| member.life().is_some()) {
-            tokio::time::sleep(LOOK_EVERY).await;
-        }
-        self.world.forget_buried();
-        for topology in self.world.topologies() {
-            match operation {
-                Operation::Reset(partition, to) => self.reset(topology, partition, to).await,
-                Operation::Recreate => {
-                    // Known to exist: members have subscribed to it.
-                    let _ = self.world.broker.delete_topic(&topology.source).await;
-                    self.topic(&topology.source).await;
-                    self.world.nobody(What::Recreated);
-                }
-            }
-        }
-        for member in &self.members {
-            member.release();
-        }
-    }
-
-    async fn reset(&self, topology: Arc<Topology>, partition: u32, to: u64) {
-        let admin = self.world.broker.admin();
-        let Ok(range) = admin.offsets(&topology.source, partition).await else {
-            return;
-        };
-        let to = to.min(range.end);
-        let reset =
-            Reset::new(Arc::new(self.world.broker.clone()), topology).to_offset(partition, to);
-        // Static members keep their place for a session after they have stopped; an operator tries again.
-        let give_up = Instant::now() + 2 * self.world.session();
-        let mut done = reset.clone().run().await;
-        while done.is_err() && Instant::now() < give_up {
-            tokio::time::sleep(LOOK_EVERY).await;
-            done = reset.clone().run().await;
-        }
-        match done {
-            Ok(_) => self.world.nobody(What::Reset(partition, to)),
-            Err(error) => {
-                let failed = What::Failed(error.kind(), error.to_string().into());
-                self.world.nobody(failed);
-            }
-        }
-    }
-
     fn life_of(&self, member: u32) -> Option<Arc<super::life::Life>> {
         self.members.get(member as usize)?.life()
     }
@@ -323,7 +253,7 @@ impl Run {
     }
 
     /// The topic exists with the partitions of the plan, also when nobody has subscribed to it yet.
-    async fn topic(&self, name: &str) {
+    pub(super) async fn topic(&self, name: &str) {
         let spec = TopicSpec {
             name: name.to_owned(),
             partitions: self.plan.setting.partitions,

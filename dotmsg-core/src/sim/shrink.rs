@@ -7,7 +7,7 @@
 use super::plan::Plan;
 
 /// Runs that are tried at most.
-const RUNS_MAX: u32 = 2_000;
+const RUNS_MAX: u32 = 600;
 
 /// The smallest plan that was found for which `fails` holds.
 pub fn shrink(plan: &Plan, mut fails: impl FnMut(&Plan) -> bool) -> Plan {

@@ -276,7 +276,8 @@ impl TestApp {
     }
 
     /// Ends as a killed process does: nothing is drained, nothing is committed. The brokers stay, and what happened can
-    /// be looked at afterwards.
+    /// be looked at afterwards. Others of its group get its partitions at once, with an `instance_id` after the session
+    /// timeout; a real broker would wait for that either way.
     ///
     /// # Panics
     /// When something outside of the app holds a route's counters, so that its end cannot be seen.

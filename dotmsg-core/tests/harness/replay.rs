@@ -429,3 +429,25 @@ fn a_route_that_never_ran_has_no_dead_letters_to_replay() {
         assert!(error.to_string().contains("orders.nobody.dlq"), "{error}");
     });
 }
+
+#[test]
+fn a_replay_whose_record_has_expired_says_so_and_begins_anew_when_told_to() {
+    run(async {
+        let brokers = TestBrokers::new().partitions(3);
+        let brokers = brokers.position_retention(Duration::from_secs(60));
+        let mut test = brokers.start(app(bill(), refuses)).await;
+        test.publish("orders", "rate").key("k").id("0").await;
+        test.run_until_idle().await;
+        assert_eq!(test.replay("bill").await.replayed, 1);
+        test.advance(Duration::from_secs(61)).await;
+        let route = test.route("bill");
+        let error = route.replay().run().await.unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::PositionLost);
+        assert!(error.to_string().contains("Replay::again"), "{error}");
+        let report = test.replay_with("bill", Replay::again).await;
+        assert_eq!(report.replayed, 2);
+        // What is noted from now on counts again, in partitions without dead letters too.
+        let report = test.replay("bill").await;
+        assert_eq!(report.replayed_before, 2);
+    });
+}

@@ -248,3 +248,20 @@ fn a_second_process_with_the_same_instance_id_takes_over_and_the_first_fails() {
         assert_eq!(ids.len(), 40);
     });
 }
+
+#[test]
+fn a_member_that_gets_no_partition_is_idle() {
+    run(async {
+        let brokers = TestBrokers::new().partitions(1);
+        let mut one = brokers.start(app(bill(), takes_a_while)).await;
+        let mut two = brokers.start(app(bill(), takes_a_while)).await;
+        publish(&one, 0..10).await;
+        one.run_until_idle().await;
+        two.run_until_idle().await;
+        two.assert_calls("bill", 0);
+        one.shutdown().await;
+        publish(&two, 10..20).await;
+        two.run_until_idle().await;
+        two.assert_calls("bill", 10);
+    });
+}

@@ -103,17 +103,24 @@ impl Coordinator {
         self.members.is_empty()
     }
 
-    /// Since when nobody is there; `None` while somebody is. Static members that have gone are not.
-    pub(super) fn deserted_since(&self) -> Option<Instant> {
-        match self.members.values().any(|member| member.present) {
-            true => None,
-            false => self.members.values().map(|member| member.heard).max(),
-        }
-    }
-
     /// Whether there is somebody to judge, and somebody to be judged.
     pub(super) fn is_shared(&self) -> bool {
         self.members.len() > 1
+    }
+
+    /// Whether there is one member, and it is there. Nobody judges it.
+    fn is_alone(&self) -> bool {
+        self.members.len() == 1 && self.members.values().all(|one| one.present)
+    }
+
+    /// Since when nobody is in the group; `None` while somebody is there. A static member that is away counts until its
+    /// session ends, so that this may lie ahead.
+    pub(super) fn empty_since(&self) -> Option<Instant> {
+        if self.members.values().any(|one| one.present) {
+            return None;
+        }
+        let session = self.rules.session_timeout;
+        self.members.values().map(|one| one.heard + session).max()
     }
 
     /// The number of the last round that has ended.
@@ -140,8 +147,10 @@ impl Coordinator {
             exclusive,
             again,
         } = joining;
-        // Where all have gone nobody polls, and nobody has found out.
-        self.forget_absent(step);
+        if !self.is_alone() {
+            // Those whose session is over take no part in it, also where nobody polls any more who would find them.
+            self.put_out_the_dead(step);
+        }
         if self.exclusive.is_some() || (exclusive && !self.members.is_empty()) {
             return Err(Refused::Occupied);
         }
@@ -158,6 +167,7 @@ impl Coordinator {
             for other in self.members.values_mut().filter(|other| other.present) {
                 (other.heard, other.polled) = (step.now, step.now);
             }
+            self.owners.ask_until(step.now + self.rules.poll_timeout);
         }
         let name = match &instance {
             Some(instance) => format!("i-{instance}"),
@@ -202,16 +212,17 @@ impl Coordinator {
         self.give(step, &freed);
     }
 
-    /// A member has gone: it closed, or its process has ended.
+    /// A member has gone: it closed, or its process has ended. No effect on one that has gone before.
     pub(super) fn leave(&mut self, step: &mut Step<'_>, member: u64) {
-        let Some(one) = self.members.get_mut(&member) else {
+        let is_exclusive = self.exclusive == Some(member);
+        let Some(one) = self.there(member) else {
             return;
         };
-        let stays = one.instance.is_some() && self.exclusive != Some(member);
+        let stays = one.instance.is_some() && !is_exclusive;
         if stays {
             (one.present, one.joined, one.heard) = (false, true, step.now);
         }
-        if self.exclusive == Some(member) {
+        if is_exclusive {
             self.exclusive = None;
         }
         let freed = self.owners.disown_all(step, member);
@@ -238,7 +249,7 @@ impl Coordinator {
 
     /// A member polls: it lives, and sees to it that the dead are found.
     pub(super) fn beat(&mut self, step: &mut Step<'_>, member: u64) {
-        if let Some(one) = self.members.get_mut(&member) {
+        if let Some(one) = self.there(member) {
             (one.heard, one.polled) = (step.now, step.now);
         }
         self.put_out_the_dead(step);
@@ -246,7 +257,7 @@ impl Coordinator {
 
     /// A member did something else than poll.
     pub(super) fn hear(&mut self, now: Instant, member: u64) {
-        if let Some(one) = self.members.get_mut(&member) {
+        if let Some(one) = self.there(member) {
             one.heard = now;
         }
     }
@@ -274,16 +285,6 @@ impl Coordinator {
         if !dead.is_empty() {
             self.begin_round(step, None);
         }
-    }
-
-    /// Static members that have not come back in time lose their shares, when nobody is there to notice.
-    fn forget_absent(&mut self, step: &mut Step<'_>) {
-        if self.deserted_since().is_none() {
-            return;
-        }
-        let (now, limit) = (step.now, self.rules.session_timeout);
-        self.members
-            .retain(|_, member| now.duration_since(member.heard) <= limit);
     }
 
     fn put_out(&mut self, step: &mut Step<'_>, member: u64) {
@@ -421,6 +422,11 @@ impl Coordinator {
     }
 
     // ---- looking ---------------------------------------------------------------------------------------------------
+
+    /// A member that has not gone: one that has gives no sign of life.
+    fn there(&mut self, member: u64) -> Option<&mut Member> {
+        self.members.get_mut(&member).filter(|one| one.present)
+    }
 
     /// Whose share a partition is, of those that are there.
     fn next_owner(&self, partition: u32) -> Option<u64> {

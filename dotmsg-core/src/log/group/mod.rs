@@ -15,6 +15,7 @@ mod tests;
 pub(super) use inbox::{Command, Inbox};
 pub(super) use step::Rules;
 
+use std::cmp::Ordering;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
@@ -22,7 +23,8 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 use self::coordinator::{Coordinator, Joining, Refused};
-use self::step::Step;
+use self::step::{Step, Told};
+use super::topic::{Topic, no_such_topic};
 use crate::backend::Subscription;
 use crate::error::{Error, ErrorKind, Result};
 
@@ -41,6 +43,8 @@ pub(super) struct Groups {
 /// A group in one topic, and where its members hear.
 #[derive(Debug)]
 struct Group {
+    /// The number of the topic that its members read: another of the same name has other partitions.
+    topic: u64,
     coordinator: Coordinator,
     inboxes: BTreeMap<u64, Arc<Inbox>>,
 }
@@ -59,26 +63,28 @@ impl Groups {
 
     /// How long nobody has been in a group, as far as this log knows; zero while somebody is.
     pub(super) fn empty_for(&self, of: &Subscription) -> Duration {
-        let group = self.groups.get(&of.group);
-        let since = match group.and_then(|topics| topics.get(&of.topic)) {
-            Some(group) => group.coordinator.deserted_since(),
-            None => {
-                let name = (Arc::clone(&of.group), Arc::clone(&of.topic));
-                let since = self.empty_since.get(&name);
-                Some(since.copied().unwrap_or(self.opened))
-            }
-        };
-        since.map_or(Duration::ZERO, |since| Instant::now().duration_since(since))
+        let now = Instant::now();
+        if let Some(group) = self
+            .groups
+            .get(&of.group)
+            .and_then(|topics| topics.get(&of.topic))
+        {
+            let since = group.coordinator.empty_since().unwrap_or(now);
+            return now.saturating_duration_since(since);
+        }
+        let name = (Arc::clone(&of.group), Arc::clone(&of.topic));
+        let since = self.empty_since.get(&name).unwrap_or(&self.opened);
+        now.duration_since(*since)
     }
 
     /// Joins; gives the member's number. When nobody else is there, its first event assigns every partition.
     ///
     /// # Errors
-    /// [`ErrorKind::Fenced`]: one of the two must be alone.
+    /// [`ErrorKind::Fenced`]: one of the two must be alone. [`ErrorKind::NotFound`]: the topic was created anew.
     pub(super) fn join(
         &mut self,
         subscription: &Subscription,
-        partitions: u32,
+        topic: &Topic,
         inbox: Arc<Inbox>,
     ) -> Result<u64> {
         self.next += 1;
@@ -86,18 +92,18 @@ impl Groups {
         let joining = joining(subscription, member, false);
         let join =
             |coordinator: &mut Coordinator, step: &mut Step<'_>| coordinator.join(step, joining);
-        self.enter(subscription, partitions, member, inbox, join)?;
+        self.enter(subscription, topic, member, inbox, join)?;
         Ok(member)
     }
 
     /// A member polls because the group waits for it: it joins the round, or, after it was put out, the group anew.
     ///
     /// # Errors
-    /// [`ErrorKind::Fenced`]: its place is taken.
+    /// [`ErrorKind::Fenced`]: its place is taken. [`ErrorKind::NotFound`]: the topic was created anew.
     pub(super) fn rejoin(
         &mut self,
         of: &Subscription,
-        partitions: u32,
+        topic: &Topic,
         member: u64,
         inbox: &Arc<Inbox>,
     ) -> Result<()> {
@@ -111,29 +117,40 @@ impl Groups {
             }
             coordinator.join(step, again)
         };
-        self.enter(of, partitions, member, Arc::clone(inbox), join)
+        self.enter(of, topic, member, Arc::clone(inbox), join)
     }
 
-    /// Lets a member join a group, which is made when nobody is in it.
+    /// Lets a member join a group, which is made when nobody is in it, or when its members read a topic of the same name that
+    /// is gone: they own nothing of this one, and learn it at their next poll.
     fn enter(
         &mut self,
         of: &Subscription,
-        partitions: u32,
+        topic: &Topic,
         member: u64,
         inbox: Arc<Inbox>,
         join: impl FnOnce(&mut Coordinator, &mut Step<'_>) -> Result<(), Refused>,
     ) -> Result<()> {
         let rules = self.rules;
         let topics = self.groups.entry(Arc::clone(&of.group)).or_default();
-        let group = topics
-            .entry(Arc::clone(&of.topic))
-            .or_insert_with(|| Group {
-                coordinator: Coordinator::new(rules, partitions),
-                inboxes: BTreeMap::new(),
-            });
+        let new = || Group {
+            topic: topic.number,
+            coordinator: Coordinator::new(rules, topic.partitions),
+            inboxes: BTreeMap::new(),
+        };
+        let group = topics.entry(Arc::clone(&of.topic)).or_insert_with(new);
+        match group.topic.cmp(&topic.number) {
+            Ordering::Less => *group = new(),
+            Ordering::Equal => {}
+            Ordering::Greater => return Err(no_such_topic("subscribe", &of.topic)),
+        }
         group.inboxes.insert(member, inbox);
         if let Err(refused) = group.step(&mut self.next, join) {
-            group.inboxes.remove(&member);
+            if let Some(inbox) = group.inboxes.remove(&member)
+                && refused == Refused::Replaced
+            {
+                // Whoever goes on polling hears it again.
+                inbox.tell(Told::Replaced);
+            }
             self.tidy(of);
             return Err(refusal(refused, of));
         }
@@ -143,6 +160,8 @@ impl Groups {
     /// A member polls, as it does from time to time while it is not alone.
     pub(super) fn beat(&mut self, of: &Subscription, member: u64) {
         self.step(of, |coordinator, step| coordinator.beat(step, member));
+        // It may have found that it is late itself.
+        self.tidy(of);
     }
 
     /// A member does something else than poll.
@@ -242,16 +261,18 @@ impl Groups {
         Some(group.step(&mut self.next, work))
     }
 
-    /// Forgets a group without members.
+    /// Forgets a group when its last member has gone.
     fn tidy(&mut self, of: &Subscription) {
         let Some(topics) = self.groups.get_mut(&of.group) else {
             return;
         };
-        topics.retain(|_, group| !group.coordinator.is_empty());
-        if !topics.contains_key(&of.topic) {
-            let name = (Arc::clone(&of.group), Arc::clone(&of.topic));
-            self.empty_since.insert(name, Instant::now());
+        let is_empty = |group: &Group| group.coordinator.is_empty();
+        if !topics.get(&of.topic).is_some_and(is_empty) {
+            return;
         }
+        topics.remove(&of.topic);
+        let name = (Arc::clone(&of.group), Arc::clone(&of.topic));
+        self.empty_since.insert(name, Instant::now());
         if topics.is_empty() {
             self.groups.remove(&of.group);
         }

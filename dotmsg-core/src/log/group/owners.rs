@@ -104,6 +104,13 @@ impl Owners {
         }
     }
 
+    /// What is asked back already has until then.
+    pub(super) fn ask_until(&mut self, until: Instant) {
+        for owner in self.0.iter_mut().flatten() {
+            owner.asked_until = owner.asked_until.map(|_| until);
+        }
+    }
+
     /// Ends the ownership of a partition.
     pub(super) fn disown(&mut self, step: &mut Step<'_>, partition: u32) {
         if let Some(owner) = self.0[partition as usize].take() {

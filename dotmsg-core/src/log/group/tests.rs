@@ -428,27 +428,6 @@ fn a_static_member_comes_back_to_its_share_and_disturbs_nobody() {
 }
 
 #[test]
-fn static_members_that_have_all_gone_are_forgotten_when_somebody_comes() {
-    let mut world = World::new(Assignor::CooperativeSticky, 2);
-    world.join(1, Some("a")).unwrap();
-    world.leave(1);
-    let exclusive = Joining {
-        member: 2,
-        instance: None,
-        exclusive: true,
-        again: false,
-    };
-    world.members.insert(2, Member::default());
-    let early = world.step(|coordinator, step| coordinator.join(step, exclusive.clone()));
-    assert_eq!(early, Err(Refused::Occupied));
-    assert_eq!(world.coordinator.deserted_since(), Some(world.now));
-    world.now += SESSION + Duration::from_secs(1);
-    let late = world.step(|coordinator, step| coordinator.join(step, exclusive));
-    assert_eq!((late, world.owned(2).len()), (Ok(()), 2));
-    assert_eq!(world.coordinator.deserted_since(), None);
-}
-
-#[test]
 fn of_two_members_with_one_instance_id_the_later_stays() {
     let mut world = World::new(Assignor::CooperativeSticky, 4);
     world.join(1, Some("a")).unwrap();

@@ -274,11 +274,149 @@ async fn positions_of_a_group_that_nobody_is_in_expire_and_leave_a_trace() {
         let expired = wait(control.position(0, granted.grant)).unwrap_err();
         assert_eq!(expired.kind(), ErrorKind::PositionLost);
         assert!(wait(log.admin().positions("g", "t")).unwrap().is_empty());
+        assert!(wait(log.admin().groups()).unwrap().is_empty());
         assert!(matches!(
             commit(&control, granted, "2"),
             CommitOutcome::Committed
         ));
         let position = wait(control.position(0, granted.grant)).unwrap();
         assert_eq!(position, Some(Bytes::from("2")));
+    }
+}
+
+fn static_member(log: &LogBroker) -> crate::error::Result<Membership> {
+    wait(log.subscribe(Subscription::new("t", "g").instance("node-1")))
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_static_member_that_does_not_come_back_counts_for_a_session_and_no_longer() {
+    let mut options = options();
+    options.position_retention = Some(Duration::from_secs(60));
+    for (_directory, log) in both(options) {
+        topic(&log, "t", 1);
+        let (mut source, control) = static_member(&log).unwrap();
+        let granted = assigned(&mut *source)[0];
+        assert!(matches!(
+            commit(&control, granted, "1"),
+            CommitOutcome::Committed
+        ));
+        wait(control.close(Duration::ZERO)).unwrap();
+        tokio::time::advance(Duration::from_secs(40)).await;
+        // What a member that has closed still does is no sign of life.
+        wait(control.release(vec![0])).unwrap();
+        drop((source, control));
+        let alone = || wait(log.subscribe(Subscription::new("t", "g").exclusive()));
+        assert_eq!(alone().err().unwrap().kind(), ErrorKind::Fenced);
+        tokio::time::advance(Duration::from_secs(6)).await;
+        let (mut source, control) = alone().unwrap();
+        let granted = assigned(&mut *source)[0];
+        let position = wait(control.position(0, granted.grant)).unwrap();
+        assert_eq!(position, Some(Bytes::from("1")));
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn positions_of_static_members_that_do_not_come_back_expire_from_the_end_of_their_session() {
+    let mut options = options();
+    options.position_retention = Some(Duration::from_secs(60));
+    for (_directory, log) in both(options) {
+        topic(&log, "t", 1);
+        for (away, expected) in [(100, None), (110, Some(ErrorKind::PositionLost))] {
+            let (mut source, control) = static_member(&log).unwrap();
+            let granted = assigned(&mut *source)[0];
+            assert!(matches!(
+                commit(&control, granted, "1"),
+                CommitOutcome::Committed
+            ));
+            drop((source, control));
+            tokio::time::advance(Duration::from_secs(away)).await;
+            let (mut source, control) = static_member(&log).unwrap();
+            let granted = assigned(&mut *source)[0];
+            let position = wait(control.position(0, granted.grant));
+            assert_eq!(position.err().map(|error| error.kind()), expected);
+        }
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_handle_that_is_dropped_late_does_not_put_off_the_expiry() {
+    let mut options = options();
+    options.position_retention = Some(Duration::from_secs(60));
+    for (_directory, log) in both(options) {
+        topic(&log, "t", 1);
+        topic(&log, "other", 1);
+        let _other = subscribe(&log, "g", "other").unwrap();
+        let (mut source, control) = subscribe(&log, "g", "t").unwrap();
+        let granted = assigned(&mut *source)[0];
+        assert!(matches!(
+            commit(&control, granted, "1"),
+            CommitOutcome::Committed
+        ));
+        wait(control.close(Duration::ZERO)).unwrap();
+        tokio::time::advance(Duration::from_secs(50)).await;
+        drop((source, control));
+        tokio::time::advance(Duration::from_secs(11)).await;
+        let (mut source, control) = subscribe(&log, "g", "t").unwrap();
+        let granted = assigned(&mut *source)[0];
+        let expired = wait(control.position(0, granted.grant)).unwrap_err();
+        assert_eq!(expired.kind(), ErrorKind::PositionLost);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn members_of_a_topic_that_was_created_anew_do_not_wait_for_those_of_the_old_one() {
+    for (_directory, log) in both(options()) {
+        topic(&log, "t", 2);
+        let (mut old, old_control) = subscribe(&log, "g", "t").unwrap();
+        let before = assigned(&mut *old)[0];
+        log.delete_topic("t").await.unwrap();
+        topic(&log, "t", 3);
+        // The old one has not heard of it yet.
+        let (mut new, control) = subscribe(&log, "g", "t").unwrap();
+        assert_eq!(assigned(&mut *new).len(), 3);
+        assert!(matches!(
+            commit(&old_control, before, "1"),
+            CommitOutcome::Fenced
+        ));
+        let (mut second, _second) = subscribe(&log, "g", "t").unwrap();
+        let mut cx = Context::from_waker(Waker::noop());
+        let Poll::Ready(Err(error)) = old.poll_event(&mut cx) else {
+            panic!("the old member goes on");
+        };
+        assert_eq!(error.kind(), ErrorKind::NotFound);
+        drop((old, old_control));
+        let (mut owned, mut owned2) = ((0..3).map(|one| (one, 0)).collect(), BTreeMap::new());
+        hear(&mut *new, &control, &mut owned);
+        hear(&mut *second, &_second, &mut owned2);
+        assert_eq!((owned.len(), owned2.len()), (2, 1));
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_expired_position_leaves_its_trace_on_disk() {
+    let mut options = options();
+    options.position_retention = Some(Duration::from_secs(60));
+    let directory = TestDirectory::new();
+    let log = directory.open(options.clone()).unwrap();
+    topic(&log, "t", 1);
+    let (mut source, control) = subscribe(&log, "g", "t").unwrap();
+    let granted = assigned(&mut *source)[0];
+    assert!(matches!(
+        commit(&control, granted, "1"),
+        CommitOutcome::Committed
+    ));
+    drop((source, control));
+    tokio::time::advance(Duration::from_secs(61)).await;
+    drop(subscribe(&log, "g", "t").unwrap());
+    wait(log.close()).unwrap();
+    // Once as it was appended, once as the opening wrote it anew.
+    for _ in 0..2 {
+        let log = directory.open(options.clone()).unwrap();
+        let (mut source, control) = subscribe(&log, "g", "t").unwrap();
+        let granted = assigned(&mut *source)[0];
+        let expired = wait(control.position(0, granted.grant)).unwrap_err();
+        assert_eq!(expired.kind(), ErrorKind::PositionLost);
+        drop((source, control));
+        wait(log.close()).unwrap();
     }
 }

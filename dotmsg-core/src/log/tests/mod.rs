@@ -8,6 +8,7 @@ mod overtaken;
 mod power_cut;
 mod recovery;
 mod restart;
+mod threads;
 
 use std::future::Future;
 use std::pin::pin;

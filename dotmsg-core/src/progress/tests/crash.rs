@@ -23,6 +23,19 @@ fn mode(record: &PositionRecord) -> Mode {
 }
 
 #[test]
+fn an_owner_that_takes_up_what_it_lost_itself_has_not_crashed() {
+    let mut record = PositionRecord::new(1, 0);
+    for _ in 0..20 {
+        record = record.takeover(1, LOG_END, &policy());
+    }
+    assert_eq!(record.crash.takeovers, 0);
+    assert_eq!(policy().mode(&record.crash, 0), Mode::Normal);
+    // Another one cannot know.
+    record = record.takeover(2, LOG_END, &policy());
+    assert_eq!(record.crash.takeovers, 1);
+}
+
+#[test]
 fn a_takeover_raises_the_epoch_and_is_not_clean() {
     let mut first = PositionRecord::new(1, 10);
     first.clean = true;
@@ -108,7 +121,7 @@ fn zero_turns_it_off() {
     let mut record = PositionRecord::new(0, 10);
     for _ in 0..20 {
         record.crash.note(Origin::Source(10));
-        record = record.takeover(1, LOG_END, &off);
+        record = record.takeover(record.owner + 1, LOG_END, &off);
     }
     assert_eq!(off.mode(&record.crash, 10), Mode::Normal);
     assert_eq!(off.dead_letter(&record.crash), None);
@@ -118,7 +131,7 @@ fn zero_turns_it_off() {
     };
     for _ in 0..20 {
         record.crash.note(Origin::Source(10));
-        record = record.takeover(1, LOG_END, &never);
+        record = record.takeover(record.owner + 1, LOG_END, &never);
     }
     assert_eq!(
         never.mode(&record.crash, 10),
@@ -137,7 +150,10 @@ fn one_at_a_time_ends_where_the_former_owner_may_have_been() {
     let until = |map_end, log_end| {
         let mut record = PositionRecord::new(0, 10);
         record.source = ResumeMap::from_unsettled(10, map_end, [10]);
-        record.takeover(1, log_end, &policy).crash.until
+        record
+            .takeover(record.owner + 1, log_end, &policy)
+            .crash
+            .until
     };
     assert_eq!(until(10, 1_000_000), Some(110));
     assert_eq!(until(5_000, 1_000_000), Some(5_100));
@@ -192,7 +208,9 @@ impl Owners {
     /// One owner, from its takeover to its death (`false`) or to the end of the log. `turns` are the messages that it
     /// handles between two commits, and whether somebody kills it then.
     fn run(&mut self, turns: &mut dyn Iterator<Item = (usize, bool)>) -> bool {
-        self.stored = self.stored.takeover(1, self.log_end, &self.policy);
+        self.stored = self
+            .stored
+            .takeover(self.stored.owner + 1, self.log_end, &self.policy);
         let mut unsettled = self.unsettled();
         let mut crash = self.stored.crash;
         let mut single = false;

@@ -75,7 +75,10 @@ where
         while let Poll::Ready(event) = self.source.poll_event(cx)? {
             progress = true;
             match event {
-                AssignmentEvent::Assigned(granted) => self.granted.extend(granted),
+                AssignmentEvent::Assigned(granted) => {
+                    self.assigned = true;
+                    self.granted.extend(granted);
+                }
                 AssignmentEvent::Revoking { partitions, within } => {
                     self.revoke_early(&partitions);
                     // A fifth of the time is kept for the last commit.

@@ -75,6 +75,8 @@ where
         }
         let control = Arc::clone(&self.control);
         self.releasing = Some(Box::pin(async move { control.release(left).await }));
+        // Asked for at once: it names no grant, so that after the next event it could be of another ownership.
+        self.poll_releasing(cx);
         true
     }
 

@@ -155,6 +155,8 @@ pub(crate) struct Pump<S: Service<Delivery>> {
     taking: Vec<Taking>,
     /// Its first takeover is through.
     started: bool,
+    /// It has heard what it gets, be it nothing.
+    assigned: bool,
     granted: Vec<Granted>,
     /// A look at the group's records, while it begins.
     learning: Option<BoxFuture<'static, Result<Census>>>,
@@ -204,6 +206,7 @@ where
             taking_over: None,
             taking: Vec::new(),
             started: false,
+            assigned: false,
             granted: Vec::new(),
             learning: None,
             committing: None,

@@ -66,7 +66,7 @@ where
             && self.committing.is_none()
             && self.reports.is_empty()
             && self.stage == Shutdown::No
-            && !self.partitions.is_empty()
+            && self.assigned
     }
 
     pub(super) fn publish_stats(&self) {

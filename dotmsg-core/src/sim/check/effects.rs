@@ -2,7 +2,8 @@
 //! once its end is committed.
 
 use super::{View, Violation};
-use crate::sim::history::{Place, What};
+use crate::progress::{Origin, PositionRecord};
+use crate::sim::history::What;
 use crate::testing::Became;
 
 /// What is known of one record.
@@ -92,30 +93,31 @@ pub(super) fn check(view: &View<'_>, found: &mut Vec<Violation>) {
                 record,
                 ..
             } => {
-                let below: &mut u64 = &mut below[*partition as usize];
-                for offset in *below..record.source.end().max(record.watermark()) {
-                    let named = || {
-                        record
-                            .names
-                            .iter()
-                            .any(|name| name.origin == crate::progress::Origin::Source(offset))
-                    };
-                    let settled = offset < record.watermark() || record.source.is_settled(offset);
-                    if let Some(known) = known.at(Place {
-                        partition: *partition,
-                        offset,
-                    }) && settled
-                        && known.settled.is_none()
-                        && !named()
-                    {
-                        known.settled = Some(record.epoch);
-                    }
-                }
-                if record.names.is_empty() {
-                    *below = (*below).max(record.watermark());
-                }
+                let below = &mut below[*partition as usize];
+                commit(&mut known.0[*partition as usize], below, record);
             }
             _ => {}
         }
+    }
+}
+
+/// What a stored record says of the records of its partition. The last one counts: a later one may have been cut, and what is cut is
+/// unsettled again.
+fn commit(known: &mut [Known], below: &mut u64, record: &PositionRecord) {
+    let first = usize::try_from(*below).unwrap_or(usize::MAX);
+    for (offset, known) in (*below..).zip(known.iter_mut().skip(first)) {
+        if !record.source.is_settled(offset) {
+            known.settled = None;
+        } else if known.settled.is_none()
+            && !record
+                .names
+                .iter()
+                .any(|name| name.origin == Origin::Source(offset))
+        {
+            known.settled = Some(record.epoch);
+        }
+    }
+    if record.names.is_empty() {
+        *below = (*below).max(record.watermark());
     }
 }

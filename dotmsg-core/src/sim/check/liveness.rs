@@ -6,13 +6,15 @@ use crate::sim::history::{History, What};
 
 /// The app was never started.
 pub(super) fn never_started(history: &History, found: &mut Vec<Violation>) {
-    let failures = history.events.iter().filter_map(|event| match &event.what {
-        What::Failed(_, text) => Some(text.to_string()),
-        _ => None,
-    });
-    let problem = failures
-        .last()
-        .unwrap_or_else(|| "no member was ever started".to_owned());
+    let failure = history
+        .events
+        .iter()
+        .rev()
+        .find_map(|event| match &event.what {
+            What::Failed(_, text) => Some(text.to_string()),
+            _ => None,
+        });
+    let problem = failure.unwrap_or_else(|| "no member was ever started".to_owned());
     found.push(Violation {
         invariant: "I12 liveness",
         at_ms: history.over_at_ms,

@@ -58,7 +58,7 @@ const STEPS: [Step; 9] = [
 
 pub(super) fn draw(seed: u64, size: Size) -> Plan {
     let mut random = fastrand::Rng::with_seed(seed);
-    let mut setting = setting(&mut random, size);
+    let setting = setting(&mut random, size);
     let messages = messages(&mut random, size.messages);
     let kinds: u32 = random.u32(..) | 1 << random.u32(..KINDS);
     let mut faults = Vec::with_capacity(size.faults as usize);
@@ -68,9 +68,6 @@ pub(super) fn draw(seed: u64, size: Size) -> Plan {
             member: 0,
             kind: operation(&mut random, setting.partitions),
         });
-        // The log keeps the place of a static member that has gone for ever when nobody else is there to judge it, and an
-        // operator has to be alone.
-        setting.instances = false;
     }
     while faults.len() < size.faults as usize {
         let kind = random.u32(..KINDS);
@@ -120,7 +117,7 @@ fn setting(random: &mut fastrand::Rng, size: Size) -> Setting {
             Vec::new()
         },
         record_bytes: if random.u8(..6) == 0 {
-            random.usize(150..400)
+            random.usize(120..250)
         } else {
             4_096
         },

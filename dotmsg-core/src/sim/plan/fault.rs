@@ -176,6 +176,15 @@ impl Fault {
         self.at_ms + lasts
     }
 
+    /// Whether it is something that an operator does.
+    #[must_use]
+    pub fn is_operation(&self) -> bool {
+        matches!(
+            self.kind,
+            Kind::Replay | Kind::Reset { .. } | Kind::Recreate
+        )
+    }
+
     /// Whether it lies in wait for a call.
     #[must_use]
     pub fn waits(&self) -> bool {

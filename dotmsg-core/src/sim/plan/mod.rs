@@ -8,11 +8,14 @@
 
 mod draw;
 mod fault;
+mod parse;
 mod text;
 
 pub use draw::Size;
 pub use fault::{Fault, Kind, Point, Step};
-pub use text::PlanError;
+pub use parse::PlanError;
+
+use std::time::Duration;
 
 use crate::log::Assignor;
 
@@ -152,6 +155,26 @@ impl Plan {
             .iter()
             .map(|fault| fault.over_at_ms() + in_wait(fault));
         messages.chain(faults).max().unwrap_or(0) + 1
+    }
+}
+
+impl Plan {
+    /// How long after the last fault everything has to be settled: a session (5 s at most), a member that is put out for not
+    /// polling (30 s), and the ladder for each message that fails, since those of one key climb it one after the other.
+    #[must_use]
+    pub fn settled_within(&self) -> Duration {
+        // A panic is tried again, like any failure that says nothing else.
+        let climbs = |one: &&Planned| one.fails > 0 || one.last == Last::Panic;
+        let failing = self.messages.iter().filter(climbs).count() as u64;
+        let ladder = |tiers: &[u64]| tiers.iter().sum::<u64>();
+        let setting = &self.setting;
+        let longest = ladder(&setting.tiers_ms).max(ladder(&setting.later_tiers_ms));
+        let busy: u64 = self
+            .messages
+            .iter()
+            .map(|one| one.takes_ms + one.lingers_ms)
+            .sum();
+        Duration::from_millis(60_000 + 2 * (failing * longest + u64::from(setting.calls()) * busy))
     }
 }
 

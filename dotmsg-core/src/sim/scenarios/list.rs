@@ -1,6 +1,6 @@
 //! The scenarios themselves.
 
-use super::{Own, Scenario, Step, Told, What, any, killed, owners, unheard};
+use super::{Own, Scenario, Step, Told, What, any, cut_between_heads, killed, owners, unheard};
 use crate::testing::Became;
 
 /// All of them.
@@ -220,6 +220,102 @@ fault at=106 revoke partition=0 within=50 for=100",
         reaches: |history| any(history, |what| matches!(what, What::Released(_))),
     },
     Scenario {
+        name: "cut-between-away-heads",
+        about: "The record does not fit and is cut between two away heads: the name of the later one goes with the cut, and \
+                its source counts as unsettled again.",
+        plan: CUT,
+        shared: false,
+        reaches: |history| owners(history) >= 2 && cut_between_heads(history),
+    },
+    Scenario {
+        name: "reset-below-the-head",
+        about: "While k0 is away the position is moved below it: its name goes, and it runs from the source, before k1.",
+        plan: "seed 20
+setting tiers=5000 commit=20
+message id=0 at=90 key=2
+message id=1 at=100 key=1 fails=1
+message id=2 at=101 key=1
+fault at=400 reset partition=0 to=0",
+        shared: false,
+        reaches: |history| any(history, |what| matches!(what, What::Reset(0, 0))),
+    },
+    Scenario {
+        name: "reset-at-the-head",
+        about: "The position is moved to the away head itself: the same.",
+        plan: "seed 21
+setting tiers=5000 commit=20
+message id=0 at=90 key=2
+message id=1 at=100 key=1 fails=1
+message id=2 at=101 key=1
+fault at=400 reset partition=0 to=1",
+        shared: false,
+        reaches: |history| any(history, |what| matches!(what, What::Reset(0, 1))),
+    },
+    Scenario {
+        name: "reset-above-the-head",
+        about: "The position is moved above the away head: it keeps its name and comes back from the tier, and its follower, \
+                which is above the position, waits for it.",
+        plan: "seed 22
+setting tiers=5000 commit=20
+message id=0 at=90 key=2
+message id=1 at=100 key=1 fails=1
+message id=2 at=101 key=1
+fault at=400 reset partition=0 to=2",
+        shared: false,
+        reaches: |history| {
+            let reset = history
+                .events
+                .iter()
+                .position(|event| matches!(event.what, What::Reset(0, 2)));
+            let after = reset.map_or(&[][..], |at| &history.events[at..]);
+            after
+                .iter()
+                .any(|event| matches!(event.what, What::Effect { place, .. } if place.offset == 1))
+        },
+    },
+    Scenario {
+        name: "replay-while-another-is-away",
+        about: "k0 is dead and is replayed while k2 is away: the replayed one waits behind it, in no tier and in no order.",
+        plan: "seed 23
+setting tiers=2000 commit=20
+message id=0 at=100 key=1 last=dead
+message id=1 at=101 key=1
+message id=2 at=102 key=1 fails=1
+message id=3 at=103 key=1
+fault at=600 replay
+fault at=700 kill down=50",
+        shared: false,
+        reaches: |history| {
+            any(history, |what| {
+                matches!(what, What::Called { replay: true, .. })
+            })
+        },
+    },
+    Scenario {
+        name: "topic-made-anew",
+        about: "The topic is deleted and made anew: what was settled of the one says nothing of the other.",
+        plan: "seed 24
+setting tiers=200 commit=20
+message id=0 at=100 key=1
+message id=1 at=101 key=1
+message id=2 at=5000 key=1
+message id=3 at=5001 key=1 fails=1
+fault at=1000 recreate",
+        shared: false,
+        reaches: |history| any(history, |what| matches!(what, What::Recreated)),
+    },
+    Scenario {
+        name: "edited-ladder",
+        about: "A head waits in a tier that the next configuration does not have: it is drained all the same.",
+        plan: "seed 25
+setting tiers=2000 later_tiers=100 commit=20
+message id=0 at=100 key=1 fails=1
+message id=1 at=101 key=1
+fault at=500 stop down=50",
+        shared: false,
+        reaches: |history| owners(history) >= 2,
+    },
+    Scenario {
         name: "frozen-appends-around-takeover",
         about: "A stands still past its session with a head about to go away; B takes over; A wakes up and appends to the \
                 tier and to the dead letters; then C. What A appended is void, and k1 does not pass k0.",
@@ -249,6 +345,19 @@ fault at=40020 member=1 stop down=5000",
         reaches: |history| owners(history) >= 3,
     },
 ];
+
+const CUT: &str = "seed 19
+setting tiers=1000 commit=20 record_bytes=100
+message id=0 at=95 key=9 takes=600
+message id=1 at=100 key=1 fails=1
+message id=2 at=110 key=2
+message id=3 at=120 key=3 fails=1
+message id=4 at=130 key=4
+message id=5 at=140 key=5 fails=1
+message id=6 at=150 key=1
+message id=7 at=151 key=3
+message id=8 at=152 key=5
+fault at=400 kill down=50";
 
 const TAKEOVER_BEFORE_POSITION: &str = "seed 4
 setting tiers=400 commit=20

@@ -9,6 +9,7 @@ use super::check::Violation;
 use super::history::{History, Own, Told, What};
 use super::plan::{Plan, Step};
 use super::run_scripted;
+use crate::testing::Became;
 
 pub use list::SCENARIOS;
 
@@ -92,4 +93,21 @@ fn unheard(history: &History, of: Own) -> bool {
         history,
         |what| matches!(what, What::Appended { own, told: Told::Unknown, offset: Some(_), .. } if *own == of),
     )
+}
+
+/// A record was stored that names some heads and ends below another one that was away.
+fn cut_between_heads(history: &History) -> bool {
+    let mut highest = 0;
+    history.events.iter().any(|event| match &event.what {
+        What::Ended(place, Became::Away(_)) => {
+            highest = highest.max(place.offset);
+            false
+        }
+        What::Commit {
+            stored: true,
+            record,
+            ..
+        } => !record.names.is_empty() && record.source.end() <= highest,
+        _ => false,
+    })
 }
