@@ -84,6 +84,8 @@ macro_rules! __conformance_table {
                 after_a_commit [NoLoss] [Position];
                 before_a_retry_is_published [NoLoss] [Position];
                 after_a_retry_is_published [NoLoss] [Position];
+                a_retry_that_nobody_named_is_void [NoLoss, KeyOrder] [Position];
+                lost_answers_are_asked_for_again [NoLoss] [Position];
                 before_a_dead_letter [NoLoss] [Position];
                 after_a_dead_letter [NoLoss] [Position];
                 again_and_again [NoLoss, KeyOrder] [Position];
@@ -113,7 +115,7 @@ macro_rules! __conformance_table {
             }
             limits {
                 handlers_running [Bounded] [Position];
-                messages_held [Bounded] [Position];
+                messages_held [Bounded] [Position, KeyOrder];
                 bytes_held [Bounded] [Position];
                 followers_parked [Bounded, KeyOrder] [Position, KeyOrder];
                 keys_away [Bounded] [Position, KeyOrder];
