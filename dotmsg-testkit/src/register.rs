@@ -230,4 +230,41 @@ mod tests {
             assert!(!case.guarantees.is_empty(), "{case:?}");
         }
     }
+
+    /// docs/guarantees.md says of each promise which themes try it: neither more nor less than the table says.
+    #[test]
+    fn the_guide_names_the_themes_of_each_guarantee() {
+        let guide = include_str!("../../docs/guarantees.md");
+        let sections = guide.split("\n## ").skip(1);
+        let themed: Vec<(&str, BTreeSet<&str>)> = sections
+            .filter_map(|section| {
+                let (title, rest) = section.split_once('\n')?;
+                let (_, listed) = rest.split_once("- Conformance:")?;
+                let listed = listed.split("\n- ").next()?.split("\n\n").next()?;
+                let names = listed.split('`').skip(1).step_by(2);
+                Some((title, names.collect()))
+            })
+            .collect();
+        let mut guarantees = BTreeSet::new();
+        for case in CASES {
+            guarantees.extend(case.guarantees.iter().map(ToString::to_string));
+        }
+        assert_eq!(themed.len(), guarantees.len(), "{themed:?}");
+        for guarantee in guarantees {
+            let of_it = |case: &&Case| {
+                let mut own = case.guarantees.iter();
+                own.any(|own| own.to_string() == guarantee)
+            };
+            let themes: BTreeSet<&str> =
+                CASES.iter().filter(of_it).map(|case| case.theme).collect();
+            let lower = guarantee.to_lowercase();
+            let told = themed
+                .iter()
+                .find(|(title, _)| title.to_lowercase() == lower);
+            let Some((_, told)) = told else {
+                panic!("docs/guarantees.md has no section `{guarantee}`");
+            };
+            assert_eq!(told, &themes, "{guarantee}");
+        }
+    }
 }
