@@ -7,8 +7,8 @@ use std::task::Poll;
 
 use bytes::Bytes;
 use dotmsg_core::backend::{
-    AssignmentEvent, Backend, Batch, BatchLimits, CommitOutcome, Control, Progress, Record, Source,
-    Subscription,
+    AssignmentEvent, Backend, Batch, BatchLimits, CommitOutcome, Control, Granted, Progress,
+    Record, Source, Subscription,
 };
 use dotmsg_core::error::{Error, Result};
 use dotmsg_core::progress::PositionRecord;
@@ -263,7 +263,11 @@ impl Member {
     /// Gives up what it is asked for.
     pub(crate) async fn release(&mut self) {
         let partitions = std::mem::take(&mut self.revoking);
-        let released = self.control.release(partitions.clone());
+        let given_up = partitions.iter().map(|partition| Granted {
+            partition: *partition,
+            grant: self.owned[partition],
+        });
+        let released = self.control.release(given_up.collect());
         if let Err(error) = within("partitions are released", released).await {
             panic!("partitions {partitions:?} are not released: {error}");
         }

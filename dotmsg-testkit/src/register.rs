@@ -84,6 +84,8 @@ macro_rules! __conformance_table {
                 after_a_commit [NoLoss] [Position];
                 before_a_retry_is_published [NoLoss] [Position];
                 after_a_retry_is_published [NoLoss] [Position];
+                a_retry_that_nobody_named_is_void [NoLoss, KeyOrder] [Position];
+                lost_answers_are_asked_for_again [NoLoss] [Position];
                 before_a_dead_letter [NoLoss] [Position];
                 after_a_dead_letter [NoLoss] [Position];
                 again_and_again [NoLoss, KeyOrder] [Position];
@@ -113,7 +115,7 @@ macro_rules! __conformance_table {
             }
             limits {
                 handlers_running [Bounded] [Position];
-                messages_held [Bounded] [Position];
+                messages_held [Bounded] [Position, KeyOrder];
                 bytes_held [Bounded] [Position];
                 followers_parked [Bounded, KeyOrder] [Position, KeyOrder];
                 keys_away [Bounded] [Position, KeyOrder];
@@ -226,6 +228,43 @@ mod tests {
         for case in CASES {
             assert!(names.insert((case.theme, case.name)), "{case:?}");
             assert!(!case.guarantees.is_empty(), "{case:?}");
+        }
+    }
+
+    /// docs/guarantees.md says of each promise which themes try it: neither more nor less than the table says.
+    #[test]
+    fn the_guide_names_the_themes_of_each_guarantee() {
+        let guide = include_str!("../../docs/guarantees.md");
+        let sections = guide.split("\n## ").skip(1);
+        let themed: Vec<(&str, BTreeSet<&str>)> = sections
+            .filter_map(|section| {
+                let (title, rest) = section.split_once('\n')?;
+                let (_, listed) = rest.split_once("- Conformance:")?;
+                let listed = listed.split("\n- ").next()?.split("\n\n").next()?;
+                let names = listed.split('`').skip(1).step_by(2);
+                Some((title, names.collect()))
+            })
+            .collect();
+        let mut guarantees = BTreeSet::new();
+        for case in CASES {
+            guarantees.extend(case.guarantees.iter().map(ToString::to_string));
+        }
+        assert_eq!(themed.len(), guarantees.len(), "{themed:?}");
+        for guarantee in guarantees {
+            let of_it = |case: &&Case| {
+                let mut own = case.guarantees.iter();
+                own.any(|own| own.to_string() == guarantee)
+            };
+            let themes: BTreeSet<&str> =
+                CASES.iter().filter(of_it).map(|case| case.theme).collect();
+            let lower = guarantee.to_lowercase();
+            let told = themed
+                .iter()
+                .find(|(title, _)| title.to_lowercase() == lower);
+            let Some((_, told)) = told else {
+                panic!("docs/guarantees.md has no section `{guarantee}`");
+            };
+            assert_eq!(told, &themes, "{guarantee}");
         }
     }
 }

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 
-use super::BoxFuture;
+use super::{BoxFuture, Granted};
 use crate::error::{Error, ErrorKind, Result};
 
 /// Progress of one partition: one atomic value, accepted from the current owner only.
@@ -58,8 +58,9 @@ pub trait Control: std::fmt::Debug + Send + Sync + 'static {
     /// Stores progress; one outcome per entry, in order.
     fn commit(&self, progress: Vec<Progress>) -> BoxFuture<'_, Vec<CommitOutcome>>;
 
-    /// Gives up partitions that are being revoked, after their last commit was answered.
-    fn release(&self, partitions: Vec<u32>) -> BoxFuture<'_, Result<()>>;
+    /// Gives up partitions that are being revoked, after their last commit was answered. Each names its grant, for a release may
+    /// arrive late: when the partition was lost meanwhile, and given again, it must not give that ownership away.
+    fn release(&self, given_up: Vec<Granted>) -> BoxFuture<'_, Result<()>>;
 
     /// Stops handing over batches of this partition; what it fetched ahead stays bounded.
     fn pause(&self, partition: u32);

@@ -21,8 +21,8 @@ use super::positions::{PositionKey, Stored};
 use super::shared::Shared;
 use super::topic::Topic;
 use crate::backend::{
-    AssignmentEvent, Batch, BatchLimits, BoxFuture, CommitOutcome, Control, Progress, Source,
-    Subscription,
+    AssignmentEvent, Batch, BatchLimits, BoxFuture, CommitOutcome, Control, Granted, Progress,
+    Source, Subscription,
 };
 use crate::error::{Error, ErrorKind, Result};
 
@@ -286,9 +286,9 @@ impl Control for LogControl {
         seat.shared.commit(&seat.subscription, seat.id, entries)
     }
 
-    fn release(&self, partitions: Vec<u32>) -> BoxFuture<'_, Result<()>> {
+    fn release(&self, given_up: Vec<Granted>) -> BoxFuture<'_, Result<()>> {
         let seat = &self.seat;
-        lock(&seat.shared.groups).release(&seat.subscription, seat.id, &partitions);
+        lock(&seat.shared.groups).release(&seat.subscription, seat.id, &given_up);
         Box::pin(std::future::ready(Ok(())))
     }
 

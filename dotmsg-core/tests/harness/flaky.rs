@@ -6,8 +6,8 @@ use std::time::Duration;
 
 use dotmsg_core::Bytes;
 use dotmsg_core::backend::{
-    Admin, Backend, BoxFuture, Capability, CommitOutcome, Control, Membership, PositionStore,
-    Progress, PublishOutcome, PublishRecord, Publisher, Reader, Subscription,
+    Admin, Backend, BoxFuture, Capability, CommitOutcome, Control, Granted, Membership,
+    PositionStore, Progress, PublishOutcome, PublishRecord, Publisher, Reader, Subscription,
 };
 use dotmsg_core::error::{Error, ErrorKind, Result};
 
@@ -96,8 +96,8 @@ impl Control for FlakyControl {
         self.inner.commit(progress)
     }
 
-    fn release(&self, partitions: Vec<u32>) -> BoxFuture<'_, Result<()>> {
-        self.inner.release(partitions)
+    fn release(&self, given_up: Vec<Granted>) -> BoxFuture<'_, Result<()>> {
+        self.inner.release(given_up)
     }
 
     fn pause(&self, partition: u32) {

@@ -4,18 +4,20 @@
 //! `b-4` fails for good. The first app stops at the point and is killed; a second one, on a connection of its own, finishes.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use dotmsg_core::backend::Backend;
 use dotmsg_core::config::RouteDefaults;
 use dotmsg_core::delivery::Delivery;
 
 use crate::calls::{Calls, at_rest};
-use crate::feed::{in_turns, publish_all};
+use crate::feed::{in_turns, numbered, publish, publish_all};
 use crate::interpose::{Interposed, Point};
 use crate::positions::{committed, is_settled};
 use crate::service::{Handled, Service, noting, permanent, transient};
 use crate::topic::{self, dead_letters};
 use crate::trial::Trial;
+use crate::wait::until;
 
 const KEYS: [&str; 4] = ["a", "b", "c", "d"];
 const EACH: usize = 8;
@@ -119,12 +121,23 @@ async fn killed_at(trial: Trial, point: Point, letters: std::ops::RangeInclusive
 
 /// Killed in its takeover, before its first record is written: the next owner begins where this one would have.
 pub(crate) async fn in_a_takeover(trial: Trial) {
-    killed_at(trial, Point::BeforeCommit(0), 1..=1).await;
+    killed_in_a_takeover(trial, Point::BeforeCommit(0)).await;
+}
+
+async fn killed_in_a_takeover(trial: Trial, point: Point) {
+    let scenario = Scenario::begin(trial).await;
+    scenario.killed_at(point).await;
+    assert_eq!(
+        scenario.calls.count(),
+        0,
+        "dispatched before it was taken over"
+    );
+    assert_eq!(scenario.finish().await, 1, "dead letters");
 }
 
 /// Killed in its takeover, after its first record is written: the next owner takes over from that record.
 pub(crate) async fn after_a_takeover_is_written(trial: Trial) {
-    killed_at(trial, Point::AfterCommit(0), 1..=1).await;
+    killed_in_a_takeover(trial, Point::AfterCommit(0)).await;
 }
 
 /// Killed before its handler has any effect: the message comes again.
@@ -195,9 +208,88 @@ pub(crate) async fn before_a_retry_is_published(trial: Trial) {
 /// message is handled with success once.
 pub(crate) async fn after_a_retry_is_published(trial: Trial) {
     let scenario = Scenario::begin(trial).await;
-    scenario.killed_at(Point::AfterTier).await;
+    scenario.killed_at(Point::AfterTier(0)).await;
     scenario.finish().await;
     assert_eq!(scenario.calls.successes()["a-3"], 1);
+}
+
+/// Killed when a copy is in the retry topic that nobody has named, behind one that was named: the next owner reads both, calls
+/// the one when it is due and takes the other for void.
+pub(crate) async fn a_retry_that_nobody_named_is_void(trial: Trial) {
+    let backend = trial.connect().await;
+    let (topic, group) = (trial.topic(&*backend, 1).await, trial.name());
+    let calls = Calls::new();
+    let handler = |by| {
+        noting(&calls, by, |delivery: Delivery| async move {
+            match delivery.attempt() {
+                1 => Err(transient("not yet")),
+                _ => Ok(()),
+            }
+        })
+    };
+    let app = || trial.route(&topic, &group).with("retry.tiers", ["600ms"]);
+    let (gated, gate) = Interposed::stopping_at(trial.connect().await, Point::AfterTier(1));
+    let service = Service::start(gated, app(), handler(0)).await;
+    publish(&*backend, &topic, numbered("a", 0)).await;
+    until("the first one is named", || async {
+        let committed = committed(&*backend, &topic, &group).await;
+        (committed.get(&0)?.names.len() == 1).then_some(())
+    })
+    .await;
+    publish(&*backend, &topic, numbered("b", 0)).await;
+    gate.stopped().await;
+    service.crash().await;
+    calls.forget_running();
+    let service = Service::start(backend, app(), handler(1)).await;
+    calls.until_succeeded(2).await;
+    service.settled().await;
+    assert_eq!(service.stats().void(), 1, "the copy that nobody named");
+    service.drain().await;
+    let attempts = |id: &str| {
+        let calls = calls.of(id);
+        let what = |call: &crate::calls::Call| (call.by, call.attempt);
+        calls.iter().map(what).collect::<Vec<_>>()
+    };
+    assert_eq!(attempts("a-0"), [(0, 1), (1, 2)]);
+    assert_eq!(attempts("b-0"), [(0, 1), (1, 1), (1, 2)]);
+}
+
+/// Answers to commits and to publishes get lost, those of the takeover first: nothing is dispatched before the takeover is
+/// confirmed, and what was not answered is done again until it is. No message is lost, and none is handled twice.
+pub(crate) async fn lost_answers_are_asked_for_again(trial: Trial) {
+    let scenario = Scenario::begin(trial).await;
+    let (losing, gate) = Interposed::losing(scenario.trial.connect().await, 4);
+    let early = Arc::new(AtomicBool::new(false));
+    let (seen, lost) = (Arc::clone(&early), Arc::clone(&gate));
+    let first = Arc::new(AtomicBool::new(true));
+    let handler = noting(&scenario.calls, 0, move |delivery: Delivery| {
+        // A takeover asks again until it is answered, so by now all of the first four are lost.
+        if first.swap(false, Ordering::SeqCst) && lost.to_lose() > 0 {
+            seen.store(true, Ordering::SeqCst);
+        }
+        // These publish a copy, or a dead letter, next.
+        if matches!(&*delivery.id(), b"a-3" | b"b-4") {
+            lost.lose(2);
+        }
+        handle(delivery)
+    });
+    let service = Service::start(losing, scenario.route(), handler).await;
+    scenario.calls.until_succeeded(KEYS.len() * EACH - 1).await;
+    service.settled().await;
+    service.drain().await;
+    assert_eq!(gate.to_lose(), 0, "answers were not lost");
+    let letters = dead_letters(&*scenario.backend, &scenario.topic, &scenario.group).await;
+    assert!(
+        !letters.is_empty(),
+        "its answer was lost, and its letter with it"
+    );
+    assert!(
+        !early.load(Ordering::SeqCst),
+        "dispatched before its takeover was confirmed"
+    );
+    let twice = scenario.calls.successes().into_values().max();
+    assert_eq!(twice, Some(1));
+    scenario.trial.assert_key_order(&scenario.calls);
 }
 
 /// Killed before the dead letter is published: it is published by the next owner.

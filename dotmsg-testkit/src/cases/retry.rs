@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use dotmsg_core::delivery::{Delivery, Settlement};
-use tokio::time::Instant;
+use tokio::time::{Instant, sleep};
 
 use crate::calls::Calls;
 use crate::feed::{in_turns, numbered, publish, publish_all};
@@ -15,7 +15,10 @@ use crate::wait::until;
 /// Stamps of brokers have a millisecond's grain.
 const GRAIN: Duration = Duration::from_millis(1);
 
+/// Fails twice, after a time that differs from message to message: what is due together would hide who comes early.
 async fn fails_twice(delivery: Delivery) -> Handled {
+    let number = delivery.origin().offset % 16;
+    sleep(Duration::from_millis(5 * number)).await;
     match delivery.attempt() {
         1 | 2 => Err(transient("not yet")),
         _ => Ok(()),

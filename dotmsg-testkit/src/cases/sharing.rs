@@ -40,21 +40,24 @@ pub(crate) async fn is_balanced(trial: Trial) {
     workers.remove(0).leave().await;
 }
 
+const MEMBERS: usize = 8;
+
 /// In steady state every message goes to exactly one member, and every member gets some.
 pub(crate) async fn gives_each_message_to_one(trial: Trial) {
     let backend = trial.connect().await;
-    let topic = trial.topic(&*backend, 6).await;
+    let topic = trial.topic(&*backend, 24).await;
     let (group, log) = (trial.name(), Log::default());
     let mut workers = Vec::new();
-    for number in 0..3 {
+    for number in 0..MEMBERS {
         let connection = trial.connect().await;
         workers.push(Worker::start(&connection, &topic, &group, number, &log).await);
     }
-    log.balanced(&[0, 1, 2], 6).await;
-    let records = (0..900).map(|n| by_key(&topic, numbered(&format!("k{n}"), n)));
+    let members: Vec<usize> = (0..MEMBERS).collect();
+    log.balanced(&members, 24).await;
+    let records = (0..5_000).map(|n| by_key(&topic, numbered(&format!("k{n}"), n)));
     let published = publish_all(&*backend, records.collect()).await;
     until("all are read", || async {
-        (log.read().len() >= 900).then_some(())
+        (log.read().len() >= 5_000).then_some(())
     })
     .await;
     for worker in workers {
@@ -64,9 +67,9 @@ pub(crate) async fn gives_each_message_to_one(trial: Trial) {
     let once: BTreeSet<(u32, u64)> = read.iter().map(|(_, p, offset)| (*p, *offset)).collect();
     let all = published.iter().map(|at| (at.partition, at.offset));
     assert_eq!(once, all.collect());
-    assert_eq!(read.len(), 900, "some were read twice");
+    assert_eq!(read.len(), 5_000, "some were read twice");
     let readers: BTreeSet<usize> = read.iter().map(|(number, _, _)| *number).collect();
-    assert_eq!(readers.len(), 3);
+    assert_eq!(readers.len(), MEMBERS);
 }
 
 /// While members come and go, what is read is read in order and without a gap: each owner goes on where the last one committed.

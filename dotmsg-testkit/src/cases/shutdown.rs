@@ -1,5 +1,7 @@
 //! Shutdown: nothing is lost, nothing is repeated after a clean one, and it ends in time whatever happens.
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use dotmsg_core::delivery::Delivery;
@@ -55,11 +57,18 @@ pub(crate) async fn ends_in_time(trial: Trial) {
     let (topic, group) = (trial.topic(&*backend, 1).await, trial.name());
     publish_all(&*backend, in_turns(&topic, &["a", "b", "c"], 3)).await;
     let calls = Calls::new();
-    let stuck = noting(&calls, 0, |delivery: Delivery| async move {
-        if *delivery.id() == *b"b-1" {
-            std::future::pending::<()>().await;
+    let dropped = Arc::new(AtomicBool::new(false));
+    let guard = Arc::clone(&dropped);
+    let stuck = noting(&calls, 0, move |delivery: Delivery| {
+        let guard = OnDrop(Arc::clone(&guard));
+        async move {
+            if *delivery.id() == *b"b-1" {
+                std::future::pending::<()>().await;
+            }
+            // Only what did not come so far is dropped unfinished.
+            std::mem::forget(guard);
+            Ok(())
         }
-        Ok(())
     });
     let app = || trial.route(&topic, &group).with("drain_timeout", "150ms");
     let service = Service::start(trial.connect().await, app(), stuck).await;
@@ -78,6 +87,7 @@ pub(crate) async fn ends_in_time(trial: Trial) {
     let took = began.elapsed();
     assert!(took >= Duration::from_millis(150), "it had {took:?} to end");
     assert!(took < Duration::from_secs(10), "the shutdown took {took:?}");
+    assert!(dropped.load(Ordering::SeqCst), "its handler still runs");
     // The one that was stuck, and the one that waited behind it.
     let abandoned = report.routes[0].abandoned;
     assert!((1..=2).contains(&abandoned), "{report:?}");
@@ -87,6 +97,14 @@ pub(crate) async fn ends_in_time(trial: Trial) {
     service.settled().await;
     service.drain().await;
     assert_eq!(calls.successes().values().max(), Some(&1));
+}
+
+struct OnDrop(Arc<AtomicBool>);
+
+impl Drop for OnDrop {
+    fn drop(&mut self) {
+        self.0.store(true, Ordering::SeqCst);
+    }
 }
 
 /// Running handlers finish within the drain, with what they write: their messages are settled.

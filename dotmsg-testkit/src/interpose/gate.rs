@@ -17,8 +17,8 @@ pub(crate) enum Point {
     AfterCommit(usize),
     /// Before a record is handed over to a retry topic.
     BeforeTier,
-    /// After it is there, before that is answered.
-    AfterTier,
+    /// After this record of a retry topic, counted from 0, is there, before that is answered.
+    AfterTier(usize),
     /// Before a record is handed over to the dead-letter topic.
     BeforeDeadLetter,
     /// After it is there, before that is answered.
@@ -32,6 +32,9 @@ pub(crate) enum Point {
 pub(crate) struct Gate {
     point: Option<Point>,
     commits: Mutex<usize>,
+    tiers: Mutex<usize>,
+    /// Answers that are still to be lost.
+    lost: Mutex<usize>,
     shut: watch::Sender<bool>,
     wakers: Mutex<Vec<Waker>>,
 }
@@ -40,7 +43,9 @@ impl Gate {
     pub(crate) fn open() -> Self {
         Self {
             point: None,
-            commits: Mutex::new(0),
+            commits: Mutex::default(),
+            tiers: Mutex::default(),
+            lost: Mutex::default(),
             shut: watch::Sender::new(false),
             wakers: Mutex::default(),
         }
@@ -51,6 +56,32 @@ impl Gate {
             point: Some(point),
             ..Self::open()
         }
+    }
+
+    /// Loses the next answers to commits, and to what is published to the group's own topics.
+    pub(crate) fn losing(answers: usize) -> Self {
+        Self {
+            lost: Mutex::new(answers),
+            ..Self::open()
+        }
+    }
+
+    /// Loses so many answers more.
+    pub(crate) fn lose(&self, answers: usize) {
+        *lock(&self.lost) += answers;
+    }
+
+    /// Whether the answer that comes now is lost.
+    pub(super) fn loses_an_answer(&self) -> bool {
+        let mut lost = lock(&self.lost);
+        let loses = *lost > 0;
+        *lost = lost.saturating_sub(1);
+        loses
+    }
+
+    /// Answers that are still to be lost.
+    pub(crate) fn to_lose(&self) -> usize {
+        *lock(&self.lost)
     }
 
     /// Stops the world now.
@@ -93,11 +124,7 @@ impl Gate {
 
     /// The number of a commit that begins; the world may stop before it.
     pub(super) async fn before_commit(&self) -> usize {
-        let number = {
-            let mut commits = lock(&self.commits);
-            *commits += 1;
-            *commits - 1
-        };
+        let number = next(&self.commits);
         self.arrive(Point::BeforeCommit(number)).await;
         number
     }
@@ -113,7 +140,10 @@ impl Gate {
 
     pub(super) async fn after_publish(&self, to: Own) {
         match to {
-            Own::Tier => self.arrive(Point::AfterTier).await,
+            Own::Tier => {
+                let number = next(&self.tiers);
+                self.arrive(Point::AfterTier(number)).await;
+            }
             Own::DeadLetter => self.arrive(Point::AfterDeadLetter).await,
             Own::None => self.pass().await,
         }
@@ -154,6 +184,12 @@ impl Own {
             Self::None
         }
     }
+}
+
+fn next(counter: &Mutex<usize>) -> usize {
+    let mut counter = lock(counter);
+    *counter += 1;
+    *counter - 1
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {

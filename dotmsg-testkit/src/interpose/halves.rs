@@ -6,10 +6,10 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use dotmsg_core::backend::{
-    AssignmentEvent, Batch, BatchLimits, BoxFuture, CommitOutcome, Control, Progress,
+    AssignmentEvent, Batch, BatchLimits, BoxFuture, CommitOutcome, Control, Granted, Progress,
     PublishOutcome, PublishRecord, Publisher, ReadBatch, Reader, Source,
 };
-use dotmsg_core::error::Result;
+use dotmsg_core::error::{Error, ErrorKind, Result};
 
 use super::OnCommit;
 use super::gate::{Gate, Own};
@@ -64,16 +64,19 @@ impl Control for GatedControl {
         Box::pin(async move {
             let number = self.gate.before_commit().await;
             (self.on_commit)(&progress);
-            let outcomes = self.control.commit(progress).await;
+            let mut outcomes = self.control.commit(progress).await;
             self.gate.after_commit(number).await;
+            if self.gate.loses_an_answer() {
+                outcomes.fill_with(|| CommitOutcome::Unknown(no_answer()));
+            }
             outcomes
         })
     }
 
-    fn release(&self, partitions: Vec<u32>) -> BoxFuture<'_, Result<()>> {
+    fn release(&self, given_up: Vec<Granted>) -> BoxFuture<'_, Result<()>> {
         Box::pin(async move {
             self.gate.pass().await;
-            self.control.release(partitions).await
+            self.control.release(given_up).await
         })
     }
 
@@ -104,8 +107,11 @@ impl Publisher for GatedPublisher {
         Box::pin(async move {
             self.gate.before_publish(&records).await;
             let to = Own::of(&records);
-            let outcomes = self.publisher.publish(records).await;
+            let mut outcomes = self.publisher.publish(records).await;
             self.gate.after_publish(to).await;
+            if to != Own::None && self.gate.loses_an_answer() {
+                outcomes.fill_with(|| PublishOutcome::Unknown(no_answer()));
+            }
             outcomes
         })
     }
@@ -113,6 +119,10 @@ impl Publisher for GatedPublisher {
     fn flush(&self, deadline: Duration) -> BoxFuture<'_, Result<()>> {
         self.publisher.flush(deadline)
     }
+}
+
+fn no_answer() -> Error {
+    Error::new(ErrorKind::Timeout, "wait for an answer", "it was lost")
 }
 
 pub(super) struct GatedReader {

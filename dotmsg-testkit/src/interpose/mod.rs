@@ -45,6 +45,17 @@ impl Interposed {
         (Arc::new(interposed), gate)
     }
 
+    /// A world that does not stop, in which the next answers are lost: what was asked for is done, and nobody hears so.
+    pub(crate) fn losing(backend: Arc<dyn Backend>, answers: usize) -> (Arc<Self>, Arc<Gate>) {
+        let gate = Arc::new(Gate::losing(answers));
+        let interposed = Self {
+            backend,
+            gate: Arc::clone(&gate),
+            on_commit: Arc::new(|_| {}),
+        };
+        (Arc::new(interposed), gate)
+    }
+
     /// A world that does not stop; `hear` is told of every commit.
     pub(crate) fn hearing(
         backend: Arc<dyn Backend>,

@@ -1,5 +1,6 @@
 //! The log in memory with one fault in what passes through.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
@@ -7,8 +8,8 @@ use std::time::Duration;
 use bytes::Bytes;
 use dotmsg_core::backend::{
     Admin, AssignmentEvent, Backend, Batch, BatchLimits, BoxFuture, Capability, CommitOutcome,
-    Control, Membership, Ownership, Progress, PublishOutcome, PublishRecord, Published, Publisher,
-    ReadBatch, Reader, Retention, Source, Subscription, TopicSpec, Transactional,
+    Control, Granted, Membership, Ownership, Progress, PublishOutcome, PublishRecord, Published,
+    Publisher, ReadBatch, Reader, Retention, Source, Subscription, TopicSpec, Transactional,
 };
 use dotmsg_core::clock::Timestamp;
 use dotmsg_core::error::Result;
@@ -82,6 +83,7 @@ impl Backend for Broken {
                 control: Arc::clone(&control),
                 fault,
                 polls: 0,
+                granted: BTreeMap::new(),
             };
             let control: Arc<dyn Control> = Arc::new(BrokenControl { control, fault });
             Ok((Box::new(source) as Box<dyn Source>, control))
@@ -120,11 +122,16 @@ struct BrokenSource {
     control: Arc<dyn Control>,
     fault: Fault,
     polls: usize,
+    granted: BTreeMap<u32, Granted>,
 }
 
 impl Source for BrokenSource {
     fn poll_event(&mut self, cx: &mut Context<'_>) -> Poll<Result<AssignmentEvent>> {
         let event = self.source.poll_event(cx);
+        if let Poll::Ready(Ok(AssignmentEvent::Assigned(granted))) = &event {
+            self.granted
+                .extend(granted.iter().map(|one| (one.partition, *one)));
+        }
         match (&event, self.fault) {
             (
                 Poll::Ready(Ok(AssignmentEvent::Assigned(granted))),
@@ -138,7 +145,8 @@ impl Source for BrokenSource {
                 Poll::Ready(Ok(AssignmentEvent::Revoking { partitions, .. })),
                 Fault::GivesUpAtOnce,
             ) => {
-                drop(self.control.release(partitions.clone()));
+                let given_up = partitions.iter().filter_map(|one| self.granted.remove(one));
+                drop(self.control.release(given_up.collect()));
             }
             (
                 Poll::Ready(Ok(AssignmentEvent::OutOfRange {
@@ -233,8 +241,8 @@ impl Control for BrokenControl {
         })
     }
 
-    fn release(&self, partitions: Vec<u32>) -> BoxFuture<'_, Result<()>> {
-        self.control.release(partitions)
+    fn release(&self, given_up: Vec<Granted>) -> BoxFuture<'_, Result<()>> {
+        self.control.release(given_up)
     }
 
     fn pause(&self, partition: u32) {

@@ -416,7 +416,7 @@ impl Control for Member {
         ready(progress.into_iter().map(outcome).collect())
     }
 
-    fn release(&self, _: Vec<u32>) -> BoxFuture<'_, Result<()>> {
+    fn release(&self, _: Vec<Granted>) -> BoxFuture<'_, Result<()>> {
         ready(Ok(()))
     }
 

@@ -29,7 +29,7 @@ use tokio::time::Instant;
 use super::super::assignor::Candidate;
 use super::owners::Owners;
 use super::step::{Rules, Step, Told};
-use crate::backend::AssignmentEvent;
+use crate::backend::{AssignmentEvent, Granted};
 
 #[derive(Debug)]
 struct Member {
@@ -366,13 +366,14 @@ impl Coordinator {
 
     // ---- partitions change hands -----------------------------------------------------------------------------------
 
-    /// A member gives partitions up. What it was asked for goes on to the next owner; what it was not stays its share.
-    pub(super) fn release(&mut self, step: &mut Step<'_>, member: u64, partitions: &[u32]) {
+    /// A member gives partitions up. What it was asked for goes on to the next owner; what it was not stays its share. One that it
+    /// owns under another grant by now stays as it is.
+    pub(super) fn release(&mut self, step: &mut Step<'_>, member: u64, given_up: &[Granted]) {
         self.hear(step.now, member);
         let mut freed = Vec::new();
-        for &partition in partitions {
+        for &Granted { partition, grant } in given_up {
             if let Some(owner) = self.owners.of(partition)
-                && owner.member == member
+                && (owner.member, owner.grant) == (member, grant)
             {
                 self.owners.disown(step, partition);
                 if owner.asked_until.is_some() {

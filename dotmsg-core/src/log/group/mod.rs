@@ -25,7 +25,7 @@ use tokio::time::Instant;
 use self::coordinator::{Coordinator, Joining, Refused};
 use self::step::{Step, Told};
 use super::topic::{Topic, no_such_topic};
-use crate::backend::Subscription;
+use crate::backend::{Granted, Subscription};
 use crate::error::{Error, ErrorKind, Result};
 
 /// All groups, by name and topic.
@@ -186,9 +186,9 @@ impl Groups {
     }
 
     /// Ends ownership of some partitions of this member.
-    pub(super) fn release(&mut self, of: &Subscription, member: u64, partitions: &[u32]) {
+    pub(super) fn release(&mut self, of: &Subscription, member: u64, given_up: &[Granted]) {
         self.step(of, |coordinator, step| {
-            coordinator.release(step, member, partitions);
+            coordinator.release(step, member, given_up);
         });
     }
 

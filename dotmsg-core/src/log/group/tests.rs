@@ -10,7 +10,7 @@ use tokio::time::Instant;
 use super::super::assignor::Assignor;
 use super::coordinator::{Coordinator, Joining, Refused};
 use super::step::{Rules, Step, Told};
-use crate::backend::AssignmentEvent;
+use crate::backend::{AssignmentEvent, Granted};
 
 const SESSION: Duration = Duration::from_secs(10);
 const POLL: Duration = Duration::from_secs(60);
@@ -177,7 +177,12 @@ impl World {
         let Some(member) = self.members.get_mut(&id) else {
             return;
         };
-        let asked: Vec<u32> = std::mem::take(&mut member.asked).into_iter().collect();
+        let asked = std::mem::take(&mut member.asked);
+        let grant = |partition| Granted {
+            partition,
+            grant: member.owns[&partition],
+        };
+        let asked: Vec<Granted> = asked.into_iter().map(grant).collect();
         if !asked.is_empty() {
             self.step(|coordinator, step| coordinator.release(step, id, &asked));
         }

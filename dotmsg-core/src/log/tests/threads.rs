@@ -56,6 +56,7 @@ async fn live(
     mut stop: watch::Receiver<bool>,
 ) {
     let mut rng = fastrand::Rng::with_seed(member);
+    let mut owned: BTreeMap<u32, Granted> = BTreeMap::new();
     loop {
         let event = tokio::select! {
             biased;
@@ -63,13 +64,17 @@ async fn live(
             event = poll_fn(|cx| source.poll_event(cx)) => event.unwrap(),
         };
         match event {
-            AssignmentEvent::Assigned(granted) => owners.take(&granted, member),
+            AssignmentEvent::Assigned(granted) => {
+                owners.take(&granted, member);
+                owned.extend(granted.iter().map(|one| (one.partition, *one)));
+            }
             AssignmentEvent::Revoking { partitions, .. } => {
                 if rng.bool() {
                     tokio::time::sleep(Duration::from_micros(rng.u64(0..2_000))).await;
                 }
                 owners.give_up(&partitions);
-                control.release(partitions).await.unwrap();
+                let given_up = partitions.iter().filter_map(|one| owned.remove(one));
+                control.release(given_up.collect()).await.unwrap();
             }
             other => panic!("member {member}: {other:?}"),
         }

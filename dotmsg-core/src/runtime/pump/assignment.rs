@@ -88,8 +88,8 @@ where
                 AssignmentEvent::Lost(partitions) => {
                     self.granted
                         .retain(|granted| !partitions.contains(&granted.partition));
-                    // A release that is still owed would give the next ownership away.
-                    self.unwanted.retain(|number| !partitions.contains(number));
+                    self.unwanted
+                        .retain(|granted| !partitions.contains(&granted.partition));
                     self.mark(&partitions, Fate::Lost);
                     for number in partitions {
                         self.lose(number);
@@ -143,26 +143,19 @@ where
         Ok(())
     }
 
-    /// Partitions that are asked back before they were installed: those of which nothing is known any more, or nothing
-    /// yet, are released at once; one whose takeover is under way follows when that has ended.
+    /// Partitions that are asked back before they were installed: those whose takeover has not begun are released at once; one
+    /// whose takeover is under way follows when that has ended.
     fn revoke_early(&mut self, numbers: &[u32]) {
-        self.granted
-            .retain(|granted| !numbers.contains(&granted.partition));
+        let early = |granted: &mut Granted| numbers.contains(&granted.partition);
+        let granted = self.granted.extract_if(.., early);
+        self.unwanted.extend(granted);
         self.mark(numbers, Fate::Revoked);
-        for &number in numbers {
-            // The takeover of an ownership that was lost releases nothing.
-            let of_it = |taking: &Taking| taking.partition == number && taking.fate != Fate::Lost;
-            let taking = self.taking.iter().any(of_it);
-            if !taking && owned(&mut self.partitions, number).is_none() {
-                self.unwanted.push(number);
-            }
-        }
     }
 
     /// Notes what became of partitions whose takeover is under way; what is lost stays lost.
     fn mark(&mut self, numbers: &[u32], fate: Fate) {
         for taking in &mut self.taking {
-            if numbers.contains(&taking.partition) && taking.fate != Fate::Lost {
+            if numbers.contains(&taking.granted.partition) && taking.fate != Fate::Lost {
                 taking.fate = fate;
             }
         }
@@ -264,7 +257,7 @@ where
         if self.taking_over.is_none() && !self.granted.is_empty() && self.stage == Shutdown::No {
             let granted = std::mem::take(&mut self.granted);
             let kept = |granted: &Granted| Taking {
-                partition: granted.partition,
+                granted: *granted,
                 fate: Fate::Kept,
             };
             self.taking = granted.iter().map(kept).collect();
@@ -281,18 +274,16 @@ where
         let mut taken = taken?;
         self.log_start(taken.len());
         let single_before = self.single();
-        for Taking { partition, fate } in taking {
-            let index = taken
-                .iter()
-                .position(|taken| taken.granted.partition == partition);
+        for Taking { granted, fate } in taking {
+            let index = taken.iter().position(|taken| taken.granted == granted);
             match (index.map(|index| taken.swap_remove(index)), fate) {
                 (Some(taken), Fate::Kept) => self.install(taken),
                 // What is left to do is what any partition that is given up gets: the clean record, then the release.
                 (Some(taken), Fate::Revoked) => {
                     self.install(taken);
-                    self.give_up(&[partition], Duration::ZERO);
+                    self.give_up(&[granted.partition], Duration::ZERO);
                 }
-                (None, Fate::Revoked) => self.unwanted.push(partition),
+                (None, Fate::Revoked) => self.unwanted.push(granted),
                 (None, Fate::Kept) | (_, Fate::Lost) => {}
             }
         }

@@ -8,6 +8,7 @@ use tokio::time::Instant;
 use tower_service::Service;
 
 use super::{DROP_WITHIN, Pump, RouteReport};
+use crate::backend::Granted;
 use crate::delivery::Delivery;
 use crate::error::Result;
 use crate::middleware::Outcome;
@@ -55,7 +56,10 @@ where
                     partition.phase = Phase::Left;
                     progress = true;
                 }
-                Phase::Left => left.push(partition.number),
+                Phase::Left => left.push(Granted {
+                    partition: partition.number,
+                    grant: partition.grant,
+                }),
                 Phase::Running
                 | Phase::RunningOut(_)
                 | Phase::Draining(_)
@@ -66,8 +70,8 @@ where
         if self.releasing.is_some() {
             return progress;
         }
-        for &number in &left {
-            self.forget(number);
+        for granted in &left {
+            self.forget(granted.partition);
         }
         left.append(&mut self.unwanted);
         if left.is_empty() {
@@ -75,7 +79,6 @@ where
         }
         let control = Arc::clone(&self.control);
         self.releasing = Some(Box::pin(async move { control.release(left).await }));
-        // Asked for at once: it names no grant, so that after the next event it could be of another ownership.
         self.poll_releasing(cx);
         true
     }

@@ -101,7 +101,7 @@ struct Committing {
 
 /// A partition whose takeover is under way, and what became of it meanwhile.
 struct Taking {
-    partition: u32,
+    granted: Granted,
     fate: Fate,
 }
 
@@ -163,7 +163,7 @@ pub(crate) struct Pump<S: Service<Delivery>> {
     committing: Option<Committing>,
     commit_at: Option<Instant>,
     /// Asked back before they were installed: they are only to be released.
-    unwanted: Vec<u32>,
+    unwanted: Vec<Granted>,
     releasing: Option<BoxFuture<'static, Result<()>>>,
     closing: Option<BoxFuture<'static, Result<()>>>,
     timer: Pin<Box<Sleep>>,

@@ -9,7 +9,7 @@ use bytes::Bytes;
 use tokio::sync::watch;
 
 use crate::backend::{
-    Backend, BoxFuture, CommitOutcome, Control, Face, Membership, Progress, Subscription,
+    Backend, BoxFuture, CommitOutcome, Control, Face, Granted, Membership, Progress, Subscription,
 };
 use crate::error::{Error, ErrorKind, Result};
 use crate::log::LogBroker;
@@ -178,13 +178,14 @@ impl Control for GatedControl {
         })
     }
 
-    fn release(&self, partitions: Vec<u32>) -> BoxFuture<'_, Result<()>> {
+    fn release(&self, given_up: Vec<Granted>) -> BoxFuture<'_, Result<()>> {
         Box::pin(async move {
             let runs = self.valve.runs.load(Ordering::SeqCst);
             self.valve.overlapped.fetch_or(runs, Ordering::SeqCst);
-            self.valve.released.lock().unwrap().extend(&partitions);
+            let partitions = given_up.iter().map(|granted| granted.partition);
+            self.valve.released.lock().unwrap().extend(partitions);
             opened(&self.valve.releases).await;
-            self.inner.release(partitions).await
+            self.inner.release(given_up).await
         })
     }
 

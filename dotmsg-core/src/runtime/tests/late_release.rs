@@ -12,7 +12,7 @@ use tokio::time::{sleep, timeout};
 
 use super::{HANDLED, World};
 use crate::backend::{
-    AssignmentEvent, Backend, Batch, BatchLimits, BoxFuture, CommitOutcome, Control, Face,
+    AssignmentEvent, Backend, Batch, BatchLimits, BoxFuture, CommitOutcome, Control, Face, Granted,
     Membership, Progress, Source, Subscription,
 };
 use crate::error::Result;
@@ -97,8 +97,8 @@ impl Control for NotingControl {
         })
     }
 
-    fn release(&self, partitions: Vec<u32>) -> BoxFuture<'_, Result<()>> {
-        self.control.release(partitions)
+    fn release(&self, given_up: Vec<Granted>) -> BoxFuture<'_, Result<()>> {
+        self.control.release(given_up)
     }
 
     fn pause(&self, partition: u32) {

@@ -16,6 +16,7 @@ mod tight_store;
 
 use std::collections::BTreeMap;
 use std::future::Future;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 
 use tokio::sync::watch;
@@ -40,6 +41,8 @@ pub(super) struct World {
     pub(super) seen: Arc<Mutex<Vec<(String, u64)>>>,
     /// The backend that routes see, where it is not the broker itself.
     pub(super) face: Option<Arc<dyn Backend>>,
+    /// Each start has a seed of its own: it is another owner.
+    starts: AtomicU64,
 }
 
 /// A running route.
@@ -75,6 +78,7 @@ impl World {
             clock,
             seen: Arc::default(),
             face: None,
+            starts: AtomicU64::new(7),
         }
     }
 
@@ -173,7 +177,7 @@ impl World {
             clock: Arc::clone(&self.clock),
             stats: Arc::default(),
             shutdown,
-            seed: 7,
+            seed: self.starts.fetch_add(1, Ordering::Relaxed),
         };
         (sender, context)
     }

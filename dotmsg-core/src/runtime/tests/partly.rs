@@ -160,8 +160,8 @@ impl Control for PartlyControl {
         self.inner.commit(progress)
     }
 
-    fn release(&self, partitions: Vec<u32>) -> BoxFuture<'_, Result<()>> {
-        self.inner.release(partitions)
+    fn release(&self, given_up: Vec<Granted>) -> BoxFuture<'_, Result<()>> {
+        self.inner.release(given_up)
     }
 
     fn pause(&self, partition: u32) {

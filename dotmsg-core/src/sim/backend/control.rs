@@ -7,7 +7,7 @@ use bytes::Bytes;
 
 use super::publisher::{refusal, silence};
 use super::source::Session;
-use crate::backend::{BoxFuture, CommitOutcome, Control, Progress};
+use crate::backend::{BoxFuture, CommitOutcome, Control, Granted, Progress};
 use crate::error::{ErrorKind, Result};
 use crate::progress::{PositionRecord, ResumeMap};
 use crate::sim::Canary;
@@ -174,16 +174,17 @@ impl Control for Session {
         })
     }
 
-    fn release(&self, partitions: Vec<u32>) -> BoxFuture<'_, Result<()>> {
+    fn release(&self, given_up: Vec<Granted>) -> BoxFuture<'_, Result<()>> {
         Box::pin(async move {
             self.life.before(Some(Step::Release)).await;
             if let Some(error) = self.life.unreachable("release") {
                 return Err(error);
             }
-            for &partition in &partitions {
-                self.life.push(self.route, What::Released(partition));
+            for granted in &given_up {
+                self.life
+                    .push(self.route, What::Released(granted.partition));
             }
-            let released = self.inner.release(partitions).await;
+            let released = self.inner.release(given_up).await;
             self.life.after(Some(Step::Release)).await;
             released
         })
