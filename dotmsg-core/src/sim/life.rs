@@ -216,6 +216,7 @@ impl Life {
         self.alive().await;
         let late = self.delay.at(self.world.now_ms());
         let by = match self.random(32) {
+            _ if self.world.is_prompt() => 0,
             0..=19 => 0,
             20..=27 => {
                 for _ in 0..self.random(3) {

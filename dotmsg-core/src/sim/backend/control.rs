@@ -181,8 +181,8 @@ impl Control for Session {
                 return Err(error);
             }
             for granted in &given_up {
-                self.life
-                    .push(self.route, What::Released(granted.partition));
+                let released = What::Released(granted.partition, granted.grant);
+                self.life.push(self.route, released);
             }
             let released = self.inner.release(given_up).await;
             self.life.after(Some(Step::Release)).await;

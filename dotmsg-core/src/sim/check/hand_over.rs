@@ -14,6 +14,7 @@ use crate::testing::Became;
 /// A partition in the hands of one life.
 #[derive(Default)]
 struct Hand {
+    grant: u64,
     /// The epoch of its last stored record.
     epoch: u64,
     clean: bool,
@@ -63,8 +64,12 @@ pub(super) fn check(view: &View<'_>, found: &mut Vec<Violation>) {
 impl Known {
     fn note(&mut self, view: &View<'_>, event: &Event, found: &mut Vec<Violation>) {
         match &event.what {
-            What::Assigned(partition, _) => {
-                self.hands.insert(*partition, Hand::default());
+            What::Assigned(partition, grant) => {
+                let hand = Hand {
+                    grant: *grant,
+                    ..Hand::default()
+                };
+                self.hands.insert(*partition, hand);
             }
             What::Lost(partition) => {
                 self.hands.remove(partition);
@@ -88,18 +93,23 @@ impl Known {
             }
             What::Commit {
                 partition,
+                grant,
                 stored,
                 told,
                 record,
                 ..
             } => {
-                if let Some(hand) = self.hands.get_mut(partition) {
+                if let Some(hand) = self.hands.get_mut(partition)
+                    && hand.grant == *grant
+                {
                     hand.committed(*stored && *told == Told::Ok, record);
                 }
             }
-            What::Released(partition) => {
-                if let Some(hand) = self.hands.remove(partition) {
-                    hand.released(view, event, *partition, found);
+            What::Released(partition, grant) => {
+                if let Some(hand) = self.hands.get_mut(partition)
+                    && hand.grant == *grant
+                {
+                    std::mem::take(hand).released(view, event, *partition, found);
                 }
             }
             _ => {}

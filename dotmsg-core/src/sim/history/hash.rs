@@ -42,7 +42,7 @@ impl What {
             Self::Assigned(partition, grant) => [9, u64::from(*partition), *grant, 0],
             Self::Revoking(partition) => [10, u64::from(*partition), 0, 0],
             Self::Lost(partition) => [11, u64::from(*partition), 0, 0],
-            Self::Released(partition) => [12, u64::from(*partition), 0, 0],
+            Self::Released(partition, grant) => [12, u64::from(*partition), *grant, 0],
             Self::Batch {
                 partition,
                 offsets,

@@ -82,14 +82,14 @@ pub enum What {
     Woke,
     /// Its app ended with an error.
     Failed(ErrorKind, Box<str>),
-    /// A partition was given to it.
+    /// A partition was given to it, under a grant.
     Assigned(u32, u64),
     /// A partition is asked back.
     Revoking(u32),
     /// A partition was taken.
     Lost(u32),
-    /// It has released a partition.
-    Released(u32),
+    /// It has released a partition that it had under a grant.
+    Released(u32, u64),
     /// It got records of a partition under a grant.
     Batch {
         /// The partition.

@@ -20,7 +20,7 @@ impl What {
             Self::Assigned(partition, _)
             | Self::Revoking(partition)
             | Self::Lost(partition)
-            | Self::Released(partition)
+            | Self::Released(partition, _)
             | Self::Commit { partition, .. } => *partition == of.partition,
             _ => true,
         }
@@ -56,7 +56,9 @@ impl fmt::Display for Event {
             }
             What::Revoking(partition) => write!(f, "partition {partition} asked back"),
             What::Lost(partition) => write!(f, "partition {partition} lost"),
-            What::Released(partition) => write!(f, "partition {partition} released"),
+            What::Released(partition, grant) => {
+                write!(f, "partition {partition} released, grant {grant}")
+            }
             What::Batch {
                 partition,
                 offsets,

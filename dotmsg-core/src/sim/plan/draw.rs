@@ -130,6 +130,7 @@ fn setting(random: &mut fastrand::Rng, size: Size) -> Setting {
         assignor: ASSIGNORS[random.usize(..ASSIGNORS.len())],
         instances: random.u8(..3) == 0,
         dedup: random.bool(),
+        prompt: random.u8(..4) == 0,
     }
 }
 
