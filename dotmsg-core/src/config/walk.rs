@@ -96,9 +96,9 @@ impl Walk<'_> {
                 }
                 continue;
             }
-            let near = nearest(key, adapters.iter().copied());
             let known = keys::BACKEND.iter().any(|known| known.path == key);
-            match near.filter(|_| is_table && !known) {
+            let near = || nearest(key, adapters.iter().copied());
+            match (is_table && !known).then(near).flatten() {
                 Some(near) => {
                     let message = format!("unknown table. Did you mean `{near}`?");
                     self.error(entry, format!("{path}.{key}"), message);

@@ -46,15 +46,6 @@ pub(super) const MUTANTS: &[Mutant] = &[
         ],
     },
     Mutant {
-        name: "late-report",
-        breaks: "what a handler of an earlier ownership came to settles messages of the next one",
-        edits: &[Edit {
-            file: "dotmsg-core/src/runtime/pump/mod.rs",
-            from: "    owned(partitions, number).filter(|partition| partition.ownership == ownership)",
-            to: "    let _ = ownership;\n    owned(partitions, number)",
-        }],
-    },
-    Mutant {
         name: "dead-letter-after-settle",
         breaks: "a message is settled before its dead letter is confirmed",
         edits: &[Edit {
