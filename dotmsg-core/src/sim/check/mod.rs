@@ -5,7 +5,7 @@
 //! | `loss` | I1 what was confirmed to its producer is handled or a dead letter; I8 nothing is handled that nobody published; I9 one offset holds one message |
 //! | `order` | I2 messages of a key run one at a time and in order within an ownership; over all owners they first end in order |
 //! | `retries` | I2 a retry is never early |
-//! | `progress` | I3 nothing is committed as settled that has not ended; I5 no commit of a former owner is stored, and none is sent of a partition that is known to be lost |
+//! | `progress` | I3 nothing is committed as settled that has not ended; I5 no commit of a former owner is stored, none is sent of a partition that is known to be lost, and no handler is called before its takeover is stored |
 //! | `hand_over` | I10 a clean hand-over repeats nothing |
 //! | `effects` | I4 an effect is applied once where the handler dedups; I13 repeats are explained by a change of owner |
 //! | `letters` | I6 exactly what is given up becomes a dead letter, with its lineage |

@@ -1,5 +1,6 @@
 //! I3 and I5: what is committed. Nothing counts as settled that has not ended and is not named; and only the current
-//! owner's word counts: who has lost a partition, and knows it, does not even try.
+//! owner's word counts: who has lost a partition, and knows it, does not even try, and nobody calls a handler before a record of
+//! its own epoch is stored.
 
 use std::collections::BTreeSet;
 
@@ -16,6 +17,8 @@ struct Known {
     owner: Option<(u32, u64)>,
     /// Epoch and owner's token of the last record that was stored.
     epoch: Option<(u64, u128)>,
+    /// The lives that have stored a record, each with its epoch.
+    written: BTreeSet<(u32, u64)>,
 }
 
 pub(super) fn check(view: &View<'_>, found: &mut Vec<Violation>) {
@@ -33,6 +36,20 @@ pub(super) fn check(view: &View<'_>, found: &mut Vec<Violation>) {
                     && known.owner.is_none_or(|(_, newest)| newest < *grant)
                 {
                     known.owner = Some((event.life, *grant));
+                }
+            }
+            What::Called { place, epoch, .. } => {
+                let taken = |known: &Known| known.written.contains(&(event.life, *epoch));
+                if !known.get(place.partition as usize).is_some_and(taken) {
+                    found.push(view.violation(
+                        "I5 taken over before dispatch",
+                        event.at_ms,
+                        *place,
+                        format!(
+                            "life {} calls the handler in epoch {epoch}, of which it has stored no record: look at what the takeover takes for confirmed",
+                            event.life
+                        ),
+                    ));
                 }
             }
             What::Commit {
@@ -57,6 +74,7 @@ pub(super) fn check(view: &View<'_>, found: &mut Vec<Violation>) {
                 ..
             } => {
                 if let Some(known) = known.get_mut(*partition as usize) {
+                    known.written.insert((event.life, record.epoch));
                     owner(view, event, *partition, *grant, record, known, found);
                     settled(
                         view,
