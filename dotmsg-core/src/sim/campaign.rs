@@ -121,7 +121,7 @@ impl Coverage {
                 What::Failed(kind, _) => format!("failed: {kind:?}"),
                 What::Lost(_) => "partition lost".to_owned(),
                 What::Revoking(_) => "partition asked back".to_owned(),
-                What::Released(_) => "partition released".to_owned(),
+                What::Released(..) => "partition released".to_owned(),
                 What::Batch { again: true, .. } => "batch delivered twice".to_owned(),
                 What::Ended(_, became) => match became {
                     crate::testing::Became::Away(_) => "went away".to_owned(),

@@ -216,6 +216,7 @@ impl Life {
         self.alive().await;
         let late = self.delay.at(self.world.now_ms());
         let by = match self.random(32) {
+            _ if self.world.is_prompt() => 0,
             0..=19 => 0,
             20..=27 => {
                 for _ in 0..self.random(3) {
@@ -276,6 +277,10 @@ impl Life {
     }
 }
 
+fn millis(delay: Duration) -> u64 {
+    u64::try_from(delay.as_millis()).unwrap_or(u64::MAX)
+}
+
 fn place(delivery: &Delivery) -> Place {
     let origin = delivery.origin();
     Place {
@@ -297,6 +302,10 @@ impl Observer for Life {
                 || delivery
                     .lineage()
                     .is_some_and(|lineage| lineage.replay_offset.is_some()),
+            tier: match delivery.stream().role {
+                Role::Tier { delay } => Some((millis(delay), delivery.position().offset)),
+                Role::Source | Role::Replay => None,
+            },
         };
         self.push(self.route(handler), called);
     }

@@ -40,6 +40,7 @@ pub(crate) struct World {
     shares: bool,
     broker_partitions: u32,
     instances: bool,
+    prompt: bool,
     members: u32,
     session: Duration,
     record_bytes: usize,
@@ -114,6 +115,7 @@ impl World {
             broker,
             broker_partitions: plan.setting.partitions,
             instances: plan.setting.instances,
+            prompt: plan.setting.prompt,
             members: plan.setting.members,
             session: Duration::from_millis(plan.setting.session_ms),
             record_bytes: plan.setting.record_bytes,
@@ -188,6 +190,11 @@ impl World {
     /// Whether members have lasting names.
     pub(super) fn has_instances(&self) -> bool {
         self.instances
+    }
+
+    /// Whether the broker answers at once.
+    pub(super) fn is_prompt(&self) -> bool {
+        self.prompt
     }
 
     /// Whether several members share a topic.

@@ -31,6 +31,22 @@ pub(super) const MUTANTS: &[Mutant] = &[
     },
     Mutant {
         name: "no-epoch-check",
+        breaks: "what an earlier ownership read or handled counts for the next one",
+        edits: &[
+            Edit {
+                file: "dotmsg-core/src/runtime/pump/mod.rs",
+                from: "    owned(partitions, number).filter(|partition| partition.ownership == ownership)",
+                to: "    let _ = ownership;\n    owned(partitions, number)",
+            },
+            Edit {
+                file: "dotmsg-core/src/runtime/pump/source.rs",
+                from: "        if partition.grant != batch.grant {",
+                to: "        if false {",
+            },
+        ],
+    },
+    Mutant {
+        name: "late-report",
         breaks: "what a handler of an earlier ownership came to settles messages of the next one",
         edits: &[Edit {
             file: "dotmsg-core/src/runtime/pump/mod.rs",

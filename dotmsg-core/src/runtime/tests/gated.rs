@@ -36,6 +36,7 @@ pub(super) struct Valve {
     joins: watch::Sender<bool>,
     positions: watch::Sender<bool>,
     closes: watch::Sender<bool>,
+    close_answers: watch::Sender<bool>,
     answer: Mutex<Answer>,
     /// Commits that arrived, let through or not.
     pub(super) arrived: AtomicUsize,
@@ -57,6 +58,7 @@ impl Valve {
             joins: watch::Sender::new(true),
             positions: watch::Sender::new(true),
             closes: watch::Sender::new(true),
+            close_answers: watch::Sender::new(true),
             answer: Mutex::default(),
             arrived: AtomicUsize::new(0),
             released: Mutex::default(),
@@ -94,6 +96,11 @@ impl Valve {
     /// The same for leaving the group.
     pub(super) fn closes(&self, open: bool) {
         self.closes.send_replace(open);
+    }
+
+    /// Whether it is heard that the group was left.
+    pub(super) fn close_answers(&self, open: bool) {
+        self.close_answers.send_replace(open);
     }
 
     /// Commits that arrived.
@@ -201,7 +208,9 @@ impl Control for GatedControl {
         self.valve.closed.fetch_add(1, Ordering::SeqCst);
         Box::pin(async move {
             opened(&self.valve.closes).await;
-            self.inner.close(deadline).await
+            let closed = self.inner.close(deadline).await;
+            opened(&self.valve.close_answers).await;
+            closed
         })
     }
 }

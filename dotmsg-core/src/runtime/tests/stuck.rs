@@ -1,6 +1,7 @@
 //! A broker that never answers: every shutdown ends within its limit, and says what it did not hear of.
 
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use tokio::time::{Instant, sleep, timeout};
@@ -111,6 +112,23 @@ async fn a_close_that_is_never_answered() {
     for report in both(|valve| valve.closes(false), false).await {
         assert_eq!((report.abandoned, &*report.unanswered), (1, &["close"][..]));
     }
+}
+
+/// The group has let the member go, and its source says so before the answer is here: that is no failure of the route.
+#[tokio::test(start_paused = true)]
+async fn a_close_that_is_answered_late() {
+    let (world, valve) = gated().await;
+    world.publish(["a", "b", "c"].map(Some)).await;
+    let route = start(&world);
+    timeout(LONG, route.stats.idle()).await.expect("idle");
+    valve.close_answers(false);
+    route.signal(Shutdown::Drain);
+    sleep(Duration::from_secs(1)).await;
+    assert_eq!(valve.closed.load(Ordering::SeqCst), 1);
+    assert!(!route.task.is_finished());
+    valve.close_answers(true);
+    let (report, _) = ended(route, Instant::now()).await;
+    assert_eq!((report.abandoned, report.unanswered), (0, Vec::new()));
 }
 
 #[tokio::test(start_paused = true)]

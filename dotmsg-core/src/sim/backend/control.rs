@@ -19,6 +19,7 @@ use crate::sim::world::lock;
 struct Entry {
     partition: u32,
     grant: u64,
+    late: bool,
     record: Option<Arc<PositionRecord>>,
 }
 
@@ -34,6 +35,12 @@ impl Session {
         } else {
             Step::WriteBack
         }
+    }
+
+    /// Whether the runtime has heard already that the ownership is lost which it had taken over.
+    fn is_late(&self, progress: &Progress) -> bool {
+        let seen = *lock(&self.state).seen(progress.partition);
+        progress.grant <= seen.taken.min(seen.lost)
     }
 
     /// A settlement in the wrong order, for a test that it is found: what was delivered counts as settled.
@@ -102,6 +109,7 @@ impl Session {
         let Entry {
             partition,
             grant,
+            late,
             record,
         } = entry;
         if told == Told::Ok {
@@ -115,6 +123,7 @@ impl Session {
                     grant,
                     stored,
                     told,
+                    late,
                     record,
                 },
             );
@@ -139,17 +148,19 @@ impl Control for Session {
         Box::pin(async move {
             let life = &self.life;
             let step = Some(self.step_of(&progress));
+            let late: Vec<bool> = progress.iter().map(|one| self.is_late(one)).collect();
             life.before(step).await;
             life.disk().await;
             if life.world.canary == Some(Canary::CommitFirst) {
                 progress.iter_mut().for_each(|one| self.commit_first(one));
             }
-            let entry = |one: &Progress| Entry {
+            let entry = |(one, late): (&Progress, bool)| Entry {
                 partition: one.partition,
                 grant: one.grant,
+                late,
                 record: PositionRecord::decode(&one.record).ok().map(Arc::new),
             };
-            let entries: Vec<Entry> = progress.iter().map(entry).collect();
+            let entries: Vec<Entry> = progress.iter().zip(late).map(entry).collect();
             let fault = life.world.take(life.member, is_commit_fault);
             let (outcomes, stored) = self.store(progress, fault).await;
             for ((entry, stored), outcome) in entries.into_iter().zip(stored).zip(&outcomes) {
@@ -170,8 +181,8 @@ impl Control for Session {
                 return Err(error);
             }
             for granted in &given_up {
-                self.life
-                    .push(self.route, What::Released(granted.partition));
+                let released = What::Released(granted.partition, granted.grant);
+                self.life.push(self.route, released);
             }
             let released = self.inner.release(given_up).await;
             self.life.after(Some(Step::Release)).await;
@@ -188,6 +199,8 @@ impl Control for Session {
         let mut state = lock(&self.state);
         state.seen(partition).paused = false;
         if from.is_some() {
+            let seen = state.seen(partition);
+            seen.taken = seen.grant;
             state.drop_stashed(partition);
         }
         drop(state);

@@ -32,6 +32,10 @@ pub(super) struct Seen {
     pub(super) grant: u64,
     /// The grant under which a commit was last confirmed.
     pub(super) written: u64,
+    /// The grant under which its takeover was last through: it was resumed from a position.
+    pub(super) taken: u64,
+    /// The last grant that the member was told is lost.
+    pub(super) lost: u64,
     pub(super) paused: bool,
     /// One past the highest offset that was delivered under this grant.
     pub(super) delivered: u64,
@@ -42,6 +46,9 @@ pub(super) struct State {
     partitions: Vec<Seen>,
     stash: Vec<Stashed>,
 }
+
+/// When a batch is due that only comes once its partition is owned again: it lay in the client's queue when that was lost.
+const WITH_THE_NEXT_GRANT: u64 = u64::MAX;
 
 #[derive(Debug)]
 struct Stashed {
@@ -57,6 +64,14 @@ impl State {
             self.partitions.resize(index + 1, Seen::default());
         }
         &mut self.partitions[index]
+    }
+
+    /// What is kept back of a partition comes then.
+    fn put_off(&mut self, partition: u32, due_ms: u64) {
+        let of_it = |kept: &&mut Stashed| kept.batch.partition == partition;
+        for kept in self.stash.iter_mut().filter(of_it) {
+            kept.due_ms = due_ms;
+        }
     }
 
     /// What is kept back of this ownership is not wanted: it is read anew from elsewhere.
@@ -109,6 +124,9 @@ impl SimSource {
                 .get(partition as usize)
                 .is_some_and(|seen| seen.paused);
             if !first || paused {
+                continue;
+            }
+            if stash[index].due_ms == WITH_THE_NEXT_GRANT {
                 continue;
             }
             if stash[index].due_ms > now {
@@ -210,6 +228,7 @@ impl SimSource {
                     seen.grant = granted.grant;
                     seen.paused = true;
                     seen.delivered = 0;
+                    state.put_off(granted.partition, life.world.now_ms());
                     life.push(*route, What::Assigned(granted.partition, granted.grant));
                 }
             }
@@ -220,6 +239,12 @@ impl SimSource {
             }
             AssignmentEvent::Lost(partitions) => {
                 for &partition in partitions {
+                    let mut state = lock(state);
+                    let seen = state.seen(partition);
+                    seen.lost = seen.grant;
+                    if life.random(2) == 0 {
+                        state.put_off(partition, WITH_THE_NEXT_GRANT);
+                    }
                     life.push(*route, What::Lost(partition));
                 }
             }

@@ -4,7 +4,9 @@
 //! |---|---|
 //! | `loss` | I1 what was confirmed to its producer is handled or a dead letter; I8 nothing is handled that nobody published; I9 one offset holds one message |
 //! | `order` | I2 messages of a key run one at a time and in order within an ownership; over all owners they first end in order |
-//! | `progress` | I3 nothing is committed as settled that has not ended; I5 no commit of a former owner is stored |
+//! | `retries` | I2 a retry is never early |
+//! | `progress` | I3 nothing is committed as settled that has not ended; I5 no commit of a former owner is stored, and none is sent of a partition that is known to be lost |
+//! | `hand_over` | I10 a clean hand-over repeats nothing |
 //! | `effects` | I4 an effect is applied once where the handler dedups; I13 repeats are explained by a change of owner |
 //! | `letters` | I6 exactly what is given up becomes a dead letter, with its lineage |
 //! | `bounds` | I10 a stop ends in time and loses nothing; I11 what runs and what is held stays within limits |
@@ -14,11 +16,13 @@
 
 mod bounds;
 mod effects;
+mod hand_over;
 mod letters;
 mod liveness;
 mod loss;
 mod order;
 mod progress;
+mod retries;
 
 use std::fmt;
 
@@ -53,10 +57,12 @@ impl fmt::Display for Violation {
 pub type Check = fn(&View<'_>, &mut Vec<Violation>);
 
 /// All checks, by name.
-pub const CHECKS: [(&str, Check); 7] = [
+pub const CHECKS: [(&str, Check); 9] = [
     ("loss", loss::check),
     ("order", order::check),
+    ("retries", retries::check),
     ("progress", progress::check),
+    ("hand_over", hand_over::check),
     ("effects", effects::check),
     ("letters", letters::check),
     ("bounds", bounds::check),

@@ -1,5 +1,5 @@
 //! I3 and I5: what is committed. Nothing counts as settled that has not ended and is not named; and only the current
-//! owner's word counts.
+//! owner's word counts: who has lost a partition, and knows it, does not even try.
 
 use std::collections::BTreeSet;
 
@@ -35,6 +35,20 @@ pub(super) fn check(view: &View<'_>, found: &mut Vec<Violation>) {
                     known.owner = Some((event.life, *grant));
                 }
             }
+            What::Commit {
+                partition,
+                grant,
+                late: true,
+                ..
+            } => found.push(view.violation(
+                "I5 a lost partition is not committed",
+                event.at_ms,
+                None,
+                format!(
+                    "life {} committed partition {partition} under grant {grant} after it had heard that it is lost: look at what the loss leaves of it",
+                    event.life
+                ),
+            )),
             What::Commit {
                 partition,
                 grant,

@@ -42,7 +42,7 @@ impl What {
             Self::Assigned(partition, grant) => [9, u64::from(*partition), *grant, 0],
             Self::Revoking(partition) => [10, u64::from(*partition), 0, 0],
             Self::Lost(partition) => [11, u64::from(*partition), 0, 0],
-            Self::Released(partition) => [12, u64::from(*partition), 0, 0],
+            Self::Released(partition, grant) => [12, u64::from(*partition), *grant, 0],
             Self::Batch {
                 partition,
                 offsets,
@@ -60,12 +60,16 @@ impl What {
                 attempt,
                 epoch,
                 replay,
-            } => [
-                14 + (u64::from(*replay) << 8),
-                place_word(*place),
-                u64::from(*attempt),
-                *epoch,
-            ],
+                tier,
+            } => {
+                let lies = tier.map_or(0, |(delay, offset)| mix(delay, offset + 1));
+                [
+                    14 + (u64::from(*replay) << 8),
+                    place_word(*place),
+                    u64::from(*attempt) ^ lies,
+                    *epoch,
+                ]
+            }
             Self::Left(place) => [15, place_word(*place), 0, 0],
             Self::Effect { place, applied } => [16, place_word(*place), u64::from(*applied), 0],
             Self::Ended(place, became) => {
@@ -95,10 +99,11 @@ impl What {
                 partition,
                 stored,
                 told,
+                late,
                 record,
                 ..
             } => {
-                let told = (*told as u64) << 8 | u64::from(*stored);
+                let told = (*told as u64) << 8 | u64::from(*late) << 1 | u64::from(*stored);
                 let names = record.names.len();
                 [
                     19 + (told << 8),

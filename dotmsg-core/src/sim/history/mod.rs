@@ -82,14 +82,14 @@ pub enum What {
     Woke,
     /// Its app ended with an error.
     Failed(ErrorKind, Box<str>),
-    /// A partition was given to it.
+    /// A partition was given to it, under a grant.
     Assigned(u32, u64),
     /// A partition is asked back.
     Revoking(u32),
     /// A partition was taken.
     Lost(u32),
-    /// It has released a partition.
-    Released(u32),
+    /// It has released a partition that it had under a grant.
+    Released(u32, u64),
     /// It got records of a partition under a grant.
     Batch {
         /// The partition.
@@ -111,6 +111,8 @@ pub enum What {
         epoch: u64,
         /// As a replayed dead letter.
         replay: bool,
+        /// As it lies in a tier: of this delay, at this offset of the tier's partition.
+        tier: Option<(u64, u64)>,
     },
     /// That call is over: it has returned or was dropped.
     Left(Place),
@@ -144,6 +146,9 @@ pub enum What {
         stored: bool,
         /// What the member was told.
         told: Told,
+        /// It was sent after the member had heard that this ownership is lost. Not said of what a takeover writes: nothing
+        /// calls that back, and the broker refuses it.
+        late: bool,
         /// The position record.
         record: Arc<PositionRecord>,
     },

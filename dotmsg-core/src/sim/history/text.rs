@@ -20,7 +20,7 @@ impl What {
             Self::Assigned(partition, _)
             | Self::Revoking(partition)
             | Self::Lost(partition)
-            | Self::Released(partition)
+            | Self::Released(partition, _)
             | Self::Commit { partition, .. } => *partition == of.partition,
             _ => true,
         }
@@ -56,7 +56,9 @@ impl fmt::Display for Event {
             }
             What::Revoking(partition) => write!(f, "partition {partition} asked back"),
             What::Lost(partition) => write!(f, "partition {partition} lost"),
-            What::Released(partition) => write!(f, "partition {partition} released"),
+            What::Released(partition, grant) => {
+                write!(f, "partition {partition} released, grant {grant}")
+            }
             What::Batch {
                 partition,
                 offsets,
@@ -76,12 +78,16 @@ impl fmt::Display for Event {
                 attempt,
                 epoch,
                 replay,
+                tier,
             } => {
                 let replay = if *replay { ", replayed" } else { "" };
                 write!(
                     f,
                     "called for {place}, attempt {attempt}, epoch {epoch}{replay}"
-                )
+                )?;
+                tier.map_or(Ok(()), |(delay, offset)| {
+                    write!(f, ", from {delay}@{offset}")
+                })
             }
             What::Replayed(letters) => write!(f, "{letters} dead letters replayed"),
             What::Reset(partition, to) => write!(f, "partition {partition} reset to {to}"),
@@ -110,6 +116,7 @@ impl fmt::Display for Event {
                 grant,
                 stored,
                 told,
+                late,
                 record,
             } => {
                 let stored = if *stored { "stored" } else { "not stored" };
@@ -129,7 +136,8 @@ impl fmt::Display for Event {
                         name.origin.offset()
                     )?;
                 }
-                f.write_str(if record.clean { ", clean" } else { "" })
+                f.write_str(if record.clean { ", clean" } else { "" })?;
+                f.write_str(if *late { ", sent after the loss" } else { "" })
             }
             What::Held(messages) => write!(f, "holds {messages} messages"),
             What::Broker { up: true } => f.write_str("broker is back"),

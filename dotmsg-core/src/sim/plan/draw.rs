@@ -130,6 +130,7 @@ fn setting(random: &mut fastrand::Rng, size: Size) -> Setting {
         assignor: ASSIGNORS[random.usize(..ASSIGNORS.len())],
         instances: random.u8(..3) == 0,
         dedup: random.bool(),
+        prompt: random.u8(..4) == 0,
     }
 }
 
@@ -217,7 +218,8 @@ fn fault(random: &mut fastrand::Rng, kind: u32, partitions: u32) -> Kind {
         14 => Kind::Stop { down_ms: long },
         15 => Kind::Lose {
             partition,
-            for_ms: long,
+            // At once: what was under way when it was lost comes while it is owned again.
+            for_ms: if random.bool() { 0 } else { long },
         },
         16 => Kind::Revoke {
             partition,

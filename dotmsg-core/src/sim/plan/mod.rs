@@ -92,6 +92,8 @@ pub struct Setting {
     pub instances: bool,
     /// Effects are applied once per message, as with a dedup table.
     pub dedup: bool,
+    /// Calls of the broker take no time unless a fault says so.
+    pub prompt: bool,
 }
 
 impl Default for Setting {
@@ -114,6 +116,7 @@ impl Default for Setting {
             assignor: Assignor::default(),
             instances: false,
             dedup: false,
+            prompt: false,
         }
     }
 }

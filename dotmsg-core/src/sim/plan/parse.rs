@@ -172,6 +172,7 @@ fn setting(words: &mut Words<'_>) -> Result<Setting, String> {
         assignor: assignor(words.take("assignor"))?,
         instances: words.optional("instances", default.instances)?,
         dedup: words.optional("dedup", default.dedup)?,
+        prompt: words.optional("prompt", default.prompt)?,
     })
 }
 

@@ -29,7 +29,7 @@ impl fmt::Display for Setting {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(
             f,
-            "members={} stagger={} partitions={} concurrency={} workers={} held={} tiers={} later_tiers={} record_bytes={} attempts={} keep={} commit={} crash_loop={} session={} assignor={} instances={} dedup={}",
+            "members={} stagger={} partitions={} concurrency={} workers={} held={} tiers={} later_tiers={} record_bytes={} attempts={} keep={} commit={} crash_loop={} session={} assignor={} instances={} dedup={} prompt={}",
             self.members,
             self.stagger_ms,
             self.partitions,
@@ -46,7 +46,8 @@ impl fmt::Display for Setting {
             self.session_ms,
             self.assignor.name(),
             self.instances,
-            self.dedup
+            self.dedup,
+            self.prompt
         )
     }
 }

@@ -217,7 +217,7 @@ message id=2 at=101 key=2 takes=80
 message id=3 at=102 key=2
 fault at=106 revoke partition=0 within=50 for=100",
         shared: false,
-        reaches: |history| any(history, |what| matches!(what, What::Released(_))),
+        reaches: |history| any(history, |what| matches!(what, What::Released(..))),
     },
     Scenario {
         name: "cut-between-away-heads",
