@@ -236,3 +236,21 @@ fn write(path: &Path, contents: &[u8]) -> Result<(), String> {
     made.and_then(|()| std::fs::write(path, contents))
         .map_err(|error| format!("cannot write {}: {error}", path.display()))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_mutant_finds_its_place() {
+        let root = Path::new(env!("CARGO_MANIFEST_DIR"))
+            .parent()
+            .expect("the workspace");
+        for mutant in MUTANTS {
+            for Edit { file, from, .. } in mutant.edits {
+                let text = std::fs::read_to_string(root.join(file)).expect(file);
+                assert_eq!(text.matches(from).count(), 1, "{}: {file}", mutant.name);
+            }
+        }
+    }
+}

@@ -4,6 +4,9 @@
 //! so the one who lost a partition cannot take it from the one who has it. Two claims of one generation contradict each
 //! other: neither counts, as in `AbstractStickyAssignor` of Kafka; which one came first would be chance.
 //!
+//! The coordinator of this log knows who owns what, so that its members' claims never overlap. The rule is here because an
+//! assignor that is asked by anybody else must not give one partition to two.
+//!
 //! What must stay true: the outcome does not depend on the order in which claims are heard.
 
 use super::Candidate;
