@@ -53,7 +53,6 @@
 
 mod calls;
 mod cases;
-mod connection;
 mod feed;
 mod fixture;
 mod group;
@@ -70,7 +69,7 @@ mod topic;
 mod trial;
 mod wait;
 
-pub use connection::Connection;
+pub use dotmsg_core::backend::Connection;
 pub use fixture::{Fixture, Purpose};
 pub use minimum::shortfalls;
 pub use need::{Guarantee, Need};

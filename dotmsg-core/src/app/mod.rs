@@ -175,7 +175,8 @@ where
         self
     }
 
-    /// Uses an open backend under this name, instead of the URL the configuration gives for it.
+    /// Uses an open backend under this name, instead of the URL the configuration gives for it. The app closes it when it
+    /// ends; one that several apps share is given to each as a [`Connection`](crate::backend::Connection).
     #[must_use]
     pub fn backend(mut self, name: &str, backend: Arc<dyn Backend>) -> Self {
         self.config = self

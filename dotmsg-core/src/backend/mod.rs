@@ -14,6 +14,7 @@
 mod admin;
 mod capability;
 mod confirmed;
+mod connection;
 mod control;
 mod exclusive;
 #[cfg(test)]
@@ -27,6 +28,7 @@ mod transaction;
 pub use admin::{Admin, GroupDescription, OffsetRange, Retention, TopicDescription, TopicSpec};
 pub use capability::{Capability, History, KeyOrder, Ownership, PositionStore, Transactional};
 pub(crate) use confirmed::commit_confirmed;
+pub use connection::Connection;
 pub use control::{CommitOutcome, Control, Progress};
 pub(crate) use exclusive::{Exclusive, NewPosition};
 #[cfg(test)]

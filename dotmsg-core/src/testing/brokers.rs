@@ -6,11 +6,10 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use super::TestApp;
-use super::backend::Outliving;
 use super::journal::Journal;
 use super::time::{self, now};
 use crate::app::{Adapters, App};
-use crate::backend::{Backend, BatchLimits, ReadBatch, Record, Retention, TopicSpec};
+use crate::backend::{Backend, BatchLimits, Connection, ReadBatch, Record, Retention, TopicSpec};
 use crate::clock::{Clock, TokioClock};
 use crate::error::Result;
 use crate::log::{Assignor, LogBroker, LogOptions};
@@ -194,10 +193,11 @@ impl TestBrokers {
         R: Adapters,
     {
         for name in app.backend_names() {
+            let broker: Arc<dyn Backend> = Arc::new(self.broker(&name));
             let key = |leaf: &str| format!("backend.{name}.{leaf}");
             let partitions = i64::from(self.partitions);
             app = app
-                .backend(&name, Arc::new(Outliving(self.broker(&name))))
+                .backend(&name, Arc::new(Connection::to(&broker)))
                 .configure(|config| {
                     config
                         .set(&key("auto_create"), self.auto_create)

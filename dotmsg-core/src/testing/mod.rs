@@ -36,12 +36,11 @@
 //! ```
 //!
 //! - `test_app`: the app under test; `publishing`: what it is fed; `asserts`: what fails a test, and says what did happen;
-//! - `brokers`, `backend`: the memory brokers, which outlive apps, so that a test can restart one or crash it;
+//! - `brokers`: the memory brokers, which outlive apps, so that a test can restart one or crash it;
 //! - `journal`: every call and every outcome, in order;
 //! - `time`: virtual time.
 
 mod asserts;
-mod backend;
 mod brokers;
 mod journal;
 mod publishing;

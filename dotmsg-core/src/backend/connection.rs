@@ -7,13 +7,16 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use dotmsg_core::backend::{
+use super::{
     Admin, Backend, BoxFuture, Capability, Membership, PublishOutcome, PublishRecord, Publisher,
     Reader, Subscription, Transactions,
 };
-use dotmsg_core::error::{Error, ErrorKind, Result};
+use crate::error::{Error, ErrorKind, Result};
 
-/// One of several connections to a backend that lives in this process; for fixtures.
+/// One of several connections to a backend that lives in this process.
+///
+/// An app closes its backends when it ends. Apps that share one each get a connection of their own:
+/// `App::backend("main", Arc::new(Connection::to(&log)))`. Whoever opened the backend closes it, after them.
 #[derive(Debug)]
 pub struct Connection {
     backend: Arc<dyn Backend>,
