@@ -4,6 +4,7 @@
 //!
 //! ```no_run
 //! use std::sync::Arc;
+//! use std::time::Duration;
 //! use dotmsg_core::backend::{Backend, Capability, History, KeyOrder, PositionStore};
 //! use dotmsg_core::error::Result;
 //! use dotmsg_core::log::{LogBroker, LogOptions};
@@ -13,7 +14,9 @@
 //!
 //! impl Fixture for Memory {
 //!     async fn start(_: Purpose) -> Self {
-//!         Self(Arc::new(LogBroker::memory(LogOptions::default())))
+//!         let mut options = LogOptions::default();
+//!         options.session_timeout = Duration::from_secs(2); // cases wait until a silent member is taken for dead
+//!         Self(Arc::new(LogBroker::memory(options)))
 //!     }
 //!
 //!     fn minimum(&self) -> Capability {

@@ -12,6 +12,7 @@ use crate::workspace::Workspace;
 /// When it does not build, when a seed fails, or when an argument is not known to it.
 pub(crate) fn run(args: &[String]) -> Result<(), String> {
     let workspace = Workspace::load()?;
+    println!("the simulation is built in release first, which may take minutes");
     let mut full = vec![
         "run",
         "--quiet",

@@ -19,7 +19,7 @@
 //! - `check/`: the promises;
 //! - `shrink`, `campaign`: smaller plans, and many seeds;
 //! - `scenarios`: plans with a name, each for a case that once broke a model of the runtime;
-//! - `user`: [`sim()`], for apps of one's own.
+//! - `user`, `examine`: [`sim()`], for apps of one's own, and what is wrong with them beforehand.
 //!
 //! # Your own handler
 //!
@@ -65,6 +65,7 @@
 mod backend;
 pub mod campaign;
 pub mod check;
+mod examine;
 mod history;
 mod life;
 mod member;

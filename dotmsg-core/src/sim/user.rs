@@ -8,6 +8,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::check::{self, Violation};
+use super::examine::examine;
 use super::history::History;
 use super::life::Life;
 use super::plan::{Plan, Planned, Setting, Size};
@@ -27,6 +28,10 @@ const SEEDS: &str = "DOTMSG_SIM_SEEDS";
 /// How long after the last fault everything has to be settled: ladders of minutes are climbed within it, one head of a key after
 /// the other.
 const SETTLED_WITHIN: Duration = Duration::from_secs(12 * 60 * 60);
+
+/// What is said of a case that fails once and not again.
+const UNREPEATABLE: &str = "It did not fail when it was run again. Does the app or its check read a clock, randomness or anything else \
+    from outside of the seed?";
 
 /// What a check of one's own says.
 type Verdict = std::result::Result<(), String>;
@@ -123,21 +128,28 @@ where
 ///
 /// What dotmsg promises is checked too: nothing is lost, keys keep their order, everything is settled in the end.
 ///
-/// `DOTMSG_SIM_SEED=17` runs that seed alone, `DOTMSG_SIM_SEEDS=10000` so many.
+/// `DOTMSG_SIM_SEED=17` runs that seed alone, `DOTMSG_SIM_SEEDS=10000` so many, instead of those that are given.
 ///
 /// # Panics
-/// With the first seed that fails, made as small as it gets, and the command that repeats it.
+/// With the first seed that fails, made as small as it gets, and the command that repeats it. And with a case that tests nothing: an app
+/// that does not start, a topic that nobody reads, no seeds, messages or members.
 pub fn sim<S, R>(seeds: Range<u64>, case: impl Fn(&mut fastrand::Rng) -> Simulation<S, R>)
 where
     S: Send + Sync + 'static,
     R: Adapters + 'static,
 {
-    let number = |name: &str| std::env::var(name).ok()?.parse::<u64>().ok();
     let seeds = match (number(SEED), number(SEEDS)) {
         (Some(seed), _) => seed..seed + 1,
         (None, Some(count)) => seeds.start..seeds.start + count,
         (None, None) => seeds,
     };
+    assert!(!seeds.is_empty(), "no seeds are simulated");
+    {
+        let case = case(&mut fastrand::Rng::with_seed(seeds.start));
+        if let Err(wrong) = examine((case.app)(), &case.messages, case.size.members) {
+            panic!("{wrong}");
+        }
+    }
     for seed in seeds {
         let size = {
             let case = case(&mut fastrand::Rng::with_seed(seed));
@@ -149,13 +161,28 @@ where
         };
         let plan = undisturbed(Plan::draw(seed, size));
         let fails = |plan: &Plan| one(seed, plan, &case);
-        if let Some((first, _)) = fails(&plan) {
+        if let Some((first, history)) = fails(&plan) {
+            if fails(&plan).is_none() {
+                panic!(
+                    "{}\n\n{UNREPEATABLE}",
+                    report(seed, &plan, &first, &history)
+                );
+            }
             let of_that =
                 |plan: &Plan| fails(plan).filter(|(found, _)| found.invariant == first.invariant);
             let small = shrink(&plan, |plan| of_that(plan).is_some());
             let (found, history) = of_that(&small).unwrap_or_else(|| (first, History::default()));
             panic!("{}", report(seed, &small, &found, &history));
         }
+    }
+}
+
+/// The number that a variable holds, if it is set.
+fn number(variable: &str) -> Option<u64> {
+    let text = std::env::var(variable).ok()?;
+    match text.parse() {
+        Ok(number) => Some(number),
+        Err(_) => panic!("{variable}={text:?} is no number"),
     }
 }
 
@@ -217,8 +244,11 @@ fn report(seed: u64, plan: &Plan, found: &Violation, history: &History) -> Strin
         .name()
         .filter(|name| *name != "main")
         .unwrap_or_default();
+    // Cargo says in which package the test is.
+    let package = std::env::var("CARGO_PKG_NAME").map(|name| format!("-p {name} "));
+    let package = package.unwrap_or_default();
     format!(
-        "seed {seed} fails: {found}\n\nrun it again:\n  {SEED}={seed} cargo test {test}\n\nthe smallest case that was found: {} messages, {} faults\n{plan}\nwhat happened:\n{}",
+        "seed {seed} fails: {found}\n\nrun it again:\n  {SEED}={seed} cargo test {package}{test}\n\nthe smallest case that was found: {} messages, {} faults\n{plan}\nwhat happened:\n{}",
         plan.messages.len(),
         plan.faults.len(),
         history.text(found.place)

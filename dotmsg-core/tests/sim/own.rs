@@ -78,7 +78,8 @@ fn a_handler_that_books_twice_is_found() {
     assert!(report.contains("booked of"), "{report}");
     let test = "own::a_handler_that_books_twice_is_found";
     assert!(
-        report.contains("DOTMSG_SIM_SEED=") && report.contains(&format!("cargo test {test}")),
+        report.contains("DOTMSG_SIM_SEED=")
+            && report.contains(&format!("cargo test -p dotmsg-core {test}")),
         "{report}"
     );
     assert!(
@@ -94,4 +95,53 @@ fn a_handler_that_books_twice_is_found() {
 #[test]
 fn one_that_dedups_is_fine() {
     sim(0..80, |random| case(random, true));
+}
+
+fn idle_app(concurrency: i64) -> App {
+    let route = RouteDefaults::new("pay")
+        .with("topic", "payments")
+        .with("group", "bank")
+        .with("concurrency", concurrency);
+    App::<(), NoAdapters>::with_config(Config::new()).route(route, |_: Json<u64>| async {})
+}
+
+fn panics(simulate: impl FnOnce()) -> String {
+    let panic = catch_unwind(AssertUnwindSafe(simulate)).expect_err("it is refused");
+    let text = panic.downcast_ref::<String>().cloned();
+    text.unwrap_or_else(|| (*panic.downcast_ref::<&str>().unwrap()).to_owned())
+}
+
+#[test]
+fn a_case_that_tests_nothing_is_refused_and_says_why() {
+    let message = |topic: &'static str| (topic, Message::new("1"));
+    let refused = |app: fn() -> App, topic: Option<&'static str>, members: u32| {
+        panics(|| {
+            sim(0..3, move |_| {
+                let simulation = Simulation::new(app).members(members);
+                simulation.messages(topic.map(message))
+            });
+        })
+    };
+    for (said, text) in [
+        ("no messages", refused(|| idle_app(1), None, 3)),
+        ("no members", refused(|| idle_app(1), Some("payments"), 0)),
+        ("another topic", refused(|| idle_app(1), Some("payment"), 3)),
+        (
+            "a wrong setting",
+            refused(|| idle_app(0), Some("payments"), 3),
+        ),
+        (
+            "no seeds",
+            panics(|| sim(0..0, |_| Simulation::new(|| idle_app(1)))),
+        ),
+    ] {
+        let part = match said {
+            "no messages" => "nothing is published",
+            "no members" => "nobody is simulated",
+            "another topic" => "nobody reads the topic \"payment\": the app reads {\"payments\"}",
+            "a wrong setting" => "routes.pay.concurrency",
+            _ => "no seeds",
+        };
+        assert!(text.contains(part), "{said}: {text}");
+    }
 }
