@@ -127,6 +127,13 @@ impl Coverage {
                     crate::testing::Became::Away(_) => "went away".to_owned(),
                     other => format!("came to {other:?}"),
                 },
+                What::Published { told, place, .. } if *told != super::Told::Ok => {
+                    format!("publish told {told:?}, was {}", done(place.is_some()))
+                }
+                What::Replayed(0) => "replay of nothing".to_owned(),
+                What::Replayed(_) => "replay".to_owned(),
+                What::Reset(..) => "position moved".to_owned(),
+                What::Recreated => "topic made anew".to_owned(),
                 What::Appended { told, offset, .. } if *told != super::Told::Ok => {
                     format!("append told {told:?}, was {}", done(offset.is_some()))
                 }

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use tokio::time::Instant;
 
 use super::history::What;
-use super::run::{LOOK_EVERY, Run};
+use super::run::{LOOK_EVERY, Run, STOPPED_WITHIN};
 use crate::backend::Backend;
 use crate::replay::Replay;
 use crate::reset::Reset;
@@ -36,7 +36,12 @@ impl Run {
         for member in &self.members {
             member.hold();
         }
+        // One that never stops breaks a promise; that is for the check to say, which needs the run to go on.
+        let give_up = Instant::now() + STOPPED_WITHIN;
         while self.members.iter().any(|member| member.life().is_some()) {
+            if Instant::now() > give_up {
+                return self.release_members();
+            }
             tokio::time::sleep(LOOK_EVERY).await;
         }
         self.world.forget_buried();
@@ -51,6 +56,10 @@ impl Run {
                 }
             }
         }
+        self.release_members();
+    }
+
+    fn release_members(&self) {
         for member in &self.members {
             member.release();
         }

@@ -19,7 +19,7 @@ use crate::clock::Timestamp;
 use crate::testing;
 
 /// How long a member has for its last stop. The route's own limits are below it.
-const STOPPED_WITHIN: Duration = Duration::from_secs(120);
+pub(super) const STOPPED_WITHIN: Duration = Duration::from_secs(120);
 pub(super) const LOOK_EVERY: Duration = Duration::from_millis(250);
 /// The producer of the plan's messages, for faults that are aimed at it.
 pub(super) const PRODUCER: u32 = u32::MAX;

@@ -60,8 +60,8 @@ where
 /// The app that a plan alone describes: one handler, which does with each message what the plan says.
 pub(super) struct Scripted {
     plan: Arc<Plan>,
-    /// Whose effect was applied, as a dedup table would know.
-    applied: Arc<Mutex<BTreeSet<u32>>>,
+    /// Whose effect was applied, as a dedup table would know: by the identity that the handler is given.
+    applied: Arc<Mutex<BTreeSet<Vec<u8>>>>,
 }
 
 /// Topic and group of the scripted app.
@@ -142,7 +142,7 @@ fn route(setting: &Setting, later: bool) -> RouteDefaults {
 #[derive(Clone)]
 struct Script {
     plan: Arc<Plan>,
-    applied: Arc<Mutex<BTreeSet<u32>>>,
+    applied: Arc<Mutex<BTreeSet<Vec<u8>>>>,
     life: Arc<Life>,
 }
 
@@ -165,7 +165,7 @@ impl Script {
             // Past the panic hook: what is planned is not to be printed.
             Last::Panic => std::panic::resume_unwind(Box::new("planned")),
         }
-        self.apply(&delivery, planned.id);
+        self.apply(&delivery);
         sleep(planned.lingers_ms).await;
         Ok(Settlement::Ack)
     }
@@ -181,10 +181,11 @@ impl Script {
         found.copied()
     }
 
-    fn apply(&self, delivery: &Delivery, id: u32) {
-        let origin = delivery.origin();
-        let first = !self.plan.setting.dedup || lock(&self.applied).insert(id);
+    fn apply(&self, delivery: &Delivery) {
         if !self.life.is_dead() {
+            let origin = delivery.origin();
+            let id = delivery.id().into_owned();
+            let first = !self.plan.setting.dedup || lock(&self.applied).insert(id);
             let place = Place {
                 partition: origin.partition,
                 offset: origin.offset,

@@ -94,21 +94,28 @@ pub(crate) async fn many_partitions_at_once(trial: Trial) {
     );
 }
 
-/// A batch keeps its limits in messages and bytes, and one record is handed over whatever its size.
+/// A batch keeps its limits in messages and bytes, one record is handed over whatever its size, and what a limit leaves behind
+/// comes next.
 pub(crate) async fn batches_keep_their_limits(trial: Trial) {
     let backend = trial.connect().await;
     let topic = trial.topic(&*backend, 1).await;
     let large = |_| to(&topic, 0, Message::new(vec![7; 1_000]));
-    publish_all(&*backend, (0..10).map(large).collect()).await;
+    let published = publish_all(&*backend, (0..10).map(large).collect()).await;
     let mut reader = reader(&*backend).await;
     reader
         .assign(&topic, 0, 0)
         .unwrap_or_else(|error| panic!("{error}"));
-    let limits = |messages, bytes| BatchLimits { messages, bytes };
-    let three = next(&mut *reader, limits(3, usize::MAX)).await;
-    assert!((1..=3).contains(&three.records.len()));
-    let bytes = next(&mut *reader, limits(100, 2_500)).await;
-    assert!((1..=2).contains(&bytes.records.len()));
-    let one = next(&mut *reader, limits(100, 1)).await;
-    assert_eq!(one.records.len(), 1);
+    let limits = [(3, usize::MAX, 3), (100, 2_500, 2), (100, 1, 1)];
+    let mut expected = published.iter().map(|published| published.offset);
+    for (messages, bytes, most) in limits.into_iter().cycle() {
+        let batch = next(&mut *reader, BatchLimits { messages, bytes }).await;
+        let count = batch.records.len();
+        assert!((1..=most).contains(&count), "{count}, not {most}");
+        for record in batch.records {
+            assert_eq!(Some(record.offset), expected.next(), "in order, and whole");
+        }
+        if expected.len() == 0 {
+            break;
+        }
+    }
 }

@@ -122,6 +122,7 @@ pub(crate) async fn ten_thousand_messages_across_two(trial: Trial) {
     let expected = (0..20).flat_map(|key| (0..MESSAGES / 20).map(move |n| format!("k{key}-{n}")));
     assert_eq!(calls.succeeded(), expected.collect::<BTreeSet<_>>());
     assert!(starts >= 1);
+    trial.assert_key_order(&calls);
 }
 
 /// Publishes the messages of one key in batches, each again until it is confirmed whole.

@@ -162,9 +162,15 @@ pub(crate) async fn a_revocation_waits_for_the_release(trial: Trial) {
         vec![to(&asked.topic, given_up, Message::new("x"))],
     )
     .await;
-    // In the drain: what is in hand is committed before it is given up.
+    // In the drain: what is in hand is committed before it is given up. The other one polls meanwhile, and first: one that does
+    // not poll never hears that it owns something.
     for step in 1..=3 {
-        stored(&first.commit(given_up, step).await);
+        let committed = tokio::select! {
+            biased;
+            () = second.keep_polling() => panic!("it polls for ever"),
+            committed = first.commit(given_up, step) => committed,
+        };
+        stored(&committed);
         assert!(!second.owned.contains_key(&given_up), "it has two owners");
     }
     let grant = first.owned[&given_up];

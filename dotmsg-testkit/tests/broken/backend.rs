@@ -1,7 +1,7 @@
 //! The log in memory with one fault in what passes through.
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 use std::task::{Context, Poll};
 use std::time::Duration;
 
@@ -40,9 +40,11 @@ pub(crate) enum Fault {
     AnswersOneOfMany,
     PassesOverWhatIsGone,
     ReadsOverWhatIsGone,
+    DropsWhatALimitLeaves,
     LetsASecondMemberIn,
     MakesTopicsByTheWay,
     GivesUpAtOnce,
+    GivesBeforeTheRelease,
     HandsAKeyToTwo,
     CommitsTooMuch,
     StampsTooEarly,
@@ -54,6 +56,8 @@ pub(crate) enum Fault {
 pub(crate) struct Broken {
     pub(crate) log: LogBroker,
     pub(crate) fault: Fault,
+    /// What some member is asked for and has not released.
+    pub(crate) asked_for: Arc<Mutex<Vec<Granted>>>,
 }
 
 impl Backend for Broken {
@@ -75,7 +79,7 @@ impl Backend for Broken {
     }
 
     fn subscribe(&self, subscription: Subscription) -> BoxFuture<'_, Result<Membership>> {
-        let fault = self.fault;
+        let (fault, asked_for) = (self.fault, Arc::clone(&self.asked_for));
         Box::pin(async move {
             let (source, control) = self.log.subscribe(subscription).await?;
             let source = BrokenSource {
@@ -84,6 +88,7 @@ impl Backend for Broken {
                 fault,
                 polls: 0,
                 granted: BTreeMap::new(),
+                asked_for,
             };
             let control: Arc<dyn Control> = Arc::new(BrokenControl { control, fault });
             Ok((Box::new(source) as Box<dyn Source>, control))
@@ -123,6 +128,20 @@ struct BrokenSource {
     fault: Fault,
     polls: usize,
     granted: BTreeMap<u32, Granted>,
+    asked_for: Arc<Mutex<Vec<Granted>>>,
+}
+
+impl BrokenSource {
+    /// What somebody else is asked for, as if it had been released.
+    fn too_early(&self) -> Option<AssignmentEvent> {
+        let mut asked_for = self.asked_for.lock().unwrap();
+        let of_others = asked_for
+            .iter()
+            .position(|one| !self.granted.contains_key(&one.partition))?;
+        let mut given = asked_for.remove(of_others);
+        given.grant += 1_000;
+        Some(AssignmentEvent::Assigned(vec![given]))
+    }
 }
 
 impl Source for BrokenSource {
@@ -147,6 +166,18 @@ impl Source for BrokenSource {
             ) => {
                 let given_up = partitions.iter().filter_map(|one| self.granted.remove(one));
                 drop(self.control.release(given_up.collect()));
+            }
+            (
+                Poll::Ready(Ok(AssignmentEvent::Revoking { partitions, .. })),
+                Fault::GivesBeforeTheRelease,
+            ) => {
+                let asked_for = partitions.iter().filter_map(|one| self.granted.get(one));
+                self.asked_for.lock().unwrap().extend(asked_for);
+            }
+            (Poll::Pending, Fault::GivesBeforeTheRelease) => {
+                if let Some(given) = self.too_early() {
+                    return Poll::Ready(Ok(given));
+                }
             }
             (
                 Poll::Ready(Ok(AssignmentEvent::OutOfRange {
@@ -359,12 +390,28 @@ impl Reader for BrokenReader {
     fn poll_batch(
         &mut self,
         cx: &mut Context<'_>,
-        limits: BatchLimits,
+        mut limits: BatchLimits,
         batch: &mut ReadBatch,
     ) -> Poll<Result<()>> {
+        let bytes = limits.bytes;
+        if self.fault == Fault::DropsWhatALimitLeaves {
+            limits.bytes = bytes.saturating_add(1_100);
+        }
         let polled = self.reader.poll_batch(cx, limits, batch);
         match self.fault {
             Fault::ReadsOverWhatIsGone => batch.removed = None,
+            Fault::DropsWhatALimitLeaves => {
+                let size = |batch: &ReadBatch| {
+                    batch
+                        .records
+                        .iter()
+                        .map(|one| one.message.size())
+                        .sum::<usize>()
+                };
+                while batch.records.len() > 1 && size(batch) > bytes {
+                    batch.records.pop();
+                }
+            }
             Fault::StampsTooEarly => {
                 for record in &mut batch.records {
                     record.appended_at = an_hour_before(record.appended_at);

@@ -31,6 +31,7 @@ impl Faulty {
         let backend = Arc::new(Broken {
             log: log.clone(),
             fault,
+            asked_for: Arc::default(),
         });
         Self { log, backend }
     }
@@ -123,9 +124,11 @@ is_found! {
     AnswersOneOfMany => progress::has_an_outcome_per_partition;
     PassesOverWhatIsGone => retention::is_told_to_a_member;
     ReadsOverWhatIsGone => retention::is_told_to_a_reader;
+    DropsWhatALimitLeaves => read::batches_keep_their_limits;
     LetsASecondMemberIn => refusal::of_a_second_member;
     MakesTopicsByTheWay => refusal::of_topics_that_do_not_exist;
     GivesUpAtOnce => sharing::a_revocation_waits_for_the_release;
+    GivesBeforeTheRelease => sharing::a_revocation_waits_for_the_release;
     HandsAKeyToTwo => order::of_a_key;
     CommitsTooMuch => progress::remembers_out_of_order_completions;
     StampsTooEarly => retry::away_heads_survive_a_stop;

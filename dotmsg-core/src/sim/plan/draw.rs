@@ -5,6 +5,8 @@
 
 use crate::log::Assignor;
 
+use super::super::backend::is_publish_fault;
+use super::super::run::PRODUCER;
 use super::{Fault, Kind, Last, Plan, Planned, Point, Setting, Step};
 
 /// How large a plan is drawn.
@@ -74,10 +76,14 @@ pub(super) fn draw(seed: u64, size: Size) -> Plan {
         if kinds & 1 << kind == 0 {
             continue;
         }
+        let (at_ms, member) = (random.u64(..SPAN_MS), random.u32(..size.members.max(1)));
+        let kind = fault(&mut random, kind, setting.partitions);
+        // Producers lose answers too: what they were not told may be there, or not.
+        let of_producer = is_publish_fault(&kind) && random.u8(..4) == 0;
         faults.push(Fault {
-            at_ms: random.u64(..SPAN_MS),
-            member: random.u32(..size.members.max(1)),
-            kind: fault(&mut random, kind, setting.partitions),
+            at_ms,
+            member: if of_producer { PRODUCER } else { member },
+            kind,
         });
     }
     if faults.iter().any(|fault| fault.kind == Kind::Recreate) {
