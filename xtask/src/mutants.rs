@@ -11,6 +11,7 @@ use crate::clock;
 use crate::no_more;
 use crate::workspace::Workspace;
 use catalogue::{Edit, MUTANTS, Mutant};
+use std::collections::BTreeSet;
 use std::io::{BufRead, BufReader};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Stdio};
@@ -113,7 +114,9 @@ impl Copy {
             .output()
             .map_err(|error| format!("cannot start git: {error}"))?;
         let files = String::from_utf8_lossy(&listed.stdout).into_owned();
-        for file in files.split('\0').filter(|file| !file.is_empty()) {
+        let files: BTreeSet<&str> = files.split('\0').filter(|file| !file.is_empty()).collect();
+        remove_others(&tree, &tree, &files)?;
+        for file in files {
             let (from, to) = (workspace.root.join(file), tree.join(file));
             // One that git lists and the tree has lost is not part of it.
             let Ok(text) = std::fs::read(&from) else {
@@ -219,6 +222,26 @@ impl Copy {
         let _ = reader.join();
         found.map_err(|_| format!("no answer within {} s", WITHIN.as_secs()))
     }
+}
+
+/// Removes what is in a copy and not in the tree any more.
+fn remove_others(tree: &Path, directory: &Path, files: &BTreeSet<&str>) -> Result<(), String> {
+    let failed = |error| format!("cannot tidy {}: {error}", directory.display());
+    if !directory.exists() {
+        return Ok(());
+    }
+    for entry in std::fs::read_dir(directory).map_err(failed)? {
+        let path = entry.map_err(failed)?.path();
+        if path.is_dir() {
+            remove_others(tree, &path, files)?;
+            continue;
+        }
+        let name = path.strip_prefix(tree).unwrap_or(&path).to_string_lossy();
+        if !files.contains(&*name) {
+            std::fs::remove_file(&path).map_err(failed)?;
+        }
+    }
+    Ok(())
 }
 
 /// Ends a child and reaps it.

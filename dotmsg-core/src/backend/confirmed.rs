@@ -19,6 +19,10 @@ pub(crate) async fn commit_confirmed(
     mut open: Vec<Progress>,
 ) -> Result<Vec<u32>, Option<Error>> {
     let (mut fenced, mut last) = (Vec::new(), None);
+    if open.is_empty() {
+        // All that was to be taken over has another owner by now.
+        return Ok(fenced);
+    }
     for _ in 0..ATTEMPTS {
         let outcomes = CommitOutcome::of_each(control.commit(open.clone()).await);
         let mut left = Vec::new();

@@ -347,7 +347,8 @@ impl TakeoverContext {
         let fenced = commit_confirmed(&*self.control, open).await;
         let fenced = fenced.map_err(|last| {
             let message = "the position records could not be written back";
-            let error = self.error(ErrorKind::Unreachable, message);
+            let kind = last.as_ref().map_or(ErrorKind::Unreachable, Error::kind);
+            let error = self.error(kind, message);
             match last {
                 Some(last) => error.source_error(last),
                 None => error,

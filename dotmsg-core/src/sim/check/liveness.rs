@@ -3,6 +3,10 @@
 use super::{View, Violation};
 use crate::error::ErrorKind;
 use crate::sim::history::{History, What};
+use crate::sim::plan::{Fault, Kind, Plan};
+
+/// A member may give up what failed while the broker did: so long after the last fault.
+const GIVEN_UP_WITHIN_MS: u64 = 1_000;
 
 /// The app was never started.
 pub(super) fn never_started(history: &History, found: &mut Vec<Violation>) {
@@ -52,7 +56,8 @@ pub(super) fn check(view: &View<'_>, found: &mut Vec<Violation>) {
     }
     for event in &view.history.events {
         if let What::Failed(kind, text) = &event.what
-            && !has_a_cause(*kind)
+            && !(event.at_ms <= view.history.calm_at_ms + GIVEN_UP_WITHIN_MS
+                && has_a_cause(*kind, view.plan))
         {
             found.push(view.violation(
                 "I12 liveness",
@@ -67,10 +72,18 @@ pub(super) fn check(view: &View<'_>, found: &mut Vec<Violation>) {
     }
 }
 
-/// A broker that is down, does not answer or has no room ends an app.
-fn has_a_cause(kind: ErrorKind) -> bool {
-    matches!(
-        kind,
-        ErrorKind::Unreachable | ErrorKind::Timeout | ErrorKind::Full
-    )
+/// A broker that is down, has no room, or refuses one commit after the other ends an app, when the plan has such a time.
+fn has_a_cause(kind: ErrorKind, plan: &Plan) -> bool {
+    let broker_fails = |fault: &Fault| {
+        matches!(
+            fault.kind,
+            Kind::Outage { .. }
+                | Kind::Full { .. }
+                | Kind::CommitFails
+                | Kind::CommitPartly
+                | Kind::CommitUnsent
+                | Kind::CommitUnheard
+        )
+    };
+    matches!(kind, ErrorKind::Unreachable | ErrorKind::Full) && plan.faults.iter().any(broker_fails)
 }

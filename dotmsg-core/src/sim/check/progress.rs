@@ -7,6 +7,7 @@ use std::collections::BTreeSet;
 use super::{View, Violation};
 use crate::progress::{Origin, PositionRecord};
 use crate::sim::history::{Event, Place, What};
+use crate::testing::Became;
 
 /// What is known of one partition.
 #[derive(Default)]
@@ -87,13 +88,15 @@ pub(super) fn check(view: &View<'_>, found: &mut Vec<Violation>) {
                     );
                 }
             }
-            what => {
-                if let Some(place) = view.end(what)
-                    && let Some(ended) = ended.at(place)
-                {
+            What::Ended(
+                place,
+                Became::Handled | Became::Discarded | Became::DeadLettered,
+            ) => {
+                if let Some(ended) = ended.at(*place) {
                     *ended = true;
                 }
             }
+            _ => {}
         }
     }
 }
