@@ -5,9 +5,11 @@
 
 #![allow(clippy::print_stdout, reason = "a program speaks on standard output")]
 
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::process::ExitCode;
-use std::time::Instant;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
 
 use dotmsg_core::sim::campaign::{Campaign, shrink_failing};
 use dotmsg_core::sim::check::Violation;
@@ -25,6 +27,9 @@ usage: simulate [--seeds N] [--from S]      N seeds from S on, until one fails
        simulate --plan FILE [--trace]       run one plan again, with everything that happened
        simulate --seed S [--trace]          the same of one seed
        simulate --scenarios                 the scenarios that have a name, each played";
+
+/// A seed takes milliseconds; one that takes so long hangs.
+const SEED_WITHIN: Duration = Duration::from_secs(60);
 
 struct Options {
     from: u64,
@@ -163,12 +168,13 @@ fn campaign(options: &Options) -> Result<bool, String> {
         threads: options.threads,
         canary: options.canary,
     };
-    #[allow(
-        clippy::disallowed_methods,
-        reason = "measures how fast the real machine is"
-    )]
-    let began = Instant::now();
-    let outcome = campaign.run();
+    let began = now();
+    let watch = Arc::new(Mutex::new(BTreeMap::new()));
+    watch_over(Arc::clone(&watch));
+    let outcome = campaign.run_telling(&|thread, seed| {
+        lock(&watch).insert(thread, (seed, now()));
+    });
+    lock(&watch).clear();
     let took = began.elapsed().as_secs_f64();
     #[allow(clippy::cast_precision_loss, reason = "shown with no digits")]
     let rate = outcome.runs as f64 / took;
@@ -205,6 +211,38 @@ fn campaign(options: &Options) -> Result<bool, String> {
     tell(&history, &violations);
     keep(options, failing.seed, &small, &violations)?;
     Ok(false)
+}
+
+/// The seed that each thread runs, and since when.
+type Watch = Arc<Mutex<BTreeMap<usize, (u64, Instant)>>>;
+
+#[allow(
+    clippy::disallowed_methods,
+    reason = "how fast the real machine is, and whether it gets anywhere"
+)]
+fn now() -> Instant {
+    Instant::now()
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// Ends the program when a seed does not: a task that never waits would keep virtual time still for ever.
+fn watch_over(watch: Watch) {
+    std::thread::spawn(move || {
+        loop {
+            std::thread::park_timeout(Duration::from_secs(1));
+            let stuck = |(_, since): &&(u64, Instant)| since.elapsed() > SEED_WITHIN;
+            if let Some((seed, _)) = lock(&watch).values().find(stuck) {
+                println!(
+                    "\nseed {seed} fails: it has not ended within {} s of real time",
+                    SEED_WITHIN.as_secs()
+                );
+                std::process::exit(1);
+            }
+        }
+    });
 }
 
 fn tell(history: &History, violations: &[Violation]) {

@@ -66,7 +66,7 @@ impl DiskFaults {
         faults
     }
 
-    /// Which drawn fault has struck, if it has.
+    /// Which drawn fault is in force by now, if it is: it meets the next write or sync that it is about.
     #[must_use]
     pub fn struck(&self) -> Option<Struck> {
         lock(&self.0).struck

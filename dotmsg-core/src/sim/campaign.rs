@@ -53,19 +53,34 @@ impl Campaign {
     /// Runs the seeds until one fails.
     #[must_use]
     pub fn run(&self) -> Outcome {
+        self.run_telling(&|_, _| ())
+    }
+
+    /// The same; tells which seed each thread begins. Virtual time has no end for a task that never waits, so that a program
+    /// that must end keeps an eye on the real one.
+    #[must_use]
+    pub fn run_telling(&self, begins: &(dyn Fn(usize, u64) + Sync)) -> Outcome {
         let next = AtomicU64::new(self.seeds.start);
         let end = AtomicU64::new(self.seeds.end);
         let outcome = Mutex::new(Outcome::default());
         std::thread::scope(|scope| {
-            for _ in 0..self.threads.max(1) {
-                scope.spawn(|| self.work(&next, &end, &outcome));
+            for thread in 0..self.threads.max(1) {
+                let begins = move |seed| begins(thread, seed);
+                let (next, end, outcome) = (&next, &end, &outcome);
+                scope.spawn(move || self.work(begins, next, end, outcome));
             }
         });
         outcome.into_inner().unwrap_or_default()
     }
 
     /// Takes seeds until there are no more below the lowest that failed.
-    fn work(&self, next: &AtomicU64, end: &AtomicU64, outcome: &Mutex<Outcome>) {
+    fn work(
+        &self,
+        begins: impl Fn(u64),
+        next: &AtomicU64,
+        end: &AtomicU64,
+        outcome: &Mutex<Outcome>,
+    ) {
         let mut coverage = Coverage::default();
         let (mut runs, mut events) = (0, 0);
         loop {
@@ -73,6 +88,7 @@ impl Campaign {
             if seed >= end.load(Relaxed) {
                 break;
             }
+            begins(seed);
             let (history, violations) = run_scripted(Plan::draw(seed, self.size), self.canary);
             runs += 1;
             events += history.events.len() as u64;

@@ -291,7 +291,7 @@ fn place(delivery: &Delivery) -> Place {
 
 impl Observer for Life {
     fn called(&self, handler: &str, delivery: &Delivery) {
-        if !self.passes(Step::Handler, true) {
+        if !self.passes(Step::Call, true) {
             return;
         }
         let called = What::Called {
@@ -312,7 +312,7 @@ impl Observer for Life {
 
     fn left(&self, handler: &str, delivery: &Delivery) {
         self.push(self.route(handler), What::Left(place(delivery)));
-        self.passes(Step::Handler, false);
+        self.passes(Step::Call, false);
     }
 
     fn ended(&self, handler: &str, delivery: &Delivery, outcome: Outcome) {

@@ -134,12 +134,12 @@ impl Session {
 impl Control for Session {
     fn position(&self, partition: u32, grant: u64) -> BoxFuture<'_, Result<Option<Bytes>>> {
         Box::pin(async move {
-            self.life.before(Some(Step::Position)).await;
+            self.life.before(Some(Step::ReadPosition)).await;
             if let Some(error) = self.life.unreachable("read position") {
                 return Err(error);
             }
             let position = self.inner.position(partition, grant).await;
-            self.life.after(Some(Step::Position)).await;
+            self.life.after(Some(Step::ReadPosition)).await;
             position
         })
     }

@@ -8,7 +8,7 @@
 //! | `progress` | I3 nothing is committed as settled that has not ended; I5 no commit of a former owner is stored, none is sent of a partition that is known to be lost, and no handler is called before its takeover is stored |
 //! | `hand_over` | I10 a clean hand-over repeats nothing |
 //! | `effects` | I4 an effect is applied once where the handler dedups; I13 repeats are explained by a change of owner |
-//! | `letters` | I6 exactly what is given up becomes a dead letter, with its lineage |
+//! | `letters` | I6 exactly what is given up becomes a dead letter, with its lineage; a repeat may write a second one |
 //! | `bounds` | I10 a stop ends in time and loses nothing; I11 what runs and what is held stays within limits |
 //! | `liveness` | I12 all is settled some time after the last fault; nobody fails without a cause |
 //!

@@ -1,7 +1,7 @@
 //! The rolling hash of a history: what of each event goes into it.
 //!
-//! Everything that tells two runs apart and is the same in every process; so no text but its length, and of a position record
-//! what it says.
+//! What tells two runs apart and is the same in every process: who did what, when, to which record, with which outcome. No text but
+//! its length, no grants, and of a position record its epoch, watermark, end and names.
 
 use super::{Own, Place, What};
 use crate::testing::Became;

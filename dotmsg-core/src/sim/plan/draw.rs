@@ -47,12 +47,12 @@ const ASSIGNORS: [Assignor; 6] = [
 ];
 
 const STEPS: [Step; 9] = [
-    Step::Handler,
+    Step::Call,
     Step::Tier,
     Step::DeadLetter,
     Step::Commit,
     Step::WriteBack,
-    Step::Position,
+    Step::ReadPosition,
     Step::Heads,
     Step::Release,
     Step::Close,

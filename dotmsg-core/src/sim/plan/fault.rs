@@ -4,10 +4,12 @@
 //! name, that they are about. What is still in wait when the run calms down never happens.
 
 /// What a member was doing.
+///
+/// No step has the name of a type that users meet, such as `Handler`: their compile errors would name that one with its whole path.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Step {
     /// A call of the handler.
-    Handler,
+    Call,
     /// A publish to a tier.
     Tier,
     /// A publish to the dead-letter topic.
@@ -17,7 +19,7 @@ pub enum Step {
     /// The first commit of an ownership: the takeover's.
     WriteBack,
     /// Reading the position record.
-    Position,
+    ReadPosition,
     /// Reading the records that the position names.
     Heads,
     /// Releasing a partition.

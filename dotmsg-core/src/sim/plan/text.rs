@@ -75,12 +75,12 @@ impl fmt::Display for Planned {
 }
 
 pub(super) const STEPS: [(Step, &str); 9] = [
-    (Step::Handler, "handler"),
+    (Step::Call, "handler"),
     (Step::Tier, "tier"),
     (Step::DeadLetter, "dead-letter"),
     (Step::Commit, "commit"),
     (Step::WriteBack, "write-back"),
-    (Step::Position, "position"),
+    (Step::ReadPosition, "position"),
     (Step::Heads, "heads"),
     (Step::Release, "release"),
     (Step::Close, "close"),

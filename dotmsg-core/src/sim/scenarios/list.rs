@@ -47,7 +47,7 @@ fault at=90 crash point=after-dead-letter down=200",
         about: "The new owner dies before it has read the position.",
         plan: TAKEOVER_BEFORE_POSITION,
         shared: false,
-        reaches: |history| killed(history, true, Step::Position) && owners(history) >= 2,
+        reaches: |history| killed(history, true, Step::ReadPosition) && owners(history) >= 2,
     },
     Scenario {
         name: "takeover-crash-before-write-back",
