@@ -62,13 +62,8 @@ enum Act {
 
 impl Run {
     async fn run(mut self, within: Duration) -> History {
-        let members = if self.world.shares() {
-            self.plan.setting.members
-        } else {
-            1
-        };
         let mut tasks = Vec::new();
-        for number in 0..members {
+        for number in 0..self.plan.setting.members {
             let member = Member::new(&self.world, number);
             let live = Arc::clone(&member).live(Arc::clone(&self.subject));
             let at = self

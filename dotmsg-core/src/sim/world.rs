@@ -11,7 +11,7 @@ use super::Canary;
 use super::history::{Event, History, NOBODY, RouteName, What};
 use super::plan::{Fault, Kind, Plan};
 use crate::app::{AppHandle, RouteHandle};
-use crate::backend::{Backend, Control, Ownership, Source};
+use crate::backend::{Control, Source};
 use crate::clock::{Clock, Timestamp, TokioClock};
 use crate::log::{LogBroker, LogOptions};
 use crate::router::Topology;
@@ -36,8 +36,6 @@ pub(crate) struct World {
     pub(super) broker: LogBroker,
     pub(super) history: Mutex<History>,
     pub(super) canary: Option<Canary>,
-    /// Whether the broker waits for the end of a killed member's session.
-    shares: bool,
     broker_partitions: u32,
     instances: bool,
     prompt: bool,
@@ -111,7 +109,6 @@ impl World {
         Self {
             began: Instant::now(),
             clock,
-            shares: broker.capability().ownership == Ownership::Shared,
             broker,
             broker_partitions: plan.setting.partitions,
             instances: plan.setting.instances,
@@ -197,11 +194,6 @@ impl World {
         self.prompt
     }
 
-    /// Whether several members share a topic.
-    pub(super) fn shares(&self) -> bool {
-        self.shares
-    }
-
     pub(super) fn next_life(&self) -> u32 {
         self.lives.fetch_add(1, Relaxed)
     }
@@ -268,9 +260,7 @@ impl World {
 
     /// Keeps the membership of a killed member until its session is over.
     pub(super) fn bury(&self, source: Box<dyn Source>, control: Arc<dyn Control>) {
-        if self.shares {
-            lock(&self.buried).push((source, control));
-        }
+        lock(&self.buried).push((source, control));
     }
 
     /// A broker that was down knows nobody any more.
