@@ -12,6 +12,7 @@ use dotmsg_core::error::{Error, Result};
 use dotmsg_core::handler::{Handler, HandlerError};
 use dotmsg_core::runtime::RouteStats;
 use tokio::task::JoinHandle;
+use tokio::time::sleep;
 
 use crate::calls::Calls;
 use crate::wait::{until, within};
@@ -44,6 +45,20 @@ where
 /// Succeeds.
 pub(crate) async fn well(_: Delivery) -> Handled {
     Ok(())
+}
+
+/// Takes a little, and succeeds.
+pub(crate) async fn works(_: Delivery) -> Handled {
+    sleep(WORK).await;
+    Ok(())
+}
+
+/// Fails the first attempt of the first message of key `a`, and nothing else.
+pub(crate) async fn fails_a_0_once(delivery: Delivery) -> Handled {
+    match (&*delivery.id(), delivery.attempt()) {
+        (b"a-0", 1) => Err(transient("not yet")),
+        _ => Ok(()),
+    }
 }
 
 pub(crate) fn transient(text: &'static str) -> HandlerError {

@@ -8,167 +8,35 @@ use crate::lexer::{self, Token};
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Component, Path};
 
-/// One row: a module of core, and the modules it may import beside itself.
-struct Rule {
-    module: &'static str,
-    may: &'static [&'static str],
-}
-
 /// Data flows one way: source → lanes → handler → settlement → progress; imports point the other way. Only the harness
 /// and the simulation know the reference broker (`log`); the facade puts it into the registry.
-const RULES: &[Rule] = &[
-    Rule {
-        module: "error",
-        may: &[],
-    },
-    Rule {
-        module: "clock",
-        may: &["error"],
-    },
-    Rule {
-        module: "message",
-        may: &["clock", "error"],
-    },
-    Rule {
-        module: "delivery",
-        may: &["message", "clock", "error"],
-    },
-    Rule {
-        module: "config",
-        may: &["router", "backend", "message", "clock", "error"],
-    },
-    Rule {
-        module: "progress",
-        may: &["delivery", "message", "clock", "error"],
-    },
-    Rule {
-        module: "backend",
-        may: &["delivery", "message", "clock", "error"],
-    },
-    Rule {
-        module: "handler",
-        may: &["delivery", "message", "clock", "error"],
-    },
-    Rule {
-        module: "middleware",
-        may: &[
-            "handler", "backend", "delivery", "message", "clock", "error",
-        ],
-    },
-    Rule {
-        module: "router",
-        may: &[
-            "middleware",
-            "handler",
-            "backend",
-            "delivery",
-            "message",
-            "clock",
-            "error",
-        ],
-    },
-    Rule {
-        module: "runtime",
-        may: &[
-            "router",
-            "middleware",
-            "handler",
-            "progress",
-            "backend",
-            "delivery",
-            "message",
-            "clock",
-            "error",
-        ],
-    },
-    Rule {
-        module: "log",
-        may: &["backend", "delivery", "message", "clock", "error"],
-    },
-    Rule {
-        module: "registry",
-        may: &[
-            "log", "config", "backend", "delivery", "message", "clock", "error",
-        ],
-    },
-    Rule {
-        module: "app",
-        may: &[
-            "replay",
-            "reset",
-            "registry",
-            "config",
-            "runtime",
-            "router",
-            "middleware",
-            "handler",
-            "progress",
-            "backend",
-            "delivery",
-            "message",
-            "clock",
-            "error",
-        ],
-    },
-    Rule {
-        module: "replay",
-        may: &[
-            "router", "progress", "backend", "delivery", "message", "clock", "error",
-        ],
-    },
-    Rule {
-        module: "reset",
-        may: &[
-            "router", "progress", "backend", "delivery", "message", "clock", "error",
-        ],
-    },
-    Rule {
-        module: "sim",
-        may: &[
-            "testing",
-            "app",
-            "replay",
-            "reset",
-            "log",
-            "config",
-            "runtime",
-            "router",
-            "middleware",
-            "handler",
-            "progress",
-            "backend",
-            "delivery",
-            "message",
-            "clock",
-            "error",
-        ],
-    },
-    Rule {
-        module: "testing",
-        may: &[
-            "app",
-            "replay",
-            "reset",
-            "log",
-            "registry",
-            "config",
-            "runtime",
-            "router",
-            "middleware",
-            "handler",
-            "progress",
-            "backend",
-            "delivery",
-            "message",
-            "clock",
-            "error",
-        ],
-    },
-];
+///
+/// A row is a module of core and, behind the colon, the modules that it may import beside itself.
+const TABLE: &str = "\
+error:
+clock: error
+message: clock error
+delivery: message clock error
+config: router backend message clock error
+progress: delivery message clock error
+backend: delivery message clock error
+handler: delivery message clock error
+middleware: handler backend delivery message clock error
+router: middleware handler backend delivery message clock error
+runtime: router middleware handler progress backend delivery message clock error
+log: backend delivery message clock error
+registry: log config backend delivery message clock error
+app: replay reset registry config runtime router middleware handler progress backend delivery message clock error
+replay: router progress backend delivery message clock error
+reset: router progress backend delivery message clock error
+sim: testing app replay reset log config runtime router middleware handler progress backend delivery message clock error
+testing: app replay reset log registry config runtime router middleware handler progress backend delivery message clock error";
 
 /// The table as it is checked: module → modules it may import.
-fn rules() -> BTreeMap<&'static str, &'static [&'static str]> {
-    RULES.iter().map(|rule| (rule.module, rule.may)).collect()
+fn rules() -> BTreeMap<&'static str, Vec<&'static str>> {
+    let rows = TABLE.lines().filter_map(|row| row.split_once(':'));
+    rows.map(|(module, may)| (module, may.split_whitespace().collect()))
+        .collect()
 }
 
 /// A source file: its path below `src`, and its text.
@@ -247,7 +115,7 @@ struct Known<'a> {
     crate_name: &'a str,
     modules: &'a BTreeSet<String>,
     exported: &'a BTreeMap<String, String>,
-    rules: BTreeMap<&'static str, &'static [&'static str]>,
+    rules: BTreeMap<&'static str, Vec<&'static str>>,
 }
 
 impl Known<'_> {

@@ -58,11 +58,7 @@ impl RouteHandle {
         let Some(topic) = admin.topic(&self.topology.source).await? else {
             return Ok(false);
         };
-        let log = LogIdentity {
-            cluster: admin.cluster().await?,
-            topic: topic.identity,
-            leader_epoch: None,
-        };
+        let log = LogIdentity::of(admin.cluster().await?, topic.identity);
         let positions: BTreeMap<_, _> = admin
             .positions(&self.spec.group, &self.topology.source)
             .await?

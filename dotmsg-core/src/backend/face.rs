@@ -1,10 +1,13 @@
-//! The memory log with another face: a test says what differs, and everything else passes through.
+//! The memory log with another face, and a control of it: a test says what differs, and everything else passes through.
 
 use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
 
 use super::{
-    Admin, Backend, BoxFuture, Capability, Membership, Publisher, Reader, Subscription,
-    Transactions,
+    Admin, Backend, BoxFuture, Capability, CommitOutcome, Control, Granted, Membership, Progress,
+    Publisher, Reader, Subscription, Transactions,
 };
 use crate::error::Result;
 use crate::log::LogBroker;
@@ -57,5 +60,52 @@ impl<F: Face> Backend for F {
 
     fn close(&self) -> BoxFuture<'_, Result<()>> {
         Face::close(self)
+    }
+}
+
+/// What a test may override of a control; whoever has it is a [`Control`].
+pub(crate) trait ControlFace: std::fmt::Debug + Send + Sync + 'static {
+    fn inner(&self) -> &Arc<dyn Control>;
+
+    fn position(&self, partition: u32, grant: u64) -> BoxFuture<'_, Result<Option<Bytes>>> {
+        self.inner().position(partition, grant)
+    }
+
+    fn commit(&self, progress: Vec<Progress>) -> BoxFuture<'_, Vec<CommitOutcome>> {
+        self.inner().commit(progress)
+    }
+
+    fn release(&self, given_up: Vec<Granted>) -> BoxFuture<'_, Result<()>> {
+        self.inner().release(given_up)
+    }
+
+    fn close(&self, deadline: Duration) -> BoxFuture<'_, Result<()>> {
+        self.inner().close(deadline)
+    }
+}
+
+impl<C: ControlFace> Control for C {
+    fn position(&self, partition: u32, grant: u64) -> BoxFuture<'_, Result<Option<Bytes>>> {
+        ControlFace::position(self, partition, grant)
+    }
+
+    fn commit(&self, progress: Vec<Progress>) -> BoxFuture<'_, Vec<CommitOutcome>> {
+        ControlFace::commit(self, progress)
+    }
+
+    fn release(&self, given_up: Vec<Granted>) -> BoxFuture<'_, Result<()>> {
+        ControlFace::release(self, given_up)
+    }
+
+    fn pause(&self, partition: u32) {
+        self.inner().pause(partition);
+    }
+
+    fn resume(&self, partition: u32, from: Option<u64>) {
+        self.inner().resume(partition, from);
+    }
+
+    fn close(&self, deadline: Duration) -> BoxFuture<'_, Result<()>> {
+        ControlFace::close(self, deadline)
     }
 }

@@ -32,7 +32,7 @@ pub use connection::Connection;
 pub use control::{CommitOutcome, Control, Progress};
 pub(crate) use exclusive::{Exclusive, NewPosition};
 #[cfg(test)]
-pub(crate) use face::Face;
+pub(crate) use face::{ControlFace, Face};
 pub use publisher::{PublishOutcome, PublishRecord, Published, Publisher};
 pub use reader::{ReadBatch, Reader};
 pub(crate) use registry::safe_url;

@@ -210,7 +210,8 @@ impl Shared {
         }
         let mut accepted = Vec::with_capacity(entries.len());
         let mut changes = Vec::with_capacity(entries.len());
-        let groups = lock(&self.groups);
+        let mut groups = lock(&self.groups);
+        groups.hear(of, member);
         for (key, grant, record) in entries {
             let current = groups.grant(of, member, key.partition) == Some(grant);
             accepted.push(current);

@@ -282,7 +282,6 @@ impl Control for LogControl {
             })
             .collect();
         let seat = &self.seat;
-        lock(&seat.shared.groups).hear(&seat.subscription, seat.id);
         seat.shared.commit(&seat.subscription, seat.id, entries)
     }
 

@@ -38,6 +38,16 @@ pub struct LogIdentity {
 }
 
 impl LogIdentity {
+    /// The log of a topic as it is now; leader epochs are not part of the backend contract.
+    #[must_use]
+    pub fn of(cluster: String, topic: String) -> Self {
+        Self {
+            cluster,
+            topic,
+            leader_epoch: None,
+        }
+    }
+
     /// Whether offsets of the one mean something in the other: the topic was not created again, and it is the same cluster.
     #[must_use]
     pub fn is_same(&self, other: &Self) -> bool {

@@ -47,11 +47,7 @@ impl Positions {
         let mut positions = Self {
             member: None,
             records: BTreeMap::new(),
-            log: LogIdentity {
-                cluster: admin.cluster().await?,
-                topic: described.identity,
-                leader_epoch: None,
-            },
+            log: LogIdentity::of(admin.cluster().await?, described.identity),
             max_bytes: 0,
             owner: fastrand::Rng::new().u128(..),
         };

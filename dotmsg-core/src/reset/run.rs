@@ -95,11 +95,8 @@ async fn planned(
     member: Option<&mut Exclusive>,
 ) -> Result<Vec<Planned>> {
     let stored = stored(reset, topic, member).await?;
-    let log = LogIdentity {
-        cluster: reset.backend.admin().cluster().await?,
-        topic: topic.identity.clone(),
-        leader_epoch: None,
-    };
+    let cluster = reset.backend.admin().cluster().await?;
+    let log = LogIdentity::of(cluster, topic.identity.clone());
     let witnesses = stored.iter();
     let witnesses =
         witnesses.map(|(&partition, bytes)| (partition, PositionRecord::witness(bytes, &log)));

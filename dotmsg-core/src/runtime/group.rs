@@ -32,11 +32,7 @@ impl GroupState {
                 .with("topic", &topology.source)
                 .with("group", &route.group)
         })?;
-        let log = LogIdentity {
-            cluster: admin.cluster().await?,
-            topic: topic.identity,
-            leader_epoch: None,
-        };
+        let log = LogIdentity::of(admin.cluster().await?, topic.identity);
         let partitions = topic.partitions.max(at_least);
         let mut census = read_census(backend, route, topology, &log, partitions).await?;
         let mut own_topics_used = false;

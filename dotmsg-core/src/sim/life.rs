@@ -87,7 +87,7 @@ impl Life {
 
     /// Whether it is not the first start of its member.
     pub(super) fn is_later(&self) -> bool {
-        self.number >= self.world.members()
+        self.number >= self.world.setting.members
     }
 
     pub(super) fn is_cut(&self) -> bool {
@@ -216,7 +216,7 @@ impl Life {
         self.alive().await;
         let late = self.delay.at(self.world.now_ms());
         let by = match self.random(32) {
-            _ if self.world.is_prompt() => 0,
+            _ if self.world.setting.prompt => 0,
             0..=19 => 0,
             20..=27 => {
                 for _ in 0..self.random(3) {

@@ -2,6 +2,7 @@
 //! making the topic anew.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use tokio::time::Instant;
 
@@ -74,7 +75,7 @@ impl Run {
         let reset =
             Reset::new(Arc::new(self.world.broker.clone()), topology).to_offset(partition, to);
         // Static members keep their place for a session after they have stopped; an operator tries again.
-        let give_up = Instant::now() + 2 * self.world.session();
+        let give_up = Instant::now() + 2 * Duration::from_millis(self.world.setting.session_ms);
         let mut done = reset.clone().run().await;
         while done.is_err() && Instant::now() < give_up {
             tokio::time::sleep(LOOK_EVERY).await;

@@ -38,11 +38,11 @@ where
         };
         app = app.backend(&name, Arc::new(backend)).configure(|config| {
             let key = |leaf: &str| format!("backend.{name}.{leaf}");
-            let partitions = i64::from(life.world.partitions());
+            let partitions = i64::from(life.world.setting.partitions);
             let config = config
                 .set(&key("auto_create"), true)
                 .set(&key("auto_create_partitions"), partitions);
-            if life.world.has_instances() {
+            if life.world.setting.instances {
                 config.set(&key("instance_id"), format!("m{}", life.member))
             } else {
                 config

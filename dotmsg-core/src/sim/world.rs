@@ -2,22 +2,19 @@
 
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-
 use std::time::Duration;
 
 use tokio::time::Instant;
 
 use super::Canary;
 use super::history::{Event, History, NOBODY, RouteName, What};
-use super::plan::{Fault, Kind, Plan};
+use super::plan::{Fault, Kind, Plan, Setting};
 use crate::app::{AppHandle, RouteHandle};
 use crate::backend::{Control, Source};
 use crate::clock::{Clock, Timestamp, TokioClock};
 use crate::log::{LogBroker, LogOptions};
 use crate::router::Topology;
-
-/// What the clock shows when a run begins: 2026-01-01T00:00:00Z.
-const START: Timestamp = Timestamp(1_767_225_600_000);
+use crate::testing::START;
 
 /// A member has so long from poll to poll. Long: nothing here polls too rarely but what stands still, and the session finds that.
 const POLL_TIMEOUT: Duration = Duration::from_secs(30);
@@ -36,12 +33,7 @@ pub(crate) struct World {
     pub(super) broker: LogBroker,
     pub(super) history: Mutex<History>,
     pub(super) canary: Option<Canary>,
-    broker_partitions: u32,
-    instances: bool,
-    prompt: bool,
-    members: u32,
-    session: Duration,
-    record_bytes: usize,
+    pub(super) setting: Setting,
     topologies: Mutex<Vec<Arc<Topology>>>,
     seed: u64,
     lives: AtomicU32,
@@ -110,12 +102,7 @@ impl World {
             began: Instant::now(),
             clock,
             broker,
-            broker_partitions: plan.setting.partitions,
-            instances: plan.setting.instances,
-            prompt: plan.setting.prompt,
-            members: plan.setting.members,
-            session: Duration::from_millis(plan.setting.session_ms),
-            record_bytes: plan.setting.record_bytes,
+            setting: plan.setting.clone(),
             topologies: Mutex::default(),
             history: Mutex::new(history),
             canary,
@@ -156,42 +143,12 @@ impl World {
         u64::try_from(at.since(START).as_millis()).unwrap_or(u64::MAX)
     }
 
-    /// How long a member may be silent.
-    pub(super) fn session(&self) -> Duration {
-        self.session
-    }
-
-    /// Members, as planned.
-    pub(super) fn members(&self) -> u32 {
-        self.members
-    }
-
-    /// The largest position record that is stored.
-    pub(super) fn record_bytes(&self) -> usize {
-        self.record_bytes
-    }
-
     pub(super) fn now_ms(&self) -> u64 {
         u64::try_from(self.began.elapsed().as_millis()).unwrap_or(u64::MAX)
     }
 
     pub(super) fn at(&self, ms: u64) -> Instant {
-        self.began + std::time::Duration::from_millis(ms)
-    }
-
-    /// Partitions of a source topic.
-    pub(super) fn partitions(&self) -> u32 {
-        self.broker_partitions
-    }
-
-    /// Whether members have lasting names.
-    pub(super) fn has_instances(&self) -> bool {
-        self.instances
-    }
-
-    /// Whether the broker answers at once.
-    pub(super) fn is_prompt(&self) -> bool {
-        self.prompt
+        self.began + Duration::from_millis(ms)
     }
 
     pub(super) fn next_life(&self) -> u32 {

@@ -53,6 +53,6 @@ pub(crate) use brokers::read_all;
 pub use journal::{Became, Entry, What};
 pub use publishing::Publishing;
 pub use test_app::TestApp;
-#[cfg(feature = "sim")]
-pub(crate) use time::now;
 pub use time::run;
+#[cfg(feature = "sim")]
+pub(crate) use time::{START, now};

@@ -6,7 +6,7 @@ use std::task::{Context, Poll, Waker};
 use crate::clock::Timestamp;
 
 /// What the clock shows when a test starts: 2026-01-01T00:00:00Z.
-pub(super) const START: Timestamp = Timestamp(1_767_225_600_000);
+pub(crate) const START: Timestamp = Timestamp(1_767_225_600_000);
 
 /// Runs a test in a runtime of its own whose time is virtual, so that the test needs no attribute of tokio.
 ///

@@ -25,17 +25,7 @@ fn no_promise_is_broken() {
 /// What never happens in so many seeds is not tested by them.
 #[test]
 fn the_faults_do_happen() {
-    let members = if shares() { 3 } else { 1 };
-    let size = Size {
-        members,
-        ..Size::default()
-    };
-    let coverage = Campaign {
-        size,
-        ..campaign(0..150)
-    }
-    .run()
-    .coverage;
+    let coverage = campaign(0..150).run().coverage;
     for what in [
         "append told Failed, was not stored",
         "append told Unknown, was not stored",
@@ -72,8 +62,7 @@ fn the_faults_do_happen() {
 
 #[test]
 fn named_scenarios_get_where_they_should_and_break_nothing() {
-    let shares = shares();
-    for scenario in SCENARIOS.iter().filter(|one| shares || !one.shared) {
+    for scenario in SCENARIOS {
         let played = scenario.play();
         let text = || played.history.text(None);
         assert!(
@@ -90,15 +79,6 @@ fn named_scenarios_get_where_they_should_and_break_nothing() {
             text()
         );
     }
-}
-
-/// Whether the log shares the partitions of a topic among several members.
-fn shares() -> bool {
-    use dotmsg_core::backend::{Backend, Ownership};
-    use dotmsg_core::clock::SystemClock;
-    use dotmsg_core::log::{LogBroker, LogOptions};
-    let broker = LogBroker::memory(LogOptions::new(std::sync::Arc::new(SystemClock)));
-    broker.capability().ownership == Ownership::Shared
 }
 
 #[test]

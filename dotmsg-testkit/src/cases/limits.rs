@@ -8,7 +8,7 @@ use tokio::sync::watch;
 
 use crate::calls::Calls;
 use crate::feed::{by_key, in_turns, numbered, publish_all};
-use crate::service::{Handled, Service, noting, transient};
+use crate::service::{Handled, Service, fails_a_0_once, noting, transient};
 use crate::trial::Trial;
 use crate::wait::until;
 
@@ -141,12 +141,7 @@ pub(crate) async fn followers_parked(trial: Trial) {
     let mut records = in_turns(&topic, &["a", "b"], 60);
     publish_all(&*backend, records.drain(..2).collect()).await;
     let calls = Calls::new();
-    let handler = noting(&calls, 0, |delivery: Delivery| async move {
-        match (&*delivery.id(), delivery.attempt()) {
-            (b"a-0", 1) => Err(transient("not yet")),
-            _ => Ok(()),
-        }
-    });
+    let handler = noting(&calls, 0, fails_a_0_once);
     let app = trial
         .route(&topic, &trial.name())
         .with("retry.tiers", ["700ms"])

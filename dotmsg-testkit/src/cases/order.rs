@@ -6,7 +6,7 @@ use tokio::time::sleep;
 
 use crate::calls::{Call, Calls, assert_key_order};
 use crate::feed::{by_key, in_turns, numbered, publish_all};
-use crate::service::{Service, WORK, noting, permanent, transient};
+use crate::service::{Service, WORK, noting, permanent, transient, works};
 use crate::trial::{Trial, to};
 
 /// The n-th message of each of the keys `a` to `h`.
@@ -22,10 +22,7 @@ pub(crate) async fn of_a_key(trial: Trial) {
     let topic = trial.topic(&*backend, 2).await;
     publish_all(&*backend, in_turns(&topic, &KEYS, 25)).await;
     let calls = Calls::new();
-    let handler = noting(&calls, 0, |_| async {
-        sleep(WORK).await;
-        Ok(())
-    });
+    let handler = noting(&calls, 0, works);
     let service = Service::start(backend, trial.route(&topic, &trial.name()), handler).await;
     calls.until_succeeded(200).await;
     service.settled().await;
@@ -49,10 +46,7 @@ pub(crate) async fn of_a_key_over_several_workers(trial: Trial) {
     let topic = trial.topic(&*backend, 3).await;
     publish_all(&*backend, in_turns(&topic, &KEYS, 25)).await;
     let calls = Calls::new();
-    let handler = noting(&calls, 0, |_| async {
-        sleep(WORK).await;
-        Ok(())
-    });
+    let handler = noting(&calls, 0, works);
     let app = trial
         .route(&topic, &trial.name())
         .with("workers", 3)
@@ -75,10 +69,7 @@ pub(crate) async fn of_a_partition(trial: Trial) {
     let both = (0..60).flat_map(|n| [to(&topic, 0, any_key(n)), to(&topic, 1, any_key(n))]);
     publish_all(&*backend, both.collect()).await;
     let calls = Calls::new();
-    let handler = noting(&calls, 0, |_| async {
-        sleep(WORK).await;
-        Ok(())
-    });
+    let handler = noting(&calls, 0, works);
     let app = trial
         .route(&topic, &trial.name())
         .with("ordering", "partition");

@@ -12,16 +12,11 @@ use crate::calls::{Call, Calls};
 use crate::feed::{in_turns, publish_all};
 use crate::interpose::{Interposed, Point};
 use crate::positions::committed;
-use crate::service::{Handled, Service, WORK, noting, transient, well};
+use crate::service::{Service, WORK, noting, transient, well, works};
 use crate::trial::Trial;
 use crate::wait::until;
 
 const KEYS: [&str; 12] = ["a", "b", "c", "d", "e", "f", "g", "h", "i", "j", "k", "l"];
-
-async fn works(_: Delivery) -> Handled {
-    sleep(WORK).await;
-    Ok(())
-}
 
 /// Across all owners the first success of each message of a key comes in log order, and none of a key ran while another did.
 fn assert_order_across_owners(calls: &[Call]) {

@@ -7,7 +7,7 @@ use tokio::time::{Instant, sleep};
 
 use crate::calls::Calls;
 use crate::feed::{in_turns, numbered, publish, publish_all};
-use crate::service::{Handled, Service, noting, transient};
+use crate::service::{Handled, Service, fails_a_0_once, noting, transient};
 use crate::topic::dead_letters;
 use crate::trial::Trial;
 use crate::wait::until;
@@ -61,12 +61,7 @@ pub(crate) async fn others_run_on(trial: Trial) {
     let topic = trial.topic(&*backend, 1).await;
     publish_all(&*backend, in_turns(&topic, &["a", "b", "c"], 10)).await;
     let calls = Calls::new();
-    let handler = noting(&calls, 0, |delivery: Delivery| async move {
-        match (&*delivery.id(), delivery.attempt()) {
-            (b"a-0", 1) => Err(transient("not yet")),
-            _ => Ok(()),
-        }
-    });
+    let handler = noting(&calls, 0, fails_a_0_once);
     let app = trial
         .route(&topic, &trial.name())
         .with("retry.tiers", ["400ms"]);
@@ -93,12 +88,7 @@ pub(crate) async fn followers_run_on_when_order_is_relaxed(trial: Trial) {
     let topic = trial.topic(&*backend, 1).await;
     publish_all(&*backend, in_turns(&topic, &["a"], 10)).await;
     let calls = Calls::new();
-    let handler = noting(&calls, 0, |delivery: Delivery| async move {
-        match (&*delivery.id(), delivery.attempt()) {
-            (b"a-0", 1) => Err(transient("not yet")),
-            _ => Ok(()),
-        }
-    });
+    let handler = noting(&calls, 0, fails_a_0_once);
     let app = trial
         .route(&topic, &trial.name())
         .with("retry.tiers", ["300ms"])

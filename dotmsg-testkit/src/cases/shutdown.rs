@@ -11,7 +11,7 @@ use tokio::time::{Instant, sleep};
 use crate::calls::Calls;
 use crate::feed::{in_turns, publish_all};
 use crate::member::Member;
-use crate::service::{Service, WORK, noting, transient, well};
+use crate::service::{Service, noting, transient, well, works};
 use crate::trial::Trial;
 use crate::wait::within;
 
@@ -27,10 +27,7 @@ pub(crate) async fn loses_and_repeats_nothing(trial: Trial) {
     };
     let calls = Calls::new();
     for by in 0..6 {
-        let handler = noting(&calls, by, |_| async {
-            sleep(WORK).await;
-            Ok(())
-        });
+        let handler = noting(&calls, by, works);
         let app = trial.route(&topic, &group);
         let service = Service::start(trial.connect().await, app, handler).await;
         match by {

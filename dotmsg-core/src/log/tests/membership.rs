@@ -19,6 +19,14 @@ fn commit(control: &Arc<dyn Control>, granted: Granted, record: &'static str) ->
     .remove(0)
 }
 
+fn is_stored(control: &Arc<dyn Control>, granted: Granted, record: &'static str) -> bool {
+    matches!(commit(control, granted, record), CommitOutcome::Committed)
+}
+
+fn is_fenced(control: &Arc<dyn Control>, granted: Granted, record: &'static str) -> bool {
+    matches!(commit(control, granted, record), CommitOutcome::Fenced)
+}
+
 #[test]
 fn partitions_arrive_paused_and_take_turns() {
     for (_directory, log) in both(options()) {
@@ -127,10 +135,7 @@ async fn a_silent_member_is_put_out_and_fenced_and_comes_back_when_it_polls() {
         tokio::time::timeout(Duration::from_secs(61), all)
             .await
             .unwrap();
-        assert!(matches!(
-            commit(&frozen_control, before[0], "late"),
-            CommitOutcome::Fenced
-        ));
+        assert!(is_fenced(&frozen_control, before[0], "late"));
         let mut owned_again: BTreeMap<u32, u64> = before
             .iter()
             .map(|one| (one.partition, one.grant))
@@ -152,14 +157,8 @@ fn of_two_members_with_one_instance_id_the_first_is_fenced_for_good() {
         let before = assigned(&mut *source)[0];
         let (mut source2, control2) = wait(log.subscribe(node())).unwrap();
         let after = assigned(&mut *source2)[0];
-        assert!(matches!(
-            commit(&control, before, "1"),
-            CommitOutcome::Fenced
-        ));
-        assert!(matches!(
-            commit(&control2, after, "2"),
-            CommitOutcome::Committed
-        ));
+        assert!(is_fenced(&control, before, "1"));
+        assert!(is_stored(&control2, after, "2"));
         let mut cx = Context::from_waker(Waker::noop());
         let Poll::Ready(Err(error)) = source.poll_event(&mut cx) else {
             panic!("the first member goes on");
@@ -184,19 +183,13 @@ fn a_member_that_must_be_alone_is_refused_beside_another_and_refuses_others() {
             subscribe(&log, "g", "t").err().unwrap().kind(),
             ErrorKind::Fenced
         );
-        assert!(matches!(
-            commit(&control, before, "1"),
-            CommitOutcome::Committed
-        ));
+        assert!(is_stored(&control, before, "1"));
         wait(control.close(Duration::ZERO)).unwrap();
         let (mut source, control2) = subscribe(&log, "g", "t").unwrap();
         let after = assigned(&mut *source)[0];
         assert_ne!(before.grant, after.grant);
         for control in [&control, &control2] {
-            assert!(matches!(
-                commit(control, before, "2"),
-                CommitOutcome::Fenced
-            ));
+            assert!(is_fenced(control, before, "2"));
         }
         let stored = wait(control2.position(0, after.grant)).unwrap();
         assert_eq!(stored, Some(Bytes::from("1")));
@@ -215,10 +208,7 @@ fn lost_partitions_are_fenced_and_may_come_back_under_a_new_grant() {
         let mut cx = Context::from_waker(Waker::noop());
         let event = source.poll_event(&mut cx);
         assert!(matches!(event, Poll::Ready(Ok(AssignmentEvent::Lost(lost))) if lost == [0]));
-        assert!(matches!(
-            commit(&control, granted, "1"),
-            CommitOutcome::Fenced
-        ));
+        assert!(is_fenced(&control, granted, "1"));
         assert!(batch(&mut *source, ALL).is_none());
         assert!(log.reassign("g", "t", &[0]));
         let again = assigned(&mut *source)[0];
@@ -238,10 +228,7 @@ fn groups_and_positions_are_listed() {
         topic(&log, "t", 2);
         let (mut source, control) = subscribe(&log, "g", "t").unwrap();
         for granted in assigned(&mut *source) {
-            assert!(matches!(
-                commit(&control, granted, "r"),
-                CommitOutcome::Committed
-            ));
+            assert!(is_stored(&control, granted, "r"));
         }
         let admin = log.admin();
         let groups = wait(admin.groups()).unwrap();
@@ -260,10 +247,7 @@ async fn positions_of_a_group_that_nobody_is_in_expire_and_leave_a_trace() {
         topic(&log, "t", 1);
         let (mut source, control) = subscribe(&log, "g", "t").unwrap();
         let granted = assigned(&mut *source)[0];
-        assert!(matches!(
-            commit(&control, granted, "1"),
-            CommitOutcome::Committed
-        ));
+        assert!(is_stored(&control, granted, "1"));
         // A member that stays keeps them, however long it is silent.
         tokio::time::advance(Duration::from_secs(100)).await;
         let position = wait(control.position(0, granted.grant)).unwrap();
@@ -281,10 +265,7 @@ async fn positions_of_a_group_that_nobody_is_in_expire_and_leave_a_trace() {
         assert_eq!(expired.kind(), ErrorKind::PositionLost);
         assert!(wait(log.admin().positions("g", "t")).unwrap().is_empty());
         assert!(wait(log.admin().groups()).unwrap().is_empty());
-        assert!(matches!(
-            commit(&control, granted, "2"),
-            CommitOutcome::Committed
-        ));
+        assert!(is_stored(&control, granted, "2"));
         let position = wait(control.position(0, granted.grant)).unwrap();
         assert_eq!(position, Some(Bytes::from("2")));
     }
@@ -302,10 +283,7 @@ async fn a_static_member_that_does_not_come_back_counts_for_a_session_and_no_lon
         topic(&log, "t", 1);
         let (mut source, control) = static_member(&log).unwrap();
         let granted = assigned(&mut *source)[0];
-        assert!(matches!(
-            commit(&control, granted, "1"),
-            CommitOutcome::Committed
-        ));
+        assert!(is_stored(&control, granted, "1"));
         wait(control.close(Duration::ZERO)).unwrap();
         tokio::time::advance(Duration::from_secs(40)).await;
         // What a member that has closed still does is no sign of life.
@@ -330,10 +308,7 @@ async fn positions_of_static_members_that_do_not_come_back_expire_from_the_end_o
         for (away, expected) in [(100, None), (110, Some(ErrorKind::PositionLost))] {
             let (mut source, control) = static_member(&log).unwrap();
             let granted = assigned(&mut *source)[0];
-            assert!(matches!(
-                commit(&control, granted, "1"),
-                CommitOutcome::Committed
-            ));
+            assert!(is_stored(&control, granted, "1"));
             drop((source, control));
             tokio::time::advance(Duration::from_secs(away)).await;
             let (mut source, control) = static_member(&log).unwrap();
@@ -354,10 +329,7 @@ async fn a_handle_that_is_dropped_late_does_not_put_off_the_expiry() {
         let _other = subscribe(&log, "g", "other").unwrap();
         let (mut source, control) = subscribe(&log, "g", "t").unwrap();
         let granted = assigned(&mut *source)[0];
-        assert!(matches!(
-            commit(&control, granted, "1"),
-            CommitOutcome::Committed
-        ));
+        assert!(is_stored(&control, granted, "1"));
         wait(control.close(Duration::ZERO)).unwrap();
         tokio::time::advance(Duration::from_secs(50)).await;
         drop((source, control));
@@ -385,10 +357,7 @@ async fn members_of_a_topic_that_was_created_anew_do_not_wait_for_those_of_the_o
             .map(|one| (one.partition, one.grant))
             .collect();
         assert_eq!(owned.len(), 3);
-        assert!(matches!(
-            commit(&old_control, before, "1"),
-            CommitOutcome::Fenced
-        ));
+        assert!(is_fenced(&old_control, before, "1"));
         let (mut second, _second) = subscribe(&log, "g", "t").unwrap();
         let mut cx = Context::from_waker(Waker::noop());
         let Poll::Ready(Err(error)) = old.poll_event(&mut cx) else {
@@ -412,10 +381,7 @@ async fn an_expired_position_leaves_its_trace_on_disk() {
     topic(&log, "t", 1);
     let (mut source, control) = subscribe(&log, "g", "t").unwrap();
     let granted = assigned(&mut *source)[0];
-    assert!(matches!(
-        commit(&control, granted, "1"),
-        CommitOutcome::Committed
-    ));
+    assert!(is_stored(&control, granted, "1"));
     drop((source, control));
     tokio::time::advance(Duration::from_secs(61)).await;
     drop(subscribe(&log, "g", "t").unwrap());

@@ -9,7 +9,8 @@ use bytes::Bytes;
 use tokio::sync::watch;
 
 use crate::backend::{
-    Backend, BoxFuture, CommitOutcome, Control, Face, Granted, Membership, Progress, Subscription,
+    Backend, BoxFuture, CommitOutcome, Control, ControlFace, Face, Granted, Membership, Progress,
+    Subscription,
 };
 use crate::error::{Error, ErrorKind, Result};
 use crate::log::LogBroker;
@@ -154,7 +155,11 @@ struct GatedControl {
     valve: Arc<Valve>,
 }
 
-impl Control for GatedControl {
+impl ControlFace for GatedControl {
+    fn inner(&self) -> &Arc<dyn Control> {
+        &self.inner
+    }
+
     fn position(&self, partition: u32, grant: u64) -> BoxFuture<'_, Result<Option<Bytes>>> {
         Box::pin(async move {
             opened(&self.valve.positions).await;
@@ -194,14 +199,6 @@ impl Control for GatedControl {
             opened(&self.valve.releases).await;
             self.inner.release(given_up).await
         })
-    }
-
-    fn pause(&self, partition: u32) {
-        self.inner.pause(partition);
-    }
-
-    fn resume(&self, partition: u32, from: Option<u64>) {
-        self.inner.resume(partition, from);
     }
 
     fn close(&self, deadline: Duration) -> BoxFuture<'_, Result<()>> {

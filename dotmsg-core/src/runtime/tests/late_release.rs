@@ -7,13 +7,12 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::{Context, Poll};
 use std::time::Duration;
 
-use bytes::Bytes;
 use tokio::time::{sleep, timeout};
 
 use super::{HANDLED, World};
 use crate::backend::{
-    AssignmentEvent, Backend, Batch, BatchLimits, BoxFuture, CommitOutcome, Control, Face, Granted,
-    Membership, Progress, Source, Subscription,
+    AssignmentEvent, Backend, Batch, BatchLimits, BoxFuture, CommitOutcome, Control, ControlFace,
+    Face, Membership, Progress, Source, Subscription,
 };
 use crate::error::Result;
 use crate::log::LogBroker;
@@ -82,9 +81,9 @@ struct NotingControl {
     committed: Arc<AtomicBool>,
 }
 
-impl Control for NotingControl {
-    fn position(&self, partition: u32, grant: u64) -> BoxFuture<'_, Result<Option<Bytes>>> {
-        self.control.position(partition, grant)
+impl ControlFace for NotingControl {
+    fn inner(&self) -> &Arc<dyn Control> {
+        &self.control
     }
 
     fn commit(&self, progress: Vec<Progress>) -> BoxFuture<'_, Vec<CommitOutcome>> {
@@ -95,22 +94,6 @@ impl Control for NotingControl {
             }
             outcomes
         })
-    }
-
-    fn release(&self, given_up: Vec<Granted>) -> BoxFuture<'_, Result<()>> {
-        self.control.release(given_up)
-    }
-
-    fn pause(&self, partition: u32) {
-        self.control.pause(partition);
-    }
-
-    fn resume(&self, partition: u32, from: Option<u64>) {
-        self.control.resume(partition, from);
-    }
-
-    fn close(&self, deadline: Duration) -> BoxFuture<'_, Result<()>> {
-        self.control.close(deadline)
     }
 }
 

@@ -3,14 +3,13 @@
 
 use std::sync::{Arc, Mutex};
 use std::task::{Context, Poll, Waker};
-use std::time::Duration;
 
 use bytes::Bytes;
 
 use crate::backend::{
-    Admin, AssignmentEvent, Backend, Batch, BatchLimits, BoxFuture, CommitOutcome, Control, Face,
-    Granted, GroupDescription, Membership, OffsetRange, Progress, Source, Subscription,
-    TopicDescription, TopicSpec,
+    Admin, AssignmentEvent, Backend, Batch, BatchLimits, BoxFuture, CommitOutcome, Control,
+    ControlFace, Face, Granted, GroupDescription, Membership, OffsetRange, Progress, Source,
+    Subscription, TopicDescription, TopicSpec,
 };
 use crate::error::Result;
 use crate::log::LogBroker;
@@ -144,7 +143,11 @@ struct PartlyControl {
     of: Partly,
 }
 
-impl Control for PartlyControl {
+impl ControlFace for PartlyControl {
+    fn inner(&self) -> &Arc<dyn Control> {
+        &self.inner
+    }
+
     fn position(&self, partition: u32, grant: u64) -> BoxFuture<'_, Result<Option<Bytes>>> {
         if self.of.shown.lock().unwrap().lost == Some(partition) {
             return Box::pin(std::future::ready(Ok(None)));
@@ -158,22 +161,6 @@ impl Control for PartlyControl {
             shown.lost = None;
         }
         self.inner.commit(progress)
-    }
-
-    fn release(&self, given_up: Vec<Granted>) -> BoxFuture<'_, Result<()>> {
-        self.inner.release(given_up)
-    }
-
-    fn pause(&self, partition: u32) {
-        self.inner.pause(partition);
-    }
-
-    fn resume(&self, partition: u32, from: Option<u64>) {
-        self.inner.resume(partition, from);
-    }
-
-    fn close(&self, deadline: Duration) -> BoxFuture<'_, Result<()>> {
-        self.inner.close(deadline)
     }
 }
 

@@ -46,7 +46,7 @@ impl Backend for SimBackend {
     fn capability(&self) -> Capability {
         let mut capability = self.broker().capability();
         capability.position = PositionStore::Record {
-            max_bytes: self.life.world.record_bytes(),
+            max_bytes: self.life.world.setting.record_bytes,
         };
         capability
     }

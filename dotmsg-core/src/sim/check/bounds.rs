@@ -22,7 +22,7 @@ pub(super) fn check(view: &View<'_>, found: &mut Vec<Violation>) {
             }
             What::Stopped(_) | What::Failed(..) => {
                 if let Some(since) = stopping.remove(&event.life) {
-                    in_time(view, event.member, since, event.at_ms, found);
+                    in_time(view, event.life, since, event.at_ms, found);
                 }
             }
             What::Called { .. } if event.route == view.route => {
@@ -60,13 +60,13 @@ pub(super) fn check(view: &View<'_>, found: &mut Vec<Violation>) {
     }
 }
 
-fn in_time(view: &View<'_>, who: u32, since: u64, until: u64, found: &mut Vec<Violation>) {
+fn in_time(view: &View<'_>, life: u32, since: u64, until: u64, found: &mut Vec<Violation>) {
     if until - since > STOPPED_WITHIN_MS {
         found.push(view.violation(
             "I10 stop ends in time",
             until,
             None,
-            format!("{who} was told to stop at {since} ms and had not stopped {} ms later: look at the phases of its partitions", until - since),
+            format!("life {life} was told to stop at {since} ms and had not stopped {} ms later: look at the phases of its partitions", until - since),
         ));
     }
 }

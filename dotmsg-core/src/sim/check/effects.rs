@@ -24,11 +24,7 @@ pub(super) fn check(view: &View<'_>, found: &mut Vec<Violation>) {
     let mut known = view.table::<Known>();
     let mut twice = view.delivered_twice();
     let mut below = vec![0; known.0.len()];
-    for event in view
-        .events()
-        .iter()
-        .filter(|event| event.route == view.route)
-    {
+    for event in view.of_route() {
         match &event.what {
             What::Called {
                 place,

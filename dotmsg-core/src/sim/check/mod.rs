@@ -113,6 +113,14 @@ impl<'a> View<'a> {
         &events[last.map_or(0, |last| last + 1)..]
     }
 
+    /// The same of this route alone.
+    fn of_route(&self) -> impl Iterator<Item = &'a Event> {
+        let route = self.route;
+        self.events()
+            .iter()
+            .filter(move |event| event.route == route)
+    }
+
     /// When the topic was made anew last.
     fn recreated_ms(&self) -> u64 {
         let operation = |event: &&Event| matches!(event.what, What::Recreated);

@@ -3,6 +3,7 @@
 //! A new owner starts at an uncommitted message and repeats all later ones, and a former one that does not know yet may
 //! repeat what the new one handled; so over all owners only *first* ends are in order.
 
+use std::cmp::Ordering;
 use std::collections::BTreeMap;
 
 use super::{View, Violation};
@@ -12,9 +13,11 @@ use crate::testing::Became;
 /// Where a key is, in the hands of one ownership.
 #[derive(Clone, Copy, Default)]
 struct At {
-    offset: u64,
+    /// The last offset that was called for; `None` before the first.
+    last: Option<u64>,
     /// The handler runs for this offset.
     running: Option<u64>,
+    /// That one has ended.
     ended: bool,
 }
 
@@ -34,11 +37,7 @@ fn strict(view: &View<'_>, found: &mut Vec<Violation>) {
     // The epoch under which a life has called for a record last.
     let mut epochs: BTreeMap<(u32, Place), u64> = BTreeMap::new();
     let mut twice = view.delivered_twice();
-    for event in view
-        .events()
-        .iter()
-        .filter(|event| event.route == view.route)
-    {
+    for event in view.of_route() {
         match &event.what {
             What::Called {
                 place,
@@ -51,10 +50,7 @@ fn strict(view: &View<'_>, found: &mut Vec<Violation>) {
                 };
                 epochs.insert((event.life, *place), *epoch);
                 let hand = (event.life, place.partition, *epoch, key);
-                let at = hands.entry(hand).or_insert(At {
-                    ended: true,
-                    ..At::default()
-                });
+                let at = hands.entry(hand).or_default();
                 let again = *replay || twice.at(*place).is_some_and(|twice| *twice);
                 if let Some(problem) = wrong(at, place.offset, again) {
                     found.push(call(view, event, *place, &problem));
@@ -62,7 +58,7 @@ fn strict(view: &View<'_>, found: &mut Vec<Violation>) {
                 at.running = Some(place.offset);
                 // A replayed one says nothing of where the source is.
                 if !*replay {
-                    (at.offset, at.ended) = (place.offset, false);
+                    (at.last, at.ended) = (Some(place.offset), false);
                 }
             }
             What::Left(place) => with(view, &mut hands, &epochs, event.life, *place, |at| {
@@ -70,7 +66,7 @@ fn strict(view: &View<'_>, found: &mut Vec<Violation>) {
             }),
             What::Ended(place, Became::Handled | Became::Discarded | Became::DeadLettered) => {
                 with(view, &mut hands, &epochs, event.life, *place, |at| {
-                    at.ended |= at.offset == place.offset;
+                    at.ended |= at.last == Some(place.offset);
                 });
             }
             _ => {}
@@ -95,25 +91,18 @@ fn with(
 
 /// What is wrong with a call for `offset`, if anything; `again`: it was delivered twice on purpose.
 fn wrong(at: &At, offset: u64, again: bool) -> Option<String> {
-    let last = at.offset;
     if let Some(running) = at.running {
         return Some(format!(
             "the handler still runs for offset {running} of the same key"
         ));
     }
-    if again {
-        return None;
+    let last = at.last.filter(|_| !again)?;
+    match (offset.cmp(&last), at.ended) {
+        (Ordering::Less, _) => Some(format!("offset {last} of the same key came before it")),
+        (Ordering::Equal, true) => Some("it had ended in this ownership".to_owned()),
+        (Ordering::Greater, false) => Some(format!("offset {last} of the same key has not ended")),
+        (Ordering::Equal, false) | (Ordering::Greater, true) => None,
     }
-    if offset < last {
-        return Some(format!("offset {last} of the same key came before it"));
-    }
-    if offset == last && at.ended && last > 0 {
-        return Some("it had ended in this ownership".to_owned());
-    }
-    if offset > last && !at.ended {
-        return Some(format!("offset {last} of the same key has not ended"));
-    }
-    None
 }
 
 fn call(view: &View<'_>, event: &Event, place: Place, problem: &str) -> Violation {
@@ -130,11 +119,7 @@ fn first_ends(view: &View<'_>, found: &mut Vec<Violation>) {
     let mut ended = view.ended_before();
     let mut replayed = view.table::<bool>();
     let mut last: BTreeMap<(u32, u32), u64> = BTreeMap::new();
-    for event in view
-        .events()
-        .iter()
-        .filter(|event| event.route == view.route)
-    {
+    for event in view.of_route() {
         if let What::Called { place, replay, .. } = &event.what {
             if let Some(replayed) = replayed.at(*place) {
                 *replayed = *replay;

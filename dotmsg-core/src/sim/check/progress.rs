@@ -26,11 +26,7 @@ pub(super) fn check(view: &View<'_>, found: &mut Vec<Violation>) {
     let partitions = view.history.left[view.route as usize].source.len();
     let mut known: Vec<Known> = (0..partitions).map(|_| Known::default()).collect();
     let mut ended = view.ended_before();
-    for event in view
-        .events()
-        .iter()
-        .filter(|event| event.route == view.route)
-    {
+    for event in view.of_route() {
         match &event.what {
             What::Assigned(partition, grant) => {
                 if let Some(known) = known.get_mut(*partition as usize)

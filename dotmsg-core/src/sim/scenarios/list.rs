@@ -14,7 +14,6 @@ setting tiers=50 commit=2000
 message id=0 at=100 key=1 takes=1 fails=1
 message id=1 at=101 key=1 takes=1
 fault at=90 crash point=after-tier down=2000",
-        shared: false,
         reaches: |history| killed(history, false, Step::Tier) && owners(history) >= 2,
     },
     Scenario {
@@ -27,7 +26,6 @@ message id=0 at=100 key=1 takes=1 fails=1
 message id=1 at=101 key=1 takes=1
 fault at=90 publish-unheard
 fault at=120 kill down=300",
-        shared: false,
         reaches: |history| unheard(history, Own::Tier(50)),
     },
     Scenario {
@@ -39,35 +37,30 @@ setting commit=20
 message id=0 at=100 key=1 last=dead
 message id=1 at=101 key=1
 fault at=90 crash point=after-dead-letter down=200",
-        shared: false,
         reaches: |history| killed(history, false, Step::DeadLetter),
     },
     Scenario {
         name: "takeover-crash-before-position",
         about: "The new owner dies before it has read the position.",
         plan: TAKEOVER_BEFORE_POSITION,
-        shared: false,
         reaches: |history| killed(history, true, Step::ReadPosition) && owners(history) >= 2,
     },
     Scenario {
         name: "takeover-crash-before-write-back",
         about: "The new owner dies when it has read the position and not written it back.",
         plan: TAKEOVER_BEFORE_WRITE_BACK,
-        shared: false,
         reaches: |history| killed(history, true, Step::WriteBack) && owners(history) >= 2,
     },
     Scenario {
         name: "takeover-crash-after-write-back",
         about: "The new owner dies when its record is stored and it has not heard of it.",
         plan: TAKEOVER_AFTER_WRITE_BACK,
-        shared: false,
         reaches: |history| killed(history, false, Step::WriteBack) && owners(history) >= 3,
     },
     Scenario {
         name: "takeover-crash-at-heads",
         about: "The new owner dies between its write-back and reading the records that it names.",
         plan: TAKEOVER_HEADS,
-        shared: false,
         reaches: |history| killed(history, true, Step::Heads) && owners(history) >= 3,
     },
     Scenario {
@@ -79,7 +72,6 @@ message id=0 at=100 key=1 takes=1
 message id=1 at=101 key=1 takes=1 fails=1
 message id=2 at=102 key=1 takes=1
 fault at=90 crash point=after-tier down=200",
-        shared: false,
         reaches: |history| {
             killed(history, false, Step::Tier)
                 && any(
@@ -99,7 +91,6 @@ message id=1 at=101 key=1
 fault at=90 publish-unheard
 fault at=200 kill down=100
 fault at=700 kill down=100",
-        shared: false,
         reaches: |history| unheard(history, Own::Tier(50)) && owners(history) >= 2,
     },
     Scenario {
@@ -112,7 +103,6 @@ message id=1 at=101 key=2 takes=1 fails=1
 message id=2 at=102 key=1
 message id=3 at=103 key=2
 fault at=660 kill down=100",
-        shared: false,
         reaches: |history| {
             any(
                 history,
@@ -132,7 +122,6 @@ message id=2 at=102 key=1
 message id=3 at=103 key=1
 message id=4 at=104 key=2
 fault at=150 kill down=20",
-        shared: false,
         reaches: |history| {
             any(history, |what| {
                 matches!(what, What::Ended(_, Became::Away(_)))
@@ -154,7 +143,6 @@ message id=5 at=101 key=2
 fault at=95 commit-partly
 fault at=96 commit-partly
 fault at=140 kill down=50",
-        shared: false,
         reaches: |history| {
             any(history, |what| {
                 matches!(
@@ -176,7 +164,6 @@ message id=0 at=100 key=1 fails=1
 message id=1 at=101 key=1
 fault at=90 commit-unheard
 fault at=115 kill down=50",
-        shared: false,
         reaches: |history| {
             any(history, |what| {
                 matches!(
@@ -200,7 +187,6 @@ message id=0 at=100 key=1 fails=1
 message id=1 at=101 key=1
 fault at=200 lose partition=0 for=20
 fault at=300 lose partition=0 for=400",
-        shared: false,
         reaches: |history| {
             any(history, |what| matches!(what, What::Lost(_))) && owners(history) >= 2
         },
@@ -216,7 +202,6 @@ message id=1 at=101 key=1
 message id=2 at=101 key=2 takes=80
 message id=3 at=102 key=2
 fault at=106 revoke partition=0 within=50 for=100",
-        shared: false,
         reaches: |history| any(history, |what| matches!(what, What::Released(..))),
     },
     Scenario {
@@ -224,7 +209,6 @@ fault at=106 revoke partition=0 within=50 for=100",
         about: "The record does not fit and is cut between two away heads: the name of the later one goes with the cut, and \
                 its source counts as unsettled again.",
         plan: CUT,
-        shared: false,
         reaches: |history| owners(history) >= 2 && cut_between_heads(history),
     },
     Scenario {
@@ -236,7 +220,6 @@ message id=0 at=90 key=2
 message id=1 at=100 key=1 fails=1
 message id=2 at=101 key=1
 fault at=400 reset partition=0 to=0",
-        shared: false,
         reaches: |history| any(history, |what| matches!(what, What::Reset(0, 0))),
     },
     Scenario {
@@ -248,7 +231,6 @@ message id=0 at=90 key=2
 message id=1 at=100 key=1 fails=1
 message id=2 at=101 key=1
 fault at=400 reset partition=0 to=1",
-        shared: false,
         reaches: |history| any(history, |what| matches!(what, What::Reset(0, 1))),
     },
     Scenario {
@@ -261,7 +243,6 @@ message id=0 at=90 key=2
 message id=1 at=100 key=1 fails=1
 message id=2 at=101 key=1
 fault at=400 reset partition=0 to=2",
-        shared: false,
         reaches: |history| {
             let reset = history
                 .events
@@ -284,7 +265,6 @@ message id=2 at=102 key=1 fails=1
 message id=3 at=103 key=1
 fault at=600 replay
 fault at=700 kill down=50",
-        shared: false,
         reaches: |history| {
             any(history, |what| {
                 matches!(what, What::Called { replay: true, .. })
@@ -301,7 +281,6 @@ message id=1 at=101 key=1
 message id=2 at=5000 key=1
 message id=3 at=5001 key=1 fails=1
 fault at=1000 recreate",
-        shared: false,
         reaches: |history| any(history, |what| matches!(what, What::Recreated)),
     },
     Scenario {
@@ -312,7 +291,6 @@ setting tiers=2000 later_tiers=100 commit=20
 message id=0 at=100 key=1 fails=1
 message id=1 at=101 key=1
 fault at=500 stop down=50",
-        shared: false,
         reaches: |history| owners(history) >= 2,
     },
     Scenario {
@@ -327,7 +305,6 @@ message id=2 at=1002 key=2 takes=110 last=dead
 fault at=1050 member=0 freeze for=60000
 fault at=1050 member=1 freeze for=60000
 fault at=70000 member=2 kill down=1000",
-        shared: true,
         reaches: |history| any(history, |what| matches!(what, What::Woke)) && owners(history) >= 2,
     },
     Scenario {
@@ -341,7 +318,6 @@ message id=2 at=40000 key=1 takes=10 fails=1
 message id=3 at=40001 key=1 takes=10
 fault at=1030 member=0 stop down=5000
 fault at=40020 member=1 stop down=5000",
-        shared: true,
         reaches: |history| owners(history) >= 3,
     },
 ];

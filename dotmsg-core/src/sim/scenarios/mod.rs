@@ -22,8 +22,6 @@ pub struct Scenario {
     pub about: &'static str,
     /// The plan, as text.
     pub plan: &'static str,
-    /// It needs several members.
-    pub shared: bool,
     reaches: fn(&History) -> bool,
 }
 
