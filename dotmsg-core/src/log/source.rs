@@ -112,11 +112,11 @@ impl LogSource {
 
     fn check(&self, operation: &'static str) -> Result<()> {
         self.seat.shared.health.check(operation)?;
-        if self.seat.inbox.is_replaced() {
-            return Err(replaced(&self.seat.subscription));
-        }
         if self.seat.inbox.is_closed() {
-            return Err(left(operation, &self.seat.subscription));
+            return Err(match self.seat.inbox.is_replaced() {
+                true => replaced(&self.seat.subscription),
+                false => left(operation, &self.seat.subscription),
+            });
         }
         self.topic.check(operation)
     }
