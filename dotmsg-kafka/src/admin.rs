@@ -1,0 +1,422 @@
+//! Topics, partitions, groups and positions, looked at from outside of any group.
+//!
+//! A topic that is asked to keep its records is one of the framework's own: it is created with append-time stamps, since a
+//! retry is due a delay after its append, and without compaction. Positions are read by a consumer that belongs to the group
+//! by name only: it joins nothing.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+use dotmsg_core::backend::{
+    Admin, BoxFuture, GroupDescription, OffsetRange, Retention, TopicDescription, TopicSpec,
+};
+use dotmsg_core::error::{Error, ErrorKind, Result};
+use rdkafka::admin::{
+    AdminClient, AdminOptions, AlterConfig, ConfigResource, ConfigSource, NewTopic,
+    OwnedResourceSpecifier, ResourceSpecifier, TopicReplication,
+};
+use rdkafka::client::DefaultClientContext;
+use rdkafka::consumer::{BaseConsumer, Consumer};
+use rdkafka::error::RDKafkaErrorCode as Code;
+use rdkafka::topic_partition_list::{Offset, TopicPartitionList};
+
+use crate::backend::blocking;
+use crate::context::Context;
+use crate::error;
+use crate::lock;
+use crate::metadata;
+use crate::native::{self, CALL, Topic};
+use crate::settings::Settings;
+
+/// The pause between looks at something that is on its way.
+const LOOK: Duration = Duration::from_millis(20);
+/// Consumers kept for looking at groups.
+const ONLOOKERS: usize = 16;
+
+type Onlooker = Arc<BaseConsumer<Context>>;
+
+/// Looks at and changes what a cluster holds.
+pub(crate) struct KafkaAdmin {
+    client: Arc<AdminClient<DefaultClientContext>>,
+    settings: Arc<Settings>,
+    onlookers: Mutex<BTreeMap<String, Onlooker>>,
+}
+
+impl std::fmt::Debug for KafkaAdmin {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("KafkaAdmin").finish_non_exhaustive()
+    }
+}
+
+impl KafkaAdmin {
+    pub(crate) fn open(settings: &Arc<Settings>) -> Result<Self> {
+        let client = settings
+            .admin()
+            .create()
+            .map_err(|error| error::of_client("open kafka", error))?;
+        Ok(Self {
+            client: Arc::new(client),
+            settings: Arc::clone(settings),
+            onlookers: Mutex::default(),
+        })
+    }
+
+    /// The identity of the cluster.
+    pub(crate) async fn cluster(&self) -> Result<String> {
+        let client = Arc::clone(&self.client);
+        blocking("look up the cluster", move || {
+            client.inner().fetch_cluster_id(CALL).ok_or_else(|| {
+                Error::new(ErrorKind::Unreachable, "look up the cluster", "no broker answers")
+                    .remedy("Check the address, and whether its listener is meant for clients from here")
+            })
+        })
+        .await
+    }
+
+    /// One topic, if it exists.
+    pub(crate) async fn topic(&self, name: &str) -> Result<Option<TopicDescription>> {
+        let topics = self.describe(vec![name.to_owned()]).await?;
+        Ok(self.with_configs(topics).await?.pop())
+    }
+
+    async fn describe(&self, names: Vec<String>) -> Result<Vec<Topic>> {
+        if names.is_empty() {
+            return Ok(Vec::new());
+        }
+        let client = Arc::clone(&self.client);
+        blocking("describe topics", move || {
+            let names: Vec<&str> = names.iter().map(String::as_str).collect();
+            native::describe_topics(client.inner().native_ptr(), &names, CALL)
+                .map_err(|code| error::of_code("describe topics", code))
+        })
+        .await
+    }
+
+    async fn with_configs(&self, topics: Vec<Topic>) -> Result<Vec<TopicDescription>> {
+        let names: Vec<&str> = topics.iter().map(|topic| topic.name.as_str()).collect();
+        let configs = self.configs(&names).await?;
+        let described = |topic: &Topic| {
+            let mut described = TopicDescription::new(&topic.name, topic.partitions, &topic.id);
+            if let Some(config) = configs.get(&topic.name) {
+                (described.retention, described.retention_bytes) = retention(config);
+            }
+            described
+        };
+        Ok(topics.iter().map(described).collect())
+    }
+
+    async fn configs(&self, names: &[&str]) -> Result<BTreeMap<String, ConfigResource>> {
+        if names.is_empty() {
+            return Ok(BTreeMap::new());
+        }
+        let wanted: Vec<_> = names.iter().map(|name| ResourceSpecifier::Topic(name)).collect();
+        let answers = self
+            .client
+            .describe_configs(&wanted, &options())
+            .await
+            .map_err(|error| error::of_client("read the topics' settings", error))?;
+        let mut configs = BTreeMap::new();
+        for answer in answers {
+            match answer {
+                Ok(config) => {
+                    if let OwnedResourceSpecifier::Topic(name) = &config.specifier {
+                        configs.insert(name.clone(), config);
+                    }
+                }
+                Err(Code::UnknownTopicOrPartition) => {}
+                Err(code) => return Err(error::of_code("read the topics' settings", code)),
+            }
+        }
+        Ok(configs)
+    }
+
+    async fn all_names(&self) -> Result<Vec<String>> {
+        let client = Arc::clone(&self.client);
+        blocking("list topics", move || {
+            let metadata = client
+                .inner()
+                .fetch_metadata(None, CALL)
+                .map_err(|error| error::of_client("list topics", error))?;
+            let names = metadata.topics().iter().map(|topic| topic.name().to_owned());
+            let mut names: Vec<String> = names.filter(|name| !name.starts_with("__")).collect();
+            names.sort();
+            Ok(names)
+        })
+        .await
+    }
+
+    async fn create(&self, spec: &TopicSpec) -> Result<()> {
+        let partitions = i32::try_from(spec.partitions).unwrap_or(i32::MAX);
+        let replication = TopicReplication::Fixed(self.settings.replication.unwrap_or(-1));
+        let mut topic = NewTopic::new(&spec.name, partitions, replication);
+        let kept = retention_ms(spec.retention);
+        if let Some(kept) = &kept {
+            topic = topic
+                .set("retention.ms", kept)
+                .set("retention.bytes", "-1")
+                .set("cleanup.policy", "delete")
+                .set("message.timestamp.type", "LogAppendTime");
+        }
+        let answers = self
+            .client
+            .create_topics([&topic], &options())
+            .await
+            .map_err(|error| error::of_client("create topic", error).with("topic", &spec.name))?;
+        for answer in answers {
+            match answer {
+                Ok(_) => self.wait_for(spec).await?,
+                Err((_, Code::TopicAlreadyExists)) => self.adjust(spec).await?,
+                Err((_, code)) => {
+                    return Err(error::of_code("create topic", code).with("topic", &spec.name));
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Waits until all brokers may be expected to know a topic that was created.
+    async fn wait_for(&self, spec: &TopicSpec) -> Result<()> {
+        let until = Instant::now() + CALL;
+        while self.describe(vec![spec.name.clone()]).await?.is_empty() {
+            if Instant::now() >= until {
+                return Err(Error::new(ErrorKind::Timeout, "create topic", "it does not appear")
+                    .with("topic", &spec.name));
+            }
+            tokio::time::sleep(LOOK).await;
+        }
+        Ok(())
+    }
+
+    /// Makes a topic that exists keep its records as is asked for.
+    async fn adjust(&self, spec: &TopicSpec) -> Result<()> {
+        let Some(there) = self.topic(&spec.name).await? else {
+            return self.wait_for(spec).await;
+        };
+        if there.partitions != spec.partitions {
+            return Err(Error::new(
+                ErrorKind::AlreadyExists,
+                "create topic",
+                "it exists with another number of partitions",
+            )
+            .with("topic", &spec.name)
+            .with("partitions", there.partitions)
+            .with("asked for", spec.partitions));
+        }
+        let Some(kept) = retention_ms(spec.retention).filter(|_| !there.keeps(spec.retention)) else {
+            return Ok(());
+        };
+        let configs = self.configs(&[&spec.name]).await?;
+        // All settings of the topic's own are sent: what is left out of this request would be reset.
+        let own = configs.get(&spec.name).map(|config| &config.entries[..]).unwrap_or_default();
+        let own: Vec<(String, String)> = own
+            .iter()
+            .filter(|entry| entry.source == ConfigSource::DynamicTopic)
+            .filter_map(|entry| Some((entry.name.clone(), entry.value.clone()?)))
+            .collect();
+        let mut altered = AlterConfig::new(ResourceSpecifier::Topic(&spec.name));
+        for (name, value) in &own {
+            altered = altered.set(name, value);
+        }
+        altered = altered.set("retention.ms", &kept).set("retention.bytes", "-1");
+        let answers = self
+            .client
+            .alter_configs([&altered], &options())
+            .await
+            .map_err(|error| error::of_client("change topic", error).with("topic", &spec.name))?;
+        for answer in answers {
+            answer.map_err(|(_, code)| error::of_code("change topic", code).with("topic", &spec.name))?;
+        }
+        let until = Instant::now() + CALL;
+        while self.topic(&spec.name).await?.is_some_and(|topic| !topic.keeps(spec.retention)) {
+            if Instant::now() >= until {
+                break;
+            }
+            tokio::time::sleep(LOOK).await;
+        }
+        Ok(())
+    }
+
+    fn onlooker(&self, group: &str) -> Result<Onlooker> {
+        let mut onlookers = lock(&self.onlookers);
+        if let Some(onlooker) = onlookers.get(group) {
+            return Ok(Arc::clone(onlooker));
+        }
+        let made: BaseConsumer<Context> = self
+            .settings
+            .onlooker(group)
+            .create_with_context(Context::default())
+            .map_err(|error| error::of_client("read positions", error))?;
+        let made = Arc::new(made);
+        if onlookers.len() >= ONLOOKERS {
+            onlookers.pop_first();
+        }
+        onlookers.insert(group.to_owned(), Arc::clone(&made));
+        Ok(made)
+    }
+
+    /// What a group has committed in these topics.
+    async fn committed(&self, group: &str, topics: Vec<Topic>) -> Result<TopicPartitionList> {
+        let onlooker = self.onlooker(group)?;
+        let read = blocking("read positions", move || {
+            let mut wanted = TopicPartitionList::new();
+            for topic in &topics {
+                for partition in 0..topic.partitions {
+                    wanted.add_partition(&topic.name, i32::try_from(partition).unwrap_or(i32::MAX));
+                }
+            }
+            onlooker
+                .committed_offsets(wanted, CALL)
+                .map_err(|error| error::of_client("read positions", error))
+        });
+        read.await.map_err(|error| error.with("group", group))
+    }
+
+    /// Refuses when anybody is in the group.
+    pub(crate) async fn check_nobody_in(&self, group: &str) -> Result<()> {
+        let (client, name) = (Arc::clone(&self.client), group.to_owned());
+        let members = blocking("look at the group", move || {
+            let groups = client
+                .inner()
+                .fetch_group_list(Some(&name), CALL)
+                .map_err(|error| error::of_client("look at the group", error))?;
+            Ok(groups.groups().iter().map(|group| group.members().len()).sum::<usize>())
+        });
+        match members.await? {
+            0 => Ok(()),
+            members => Err(Error::new(ErrorKind::Fenced, "join alone", "the group has members")
+                .with("group", group)
+                .with("members", members)
+                .remedy("Stop them first")),
+        }
+    }
+
+    async fn groups(&self) -> Result<Vec<GroupDescription>> {
+        let client = Arc::clone(&self.client);
+        let names = blocking("list groups", move || {
+            let groups = client
+                .inner()
+                .fetch_group_list(None, CALL)
+                .map_err(|error| error::of_client("list groups", error))?;
+            let mut names: Vec<String> =
+                groups.groups().iter().map(|group| group.name().to_owned()).collect();
+            names.sort();
+            Ok(names)
+        });
+        let (names, topics) = (names.await?, self.all_names().await?);
+        let topics = self.describe(topics).await?;
+        let mut groups = Vec::new();
+        for name in names {
+            let committed = self.committed(&name, topics.clone()).await?;
+            let mut has: Vec<String> = records(&committed)
+                .map(|(topic, _, _)| topic)
+                .collect();
+            has.dedup();
+            if !has.is_empty() {
+                groups.push(GroupDescription { name, topics: has });
+            }
+        }
+        Ok(groups)
+    }
+}
+
+/// The position records in a list of committed offsets.
+fn records(committed: &TopicPartitionList) -> impl Iterator<Item = (String, u32, Bytes)> {
+    let elements = committed.elements();
+    let all: Vec<_> = elements
+        .iter()
+        .filter(|element| matches!(element.offset(), Offset::Offset(_)))
+        .filter_map(|element| {
+            let record = metadata::decode(element.metadata())?;
+            let partition = u32::try_from(element.partition()).ok()?;
+            Some((element.topic().to_owned(), partition, record))
+        })
+        .collect();
+    all.into_iter()
+}
+
+fn options() -> AdminOptions {
+    AdminOptions::new().request_timeout(Some(CALL)).operation_timeout(Some(CALL))
+}
+
+/// `retention.ms`, where one is asked for.
+fn retention_ms(asked: Retention) -> Option<String> {
+    match asked {
+        Retention::AsBackend => None,
+        Retention::Forever => Some("-1".to_owned()),
+        Retention::For(least) => Some(least.as_millis().max(1).to_string()),
+    }
+}
+
+/// How long and how much a topic keeps.
+fn retention(config: &ConfigResource) -> (Option<Duration>, Option<u64>) {
+    let value = |name: &str| config.get(name).and_then(|entry| entry.value.as_deref());
+    if value("cleanup.policy").is_some_and(|policy| !policy.contains("delete")) {
+        return (None, None);
+    }
+    let age = value("retention.ms").and_then(|ms| ms.parse().ok()).map(Duration::from_millis);
+    let bytes = value("retention.bytes").and_then(|bytes| bytes.parse().ok());
+    (age, bytes)
+}
+
+impl Admin for KafkaAdmin {
+    fn cluster(&self) -> BoxFuture<'_, Result<String>> {
+        Box::pin(self.cluster())
+    }
+
+    fn topics(&self) -> BoxFuture<'_, Result<Vec<TopicDescription>>> {
+        Box::pin(async move {
+            let names = self.all_names().await?;
+            self.with_configs(self.describe(names).await?).await
+        })
+    }
+
+    fn topic<'a>(&'a self, name: &'a str) -> BoxFuture<'a, Result<Option<TopicDescription>>> {
+        Box::pin(self.topic(name))
+    }
+
+    fn create_topic(&self, spec: TopicSpec) -> BoxFuture<'_, Result<()>> {
+        Box::pin(async move { self.create(&spec).await })
+    }
+
+    fn offsets<'a>(&'a self, topic: &'a str, partition: u32) -> BoxFuture<'a, Result<OffsetRange>> {
+        Box::pin(async move {
+            let (client, name) = (Arc::clone(&self.client), topic.to_owned());
+            let looked = blocking("look up offsets", move || {
+                let number = i32::try_from(partition).unwrap_or(i32::MAX);
+                client
+                    .inner()
+                    .fetch_watermarks(&name, number, CALL)
+                    .map_err(|error| error::of_client("look up offsets", error))
+            });
+            let (start, end) = looked
+                .await
+                .map_err(|error| error.with("topic", topic).with("partition", partition))?;
+            Ok(OffsetRange {
+                start: u64::try_from(start).unwrap_or(0),
+                end: u64::try_from(end).unwrap_or(0),
+            })
+        })
+    }
+
+    fn groups(&self) -> BoxFuture<'_, Result<Vec<GroupDescription>>> {
+        Box::pin(self.groups())
+    }
+
+    fn positions<'a>(
+        &'a self,
+        group: &'a str,
+        topic: &'a str,
+    ) -> BoxFuture<'a, Result<Vec<(u32, Bytes)>>> {
+        Box::pin(async move {
+            let topics = self.describe(vec![topic.to_owned()]).await?;
+            if topics.is_empty() {
+                return Ok(Vec::new());
+            }
+            let committed = self.committed(group, topics).await?;
+            let positions = records(&committed).map(|(_, partition, record)| (partition, record));
+            Ok(positions.collect())
+        })
+    }
+}

@@ -1,0 +1,223 @@
+//! The backend: clients made from one set of settings.
+//!
+//! The producer and the administrator are shared by all that asks for them; each membership and each reader has a consumer and a
+//! thread of its own.
+
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::mpsc::channel;
+use std::sync::{Arc, Mutex, Weak};
+use std::thread;
+use std::time::Duration;
+
+use dotmsg_core::backend::{
+    Admin, Backend, BackendFactory, BackendOptions, BatchLimits, BoxFuture, Capability, History,
+    KeyOrder, Membership, Ownership, PositionStore, Publisher, Reader, Subscription,
+};
+use dotmsg_core::error::{Error, ErrorKind, Result};
+use rdkafka::consumer::{BaseConsumer, Consumer};
+
+use crate::admin::KafkaAdmin;
+use crate::bell::Bell;
+use crate::context::Context;
+use crate::control::KafkaControl;
+use crate::error;
+use crate::inbox::Inbox;
+use crate::lock;
+use crate::member::{Client, Member};
+use crate::metadata;
+use crate::native::{self, Queue};
+use crate::polling::Polling;
+use crate::publisher::KafkaPublisher;
+use crate::reader::KafkaReader;
+use crate::settings::Settings;
+use crate::source::KafkaSource;
+
+/// What is handed over ahead of the runtime, at most (and one batch more).
+pub(crate) const AHEAD: BatchLimits = BatchLimits {
+    messages: 8_192,
+    bytes: 4 << 20,
+};
+/// How long members may take to leave when the backend is closed.
+const LEAVE: Duration = Duration::from_secs(5);
+/// The largest record that a broker takes unless it was told otherwise (`message.max.bytes`, 1,048,588), less what a batch and
+/// a record cost beside key, payload and headers.
+const MAX_RECORD_BYTES: usize = 1_000_000;
+
+/// An open connection to a Kafka cluster.
+#[derive(Debug)]
+pub struct KafkaBackend {
+    settings: Arc<Settings>,
+    publisher: Arc<KafkaPublisher>,
+    admin: Arc<KafkaAdmin>,
+    members: Mutex<Vec<Weak<KafkaControl>>>,
+    closed: AtomicBool,
+}
+
+impl KafkaBackend {
+    /// Opens one. The cluster has to be there: a wrong address is an error here, and not a silence later.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Config`], [`ErrorKind::Unreachable`], [`ErrorKind::Denied`].
+    pub async fn open(options: &BackendOptions) -> Result<Self> {
+        let settings = Arc::new(Settings::of(options)?);
+        let publisher = Arc::new(KafkaPublisher::open(&settings)?);
+        let admin = Arc::new(KafkaAdmin::open(&settings)?);
+        admin.cluster().await.map_err(|error| error.with("backend", &settings.name))?;
+        Ok(Self {
+            settings,
+            publisher,
+            admin,
+            members: Mutex::default(),
+            closed: AtomicBool::new(false),
+        })
+    }
+
+    fn check(&self, operation: &'static str) -> Result<()> {
+        match self.closed.load(Ordering::Acquire) {
+            true => Err(Error::new(ErrorKind::Closed, operation, "the backend was closed")
+                .with("backend", &self.settings.name)),
+            false => Ok(()),
+        }
+    }
+
+    async fn join(&self, subscription: Subscription) -> Result<Membership> {
+        self.check("subscribe")?;
+        let Subscription { topic, group, .. } = &subscription;
+        if self.admin.topic(topic).await?.is_none() {
+            return Err(Error::new(ErrorKind::NotFound, "subscribe", "the topic does not exist")
+                .with("topic", topic)
+                .with("backend", &self.settings.name));
+        }
+        if subscription.exclusive {
+            self.admin.check_nobody_in(group).await?;
+        }
+        let config = self.settings.member(group, subscription.instance.as_deref());
+        let (bell, events) = (Arc::new(Bell::default()), Arc::new(AtomicBool::new(true)));
+        let consumer = {
+            let mut consumer: BaseConsumer<Context> = config
+                .create_with_context(Context::default())
+                .map_err(|error| error::of_client("subscribe", error))?;
+            let (bell, events) = (Arc::clone(&bell), Arc::clone(&events));
+            consumer.set_nonempty_callback(move || {
+                events.store(true, Ordering::Release);
+                bell.ring();
+            });
+            Arc::new(consumer)
+        };
+        let rung = |bell: &Arc<Bell>| {
+            let bell = Arc::clone(bell);
+            move || bell.ring()
+        };
+        let mut messages = Queue::new(&consumer);
+        messages.on_arrival(rung(&bell));
+        let mut replies = Queue::new(&consumer);
+        replies.on_arrival(rung(&bell));
+        let replies = Arc::new(replies);
+        let client = Client {
+            consumer: Arc::new(crate::member::Consumer(Arc::clone(&consumer))),
+            replies: Arc::clone(&replies),
+        };
+        let member = Arc::new(Member::new(
+            Arc::clone(topic),
+            Arc::clone(group),
+            bell,
+            Inbox::new(AHEAD),
+            client,
+        ));
+        consumer
+            .subscribe(&[topic])
+            .map_err(|error| error::of_client("subscribe", error))?;
+        let (commands, obeyed) = channel();
+        let polling = Polling::new(
+            Arc::clone(&member),
+            consumer,
+            messages,
+            replies,
+            events,
+            obeyed,
+            self.settings.max_poll_interval(),
+        );
+        thread::Builder::new()
+            .name(format!("kafka {topic}"))
+            .spawn(move || polling.run())
+            .map_err(|error| Error::new(ErrorKind::Unexpected, "subscribe", "no thread").source_error(error))?;
+        let control = Arc::new(KafkaControl::new(Arc::clone(&member), commands));
+        let mut members = lock(&self.members);
+        members.retain(|member| member.strong_count() > 0);
+        members.push(Arc::downgrade(&control));
+        Ok((Box::new(KafkaSource { member }), control))
+    }
+
+    async fn end(&self) -> Result<()> {
+        if self.closed.swap(true, Ordering::AcqRel) {
+            return Ok(());
+        }
+        let members: Vec<_> = lock(&self.members).drain(..).filter_map(|member| member.upgrade()).collect();
+        for member in members {
+            // Whether it left in time changes nothing: the group notices.
+            let _ = dotmsg_core::backend::Control::close(&*member, LEAVE).await;
+        }
+        self.publisher.close().await
+    }
+}
+
+impl Backend for KafkaBackend {
+    fn capability(&self) -> Capability {
+        let mut capability = Capability::minimal();
+        capability.key_order = KeyOrder::Log;
+        capability.position = PositionStore::Record {
+            max_bytes: metadata::max_record_bytes(self.settings.offset_metadata_max),
+        };
+        capability.ownership = Ownership::Shared;
+        capability.history = History::Retained;
+        capability.max_record_bytes = MAX_RECORD_BYTES;
+        capability.max_topic_bytes = 249;
+        capability.durable = true;
+        capability
+    }
+
+    fn subscribe(&self, subscription: Subscription) -> BoxFuture<'_, Result<Membership>> {
+        Box::pin(self.join(subscription))
+    }
+
+    fn publisher(&self) -> Arc<dyn Publisher> {
+        Arc::clone(&self.publisher) as _
+    }
+
+    fn reader(&self) -> BoxFuture<'_, Result<Box<dyn Reader>>> {
+        Box::pin(async move {
+            self.check("open reader")?;
+            KafkaReader::open(&self.settings).map(|reader| Box::new(reader) as Box<dyn Reader>)
+        })
+    }
+
+    fn admin(&self) -> Arc<dyn Admin> {
+        Arc::clone(&self.admin) as _
+    }
+
+    fn close(&self) -> BoxFuture<'_, Result<()>> {
+        Box::pin(self.end())
+    }
+}
+
+/// Opens `kafka://host:9092,other:9092`.
+#[must_use]
+pub fn kafka_factory() -> BackendFactory {
+    Arc::new(|options| {
+        Box::pin(async move {
+            let backend = KafkaBackend::open(&options).await?;
+            Ok(Arc::new(backend) as Arc<dyn Backend>)
+        })
+    })
+}
+
+/// Runs what blocks its thread, off the runtime's.
+pub(crate) async fn blocking<T: Send + 'static>(
+    operation: &'static str,
+    call: impl FnOnce() -> Result<T> + Send + 'static,
+) -> Result<T> {
+    let called = tokio::task::spawn_blocking(call).await;
+    called.unwrap_or_else(|error| Err(Error::new(ErrorKind::Unexpected, operation, error.to_string())))
+}
+
+const _: Duration = native::CALL;

@@ -1,0 +1,84 @@
+//! librdkafka's errors in the words of the framework.
+//!
+//! The kind is what the runtime decides on, so each code that means something to it is named here; what is left is
+//! [`ErrorKind::Unexpected`] and says librdkafka's own words.
+
+use dotmsg_core::error::{Error, ErrorKind, Retryability};
+use rdkafka::error::{KafkaError, RDKafkaErrorCode as Code};
+
+/// What a code comes to.
+pub(crate) fn kind(code: Code) -> ErrorKind {
+    match code {
+        Code::UnknownTopicOrPartition
+        | Code::UnknownTopic
+        | Code::UnknownPartition
+        | Code::UnknownTopicId
+        | Code::GroupIdNotFound => ErrorKind::NotFound,
+        Code::TopicAlreadyExists => ErrorKind::AlreadyExists,
+        Code::TopicAuthorizationFailed
+        | Code::GroupAuthorizationFailed
+        | Code::ClusterAuthorizationFailed
+        | Code::TransactionalIdAuthorizationFailed
+        | Code::SaslAuthenticationFailed
+        | Code::Authentication => ErrorKind::Denied,
+        Code::AllBrokersDown
+        | Code::BrokerTransportFailure
+        | Code::Resolve
+        | Code::BrokerNotAvailable
+        | Code::LeaderNotAvailable
+        | Code::CoordinatorNotAvailable
+        | Code::CoordinatorLoadInProgress
+        | Code::NotCoordinator
+        | Code::WaitingForCoordinator
+        | Code::NotEnoughReplicas
+        | Code::NotEnoughReplicasAfterAppend
+        | Code::NetworkException => ErrorKind::Unreachable,
+        Code::OperationTimedOut
+        | Code::MessageTimedOut
+        | Code::RequestTimedOut
+        | Code::TimedOutQueue => ErrorKind::Timeout,
+        Code::MessageSizeTooLarge | Code::InvalidMessageSize | Code::OffsetMetadataTooLarge => {
+            ErrorKind::TooLarge
+        }
+        Code::IllegalGeneration
+        | Code::UnknownMemberId
+        | Code::FencedInstanceId
+        | Code::Fenced
+        | Code::ProducerFenced
+        | Code::InvalidProducerEpoch
+        | Code::FencedMemberEpoch
+        | Code::StaleMemberEpoch
+        | Code::UnreleasedInstanceId => ErrorKind::Fenced,
+        Code::QueueFull => ErrorKind::Full,
+        Code::BrokerDestroy => ErrorKind::Closed,
+        Code::InvalidArgument | Code::InvalidTopic | Code::InvalidConfig | Code::PolicyViolation => {
+            ErrorKind::Invalid
+        }
+        _ => ErrorKind::Unexpected,
+    }
+}
+
+/// An error of this code, met while attempting `operation`.
+pub(crate) fn of_code(operation: &'static str, code: Code) -> Error {
+    let error = Error::new(kind(code), operation, code.to_string());
+    match code {
+        Code::RebalanceInProgress | Code::ConcurrentTransactions | Code::UnstableOffsetCommit => {
+            error.retryable(Retryability::Transient)
+        }
+        _ => error,
+    }
+}
+
+/// A client's error, met while attempting `operation`. A client that could not be made names no value: the message of
+/// librdkafka may hold one that is secret.
+pub(crate) fn of_client(operation: &'static str, error: KafkaError) -> Error {
+    if let KafkaError::ClientConfig(_, reason, property, _) = &error {
+        return Error::new(ErrorKind::Config, operation, "librdkafka refuses a property")
+            .with("property", property)
+            .with("reason", reason);
+    }
+    match error.rdkafka_error_code() {
+        Some(code) => of_code(operation, code),
+        None => Error::new(ErrorKind::Unexpected, operation, error.to_string()),
+    }
+}

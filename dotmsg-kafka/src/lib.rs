@@ -1,0 +1,47 @@
+//! Kafka, as a backend of dotmsg.
+//!
+//! One consumer and one polling thread per membership; the position record in the group's offset commit, whole; retry and replay
+//! partitions read by a second consumer outside of the group; an idempotent producer. What each part must keep is said in its
+//! file; `docs/kafka.md` is for whoever runs it.
+//!
+//! | File | For |
+//! |---|---|
+//! | `backend` | the connection, and joining a group |
+//! | `settings` | URL and `[backend.<name>.kafka]` as librdkafka's properties |
+//! | `polling`, `member`, `context`, `bell` | the polling thread, and what it shares with source and control |
+//! | `ownership`, `epochs` | state machines: what may be committed, when a rebalance is answered; leader epochs |
+//! | `source`, `control` | the two halves of a membership |
+//! | `fetch`, `inbox` | from librdkafka's messages to batches |
+//! | `metadata` | the position record as the metadata of a commit |
+//! | `reader` | reading outside of any group |
+//! | `publisher`, `admin` | confirmed publishing; topics, groups, positions |
+//! | `native` | what has no safe wrapper |
+//! | `error` | librdkafka's errors in the framework's words |
+
+mod admin;
+mod backend;
+mod bell;
+mod context;
+mod control;
+mod epochs;
+mod error;
+mod fetch;
+mod inbox;
+mod member;
+mod metadata;
+mod native;
+mod ownership;
+mod polling;
+mod publisher;
+mod reader;
+mod settings;
+mod source;
+
+pub use backend::{KafkaBackend, kafka_factory};
+
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+/// A lock that a panic elsewhere does not take away: what it guards is valid between any two statements.
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
