@@ -3,6 +3,7 @@
 use super::access::{PASSWORD, USER};
 use super::kafka::{HOST, SECURE_PORT, Server};
 use super::tls;
+use std::ffi::OsString;
 use std::fmt::Write as _;
 use std::path::Path;
 
@@ -40,6 +41,17 @@ fn url(server: &Server) -> String {
     format!("kafka://{}", nodes.join(","))
 }
 
+/// The variables for tests among those of a process.
+pub(super) fn named(
+    variables: impl IntoIterator<Item = (OsString, OsString)>,
+) -> Vec<(String, String)> {
+    variables
+        .into_iter()
+        .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)))
+        .filter(|(name, _)| name.starts_with(super::VARIABLES))
+        .collect()
+}
+
 /// One `export` a line, for `eval`.
 pub(super) fn lines(variables: &[(String, String)]) -> String {
     let mut text = String::new();
@@ -60,7 +72,7 @@ fn quoted(value: &str) -> String {
 
 #[cfg(test)]
 mod tests {
-    use super::{lines, quoted, variables};
+    use super::{lines, named, quoted, variables};
     use crate::services::kafka::server;
     use std::path::Path;
 
@@ -107,5 +119,17 @@ mod tests {
         assert_eq!(quoted("a b"), "'a b'");
         assert_eq!(quoted("it's $HOME"), r"'it'\''s $HOME'");
         assert_eq!(quoted(""), "''");
+    }
+
+    #[test]
+    fn only_variables_for_tests_are_taken_over() {
+        let all = [
+            ("PATH", "/bin"),
+            ("DOTMSG__BACKEND__MAIN__URL", "memory:"),
+            ("DOTMSG_TEST_KAFKA_URL", "kafka://b:1"),
+        ];
+        let all = all.map(|(name, value)| (name.into(), value.into()));
+        let wanted = ("DOTMSG_TEST_KAFKA_URL".to_owned(), "kafka://b:1".to_owned());
+        assert_eq!(named(all), [wanted]);
     }
 }

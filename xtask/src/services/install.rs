@@ -14,6 +14,8 @@ use std::process::{Command, Stdio};
 
 /// The oldest Java that a broker runs on.
 const OLDEST_JAVA: u32 = 17;
+/// Where it comes from on Debian.
+const JAVA_PACKAGE: &str = "openjdk-17-jre-headless";
 /// What logs the broker's lines; without it they are dropped.
 const LOG4J: &str = "2.25.3";
 /// Small, because several nodes share a machine with the tests; starts fast, because nothing here runs for long.
@@ -31,15 +33,6 @@ pub(super) enum Runner {
 }
 
 impl Runner {
-    /// The one that is there, without installing anything.
-    pub(super) fn installed(root: &Path) -> Self {
-        let java = Java::new(root);
-        match java.jars.is_dir() {
-            true => Self::Java(java),
-            false => Self::Docker,
-        }
-    }
-
     /// Where a node finds its files: in a container at places of its own.
     pub(super) fn places(&self, node: &Node) -> Places {
         match self {
@@ -58,7 +51,7 @@ pub(super) struct Java {
 }
 
 impl Java {
-    fn new(root: &Path) -> Self {
+    pub(super) fn new(root: &Path) -> Self {
         Self {
             jars: root.join(format!("kafka-{VERSION}")),
         }
@@ -105,29 +98,31 @@ impl Java {
 pub(super) fn provide(root: &Path, server: &Server) -> Result<Runner, String> {
     let java = Java::new(root);
     let has_jars = java.jars.is_dir();
-    let mut wanted = vec![("java", "openjdk-17-jre-headless")];
-    if !has_jars {
-        wanted.push(("mvn", "maven"));
-    }
-    if server.is_secure {
-        wanted.push(("openssl", "openssl"));
-    }
-    let missing: Vec<&str> = wanted
-        .iter()
-        .filter(|(program, _)| !is_installed(program))
-        .map(|(_, package)| *package)
-        .collect();
+    let missing = missing(!has_jars, server.is_secure);
     if !missing.is_empty() {
         if !is_debian_root() && is_installed("docker") {
             return docker::suits(server).map(|()| Runner::Docker);
         }
         install(&missing)?;
     }
-    check_java()?;
+    check_java(installed_java())?;
     if !has_jars {
         fetch(root, &java.jars)?;
     }
     Ok(Runner::Java(java))
+}
+
+/// The Debian packages of the programs that are not there.
+fn missing(needs_maven: bool, needs_openssl: bool) -> Vec<&'static str> {
+    [
+        // macOS has a `java` that only says that there is none.
+        (installed_java().is_none(), JAVA_PACKAGE),
+        (needs_maven && !is_installed("mvn"), "maven"),
+        (needs_openssl && !is_installed("openssl"), "openssl"),
+    ]
+    .into_iter()
+    .filter_map(|(is_missing, package)| is_missing.then_some(package))
+    .collect()
 }
 
 fn is_debian_root() -> bool {
@@ -169,19 +164,24 @@ fn apt(args: &[&str]) -> Result<(), String> {
     }
 }
 
-fn check_java() -> Result<(), String> {
+/// The version of `java`, if there is one.
+fn installed_java() -> Option<u32> {
     let output = Command::new("java")
         .arg("-version")
         .stdin(Stdio::null())
         .output()
-        .map_err(|error| format!("cannot start `java`: {error}"))?;
-    let text = String::from_utf8_lossy(&output.stderr);
-    match java_version(&text) {
+        .ok()?;
+    java_version(&String::from_utf8_lossy(&output.stderr))
+}
+
+fn check_java(version: Option<u32>) -> Result<(), String> {
+    match version {
         Some(version) if version >= OLDEST_JAVA => Ok(()),
         Some(version) => Err(format!(
-            "`java` is version {version}, Kafka {VERSION} needs {OLDEST_JAVA} or newer; on Debian: `apt-get install openjdk-17-jre-headless`"
+            "`java` is version {version}, Kafka {VERSION} needs {OLDEST_JAVA} or newer; on Debian: \
+             `apt-get install {JAVA_PACKAGE}`"
         )),
-        None => Err(format!("`java -version` says no version: {}", text.trim())),
+        None => Err("`java -version` names no version".to_owned()),
     }
 }
 
@@ -241,7 +241,7 @@ fn project() -> String {
 
 #[cfg(test)]
 mod tests {
-    use super::{Java, java_version, project};
+    use super::{Java, check_java, java_version, project};
     use std::path::Path;
 
     #[test]
@@ -253,6 +253,15 @@ mod tests {
         assert_eq!(java_version("openjdk version \"21\" 2023-09-19"), Some(21));
         assert_eq!(java_version("java version \"1.8.0_202\""), Some(8));
         assert_eq!(java_version("The operation couldn't be completed"), None);
+    }
+
+    #[test]
+    fn a_java_that_is_too_old_is_named_with_the_remedy() {
+        assert_eq!(check_java(Some(21)), Ok(()));
+        let error = check_java(Some(11)).unwrap_err();
+        assert!(error.contains("version 11"), "{error}");
+        assert!(error.contains("openjdk-17"), "{error}");
+        assert!(check_java(None).is_err());
     }
 
     #[test]

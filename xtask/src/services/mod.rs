@@ -12,6 +12,7 @@
 
 mod access;
 mod arguments;
+mod borrowed;
 mod docker;
 mod environment;
 mod install;
@@ -23,7 +24,7 @@ mod tls;
 
 use crate::workspace::Workspace;
 use arguments::{Action, Fault};
-use install::Runner;
+pub(crate) use borrowed::Borrowed;
 use kafka::{NodeSpec, Server};
 use node::Node;
 use std::fs::File;
@@ -52,7 +53,7 @@ pub(crate) fn run(args: &[String]) -> Result<(), String> {
 }
 
 /// The directory of all servers, locked.
-pub(crate) struct Services {
+struct Services {
     root: PathBuf,
     _lock: File,
 }
@@ -62,7 +63,7 @@ impl Services {
     ///
     /// # Errors
     /// When it cannot be made or locked.
-    pub(crate) fn open(workspace: &Workspace) -> Result<Self, String> {
+    fn open(workspace: &Workspace) -> Result<Self, String> {
         let root = workspace.target.join("services");
         std::fs::create_dir_all(&root)
             .map_err(|error| format!("cannot make {}: {error}", root.display()))?;
@@ -76,8 +77,8 @@ impl Services {
     /// Brings servers up that are not, waits until they answer, and returns those that it brought up.
     ///
     /// # Errors
-    /// When one does not come; those that came stay up.
-    pub(crate) fn up(&self, servers: &[&'static Server]) -> Result<Vec<&'static Server>, String> {
+    /// When one does not come. If it began anew it goes down again, for the next attempt; those that came stay up.
+    fn up(&self, servers: &[&'static Server]) -> Result<Vec<&'static Server>, String> {
         let mut started = Vec::new();
         for server in servers {
             if self.nodes(server).iter().all(Node::is_up) {
@@ -85,7 +86,13 @@ impl Services {
                 println!("{} is up already", server.name);
                 continue;
             }
-            self.bring_up(server)?;
+            let begins = !self.nodes(server).iter().any(Node::has_data);
+            self.bring_up(server).inspect_err(|_| {
+                if begins {
+                    // The first error is the one that tells what happened.
+                    drop(self.end(server));
+                }
+            })?;
             started.push(*server);
         }
         Ok(started)
@@ -93,6 +100,9 @@ impl Services {
 
     fn bring_up(&self, server: &'static Server) -> Result<(), String> {
         let start = crate::clock::now();
+        for node in self.nodes(server).iter().filter(|node| !node.is_up()) {
+            node.check_ports()?;
+        }
         let runner = install::provide(&self.root, server)?;
         let certificates = match server.is_secure {
             true => Some(tls::provide(&self.root)?),
@@ -102,15 +112,13 @@ impl Services {
             if node.is_up() {
                 continue;
             }
-            if !node.has_data() {
-                let properties = kafka::properties(
-                    server,
-                    node.spec,
-                    &runner.places(&node),
-                    certificates.as_deref(),
-                );
-                node.prepare(&runner, &properties, server)?;
+            if node.has_data() {
+                node.start(&node.runner(&self.root))?;
+                continue;
             }
+            let places = runner.places(&node);
+            let properties = kafka::properties(server, node.spec, &places, certificates.as_deref());
+            node.prepare(&runner, &properties, server)?;
             node.start(&runner)?;
         }
         self.wait(server)?;
@@ -137,20 +145,24 @@ impl Services {
     ///
     /// # Errors
     /// When a process does not end.
-    pub(crate) fn down(&self, servers: &[&'static Server]) -> Result<(), String> {
+    fn down(&self, servers: &[&'static Server]) -> Result<(), String> {
         for server in servers {
-            let nodes = self.nodes(server);
-            let up = nodes.iter().any(Node::is_up);
-            // Together: a node of a cluster that leaves last waits for the others otherwise.
-            node::stop(&nodes)?;
-            nodes.iter().try_for_each(Node::remove)?;
+            let up = self.nodes(server).iter().any(Node::is_up);
+            self.end(server)?;
             println!("{} is {}", server.name, if up { "down" } else { "not up" });
         }
         Ok(())
     }
 
+    fn end(&self, server: &Server) -> Result<(), String> {
+        let nodes = self.nodes(server);
+        // Together: a node of a cluster that leaves last waits for the others otherwise.
+        node::stop(&nodes)?;
+        nodes.iter().try_for_each(Node::remove)
+    }
+
     /// The variables by which tests find those of these servers that are up.
-    pub(crate) fn environment(&self, servers: &[&'static Server]) -> Vec<(String, String)> {
+    fn environment(&self, servers: &[&'static Server]) -> Vec<(String, String)> {
         servers
             .iter()
             .filter(|server| self.nodes(server).iter().any(Node::is_up))
@@ -210,7 +222,7 @@ impl Services {
                     node.spec.name
                 ));
             }
-            node.start(&Runner::installed(&self.root))?;
+            node.start(&node.runner(&self.root))?;
         }
         nodes.iter().try_for_each(|node| node.wait(1))
     }

@@ -4,7 +4,7 @@
 //! was killed or stopped has data and no process; one that went down has its log alone, for whoever asks what happened.
 
 use super::docker::Container;
-use super::install::Runner;
+use super::install::{Java, Runner};
 use super::kafka::{HOST, NodeSpec, Server};
 use super::process::{self, Process, State};
 use super::{access, cannot, probe};
@@ -75,6 +75,14 @@ impl Node {
         self.container.exists() || self.data().join("meta.properties").is_file()
     }
 
+    /// What runs the node on the data it has.
+    pub(super) fn runner(&self, root: &Path) -> Runner {
+        match self.container.exists() {
+            true => Runner::Docker,
+            false => Runner::Java(Java::new(root)),
+        }
+    }
+
     /// For `status`.
     pub(super) fn describe(&self) -> String {
         let id = self
@@ -113,18 +121,23 @@ impl Node {
         }
     }
 
+    /// A port that is taken would only be found in the log of the broker.
+    pub(super) fn check_ports(&self) -> Result<(), String> {
+        for port in [self.spec.port, self.spec.port + 1] {
+            TcpListener::bind((HOST, port)).map_err(|error| {
+                format!(
+                    "port {port} of {} is taken ({error}), by a process that this did not start. End it; or, if it is \
+                     a broker for tests, let tests use it: `export DOTMSG_TEST_KAFKA_URL=kafka://{HOST}:29092`",
+                    self.spec.name
+                )
+            })?;
+        }
+        Ok(())
+    }
+
     /// Starts the node on its data; `wait` tells whether it came.
     pub(super) fn start(&self, runner: &Runner) -> Result<(), String> {
-        // A port that is taken would only be found in the log of the broker, after the deadline.
-        TcpListener::bind((HOST, self.spec.port)).map_err(|error| {
-            let Node { spec, .. } = self;
-            format!(
-                "port {} of {} is taken ({error}), by a process that this did not start. Either end that process, or, if it \
-                 is a broker for tests, name it in the environment: `cargo xtask test` then uses it \
-                 (DOTMSG_TEST_KAFKA_URL=kafka://{HOST}:29092)",
-                spec.port, spec.name
-            )
-        })?;
+        self.check_ports()?;
         match runner {
             Runner::Java(java) => {
                 let args =
@@ -138,9 +151,11 @@ impl Node {
     /// Waits until the node answers and knows of this many brokers.
     pub(super) fn wait(&self, brokers: usize) -> Result<(), String> {
         let start = clock::now();
-        let mut known = None;
-        while known < Some(brokers) {
-            known = probe::brokers(self.spec.port);
+        loop {
+            let known = probe::brokers(self.spec.port);
+            if known >= Some(brokers) {
+                return Ok(());
+            }
             let problem = match self.state() {
                 State::Ended => "ended by itself",
                 State::Paused => "is paused, `cargo xtask services continue` wakes it",
@@ -152,7 +167,6 @@ impl Node {
             };
             return Err(self.failure(problem, known));
         }
-        Ok(())
     }
 
     fn failure(&self, problem: &str, known: Option<usize>) -> String {

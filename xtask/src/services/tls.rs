@@ -4,6 +4,7 @@
 //! that is renamed when it is complete, so that half of it is never taken for the whole.
 
 use super::cannot;
+use std::io::Write;
 use std::path::Path;
 use std::process::{Command, Stdio};
 
@@ -40,13 +41,16 @@ fn make(directory: &Path) -> Result<(), String> {
     authority(directory, "ca")?;
     authority(directory, "other-ca")?;
     openssl(directory, &server_arguments())?;
-    let read = |name: &str| {
-        let file = directory.join(name);
-        std::fs::read(&file).map_err(cannot("read", &file))
-    };
-    let both = [read("server.key")?, read("server.pem")?].concat();
-    let file = directory.join(KEY_STORE);
-    std::fs::write(&file, both).map_err(cannot("write", &file))
+    // A copy of the key's file is as private as the key is.
+    let [key, certificate, both] =
+        ["server.key", "server.pem", KEY_STORE].map(|name| directory.join(name));
+    std::fs::copy(&key, &both).map_err(cannot("copy", &key))?;
+    let certificate = std::fs::read(&certificate).map_err(cannot("read", &certificate))?;
+    std::fs::File::options()
+        .append(true)
+        .open(&both)
+        .and_then(|mut both| both.write_all(&certificate))
+        .map_err(cannot("write", &both))
 }
 
 fn authority(directory: &Path, name: &str) -> Result<(), String> {
