@@ -1,8 +1,10 @@
 //! Child processes: cargo, and programs that cargo built.
 //!
 //! Standard input is closed for every child, so that nothing waits for an answer in CI. `DOTMSG__*` variables of the
-//! caller are removed: they would change the configuration that a step compares.
+//! caller are removed: they would change the configuration that a step compares. So are those that name servers for tests: a
+//! step that wants servers says which.
 
+use crate::services::VARIABLES;
 use std::ffi::OsStr;
 use std::path::Path;
 use std::process::{Command, Stdio};
@@ -12,7 +14,8 @@ pub(crate) fn command(program: impl AsRef<OsStr>, root: &Path) -> Command {
     let mut command = Command::new(program);
     command.current_dir(root).stdin(Stdio::null());
     for (name, _) in std::env::vars_os() {
-        if name.to_string_lossy().starts_with("DOTMSG__") {
+        let text = name.to_string_lossy();
+        if text.starts_with("DOTMSG__") || text.starts_with(VARIABLES) {
             command.env_remove(name);
         }
     }
@@ -32,7 +35,10 @@ pub(crate) fn run(root: &Path, args: &[&str], env: &[(&str, &str)]) -> Result<()
     let shown = format!("cargo {}", args.join(" "));
     let settings: String = env
         .iter()
-        .map(|(name, value)| format!("{name}={value:?} "))
+        .map(|(name, value)| match name.ends_with("_PASSWORD") {
+            true => format!("{name}=… "),
+            false => format!("{name}={value:?} "),
+        })
         .collect();
     println!("$ {settings}{shown}");
     let status = command(program(), root)

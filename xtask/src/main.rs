@@ -21,6 +21,7 @@ mod lexer;
 mod modules;
 mod mutants;
 mod pager;
+mod services;
 mod sim;
 mod step;
 mod test;
@@ -38,6 +39,7 @@ usage: cargo xtask <task>
   mutants [NAME…] [--list]        each broken runtime of a list is found by the simulation
   sim --seeds N [--from S]        simulations of the runtime, until a seed fails; --plan FILE runs a kept one again,
                                   --scenarios the named ones; any other argument goes to the program too
+  services up|down|env|status     real servers for tests, on this machine; `cargo xtask services` alone lists commands
   bench [ARGS]                    the benchmarks; ARGS go to the bench program (--json)";
 
 fn main() -> ExitCode {
@@ -64,6 +66,7 @@ fn run(args: &[String]) -> Result<(), String> {
         "kill-loop" => kill_loop::run(rest),
         "mutants" => mutants::run(rest),
         "bench" => bench::run(rest),
+        "services" => services::run(rest),
         "sim" => sim::run(rest),
         "help" | "--help" | "-h" => {
             println!("{USAGE}");

@@ -4,6 +4,7 @@
 //! file exists, its failure is a failure.
 
 use crate::flights::{self, Flights};
+use crate::services::Borrowed;
 use crate::step::{Done, Steps};
 use crate::workspace::Workspace;
 use crate::{cargo, check, kill_loop, no_more, sim};
@@ -29,14 +30,7 @@ pub(crate) fn run(args: &[String]) -> Result<(), String> {
     let workspace = Workspace::load()?;
     let mut steps = Steps::default();
     check::all(&workspace, &mut steps)?;
-    steps.run("unit, property, doc and compile-fail tests", || {
-        cargo::run(
-            &workspace.root,
-            &["test", "--workspace", "--all-features"],
-            &[],
-        )
-        .map(|()| Done::Passed)
-    })?;
+    tests(&workspace, &mut steps, offline)?;
     steps.run("loom", || loom(&workspace))?;
     examples(&workspace, &mut steps)?;
     let flights = Flights::find(&workspace);
@@ -53,18 +47,34 @@ pub(crate) fn run(args: &[String]) -> Result<(), String> {
         Some(flights) => kill_loop::rounds(flights, KILL_ROUNDS, KILL_SEED).map(|()| Done::Passed),
         None => Ok(flights::absent()),
     })?;
-    steps.run("real servers", || {
-        Ok(Done::Skipped(
-            if offline {
-                "--offline"
-            } else {
-                "no adapter needs one yet"
-            }
-            .to_owned(),
-        ))
-    })?;
     steps.summary();
     Ok(())
+}
+
+/// The tests of all crates, those against real servers among them: tests find servers by variables and are skipped without.
+fn tests(workspace: &Workspace, steps: &mut Steps, offline: bool) -> Result<(), String> {
+    let mut servers = Borrowed::none(workspace);
+    steps.run("real servers for tests", || {
+        if offline {
+            return Ok(Done::Skipped(
+                "--offline; tests that need one are skipped too".to_owned(),
+            ));
+        }
+        servers.take().map(|()| Done::Passed)
+    })?;
+    let variables: Vec<(&str, &str)> = servers
+        .variables
+        .iter()
+        .map(|(name, value)| (name.as_str(), value.as_str()))
+        .collect();
+    steps.run("unit, property, doc and compile-fail tests", || {
+        cargo::run(
+            &workspace.root,
+            &["test", "--workspace", "--all-features"],
+            &variables,
+        )
+        .map(|()| Done::Passed)
+    })
 }
 
 /// Loom explores the interleavings of the code marked for it; its own target directory keeps `--cfg dotmsg_loom` from
