@@ -39,7 +39,7 @@ pub(crate) struct Seen {
 /// a connection.
 ///
 /// # Errors
-/// The offsets are not told. An append time that cannot be read is no error.
+/// The backend's. An append time that does not come in time is no error: it is not known.
 pub(crate) async fn look(
     backend: &dyn Backend,
     topic: &Arc<str>,
@@ -68,8 +68,8 @@ pub(crate) async fn look(
     }
     let mut found = BTreeMap::new();
     if let Err(error) = read(backend, topic, reader, &unread, &mut found).await {
-        tracing::debug!(%topic, %error, "append times could not be read");
         *reader = None;
+        return Err(error);
     }
     for one in &mut seen {
         let at = found.get(&one.partition).copied();

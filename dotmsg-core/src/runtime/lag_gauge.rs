@@ -69,7 +69,7 @@ impl LagGauge {
         match &last.failure {
             None => Ok(last.lag.clone()),
             Some(failure) => {
-                let message = "the broker does not tell where partitions end";
+                let message = "the broker does not tell how far its partitions go";
                 Err(problem(ErrorKind::Unreachable, message).with("failure", failure))
             }
         }
