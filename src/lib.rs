@@ -219,6 +219,8 @@ mod docs {
     mod guarantees {}
     #[doc = include_str!("../docs/service.md")]
     mod service {}
+    #[doc = include_str!("../docs/lag.md")]
+    mod lag {}
     #[doc = include_str!("../docs/concepts.md")]
     mod concepts {}
     #[doc = include_str!("../docs/retry-and-order.md")]
