@@ -88,7 +88,7 @@ impl RouteStats {
         self.lag.get()
     }
 
-    /// The same as of now.
+    /// The same as of now; once the route is told to stop, what was seen last.
     ///
     /// # Errors
     /// The route has ended or does not answer; the broker does not say where partitions end.
