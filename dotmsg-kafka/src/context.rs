@@ -16,6 +16,7 @@ use rdkafka::topic_partition_list::TopicPartitionList;
 use rdkafka::types::RDKafkaRespErr;
 
 use crate::lock;
+use crate::polling::partitions_of;
 
 /// A rebalance that waits for its answer.
 #[derive(Debug, PartialEq, Eq)]
@@ -62,11 +63,7 @@ impl ConsumerContext for Context {
         kind: RDKafkaRespErr,
         partitions: &mut TopicPartitionList,
     ) {
-        let elements = partitions.elements();
-        let partitions = elements
-            .iter()
-            .filter_map(|element| u32::try_from(element.partition()).ok())
-            .collect();
+        let partitions = partitions_of(partitions);
         let rebalance = match kind {
             RDKafkaRespErr::RD_KAFKA_RESP_ERR__ASSIGN_PARTITIONS => Rebalance::Assign(partitions),
             _ => Rebalance::Revoke {

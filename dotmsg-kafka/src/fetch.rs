@@ -95,6 +95,12 @@ impl Fetch {
         self.streams.remove(&(Arc::clone(topic), partition));
     }
 
+    /// The offset that is to be read next of a partition that is read.
+    pub(crate) fn next(&self, topic: &Arc<str>, partition: u32) -> Option<u64> {
+        let stream = self.streams.get(&(Arc::clone(topic), partition))?;
+        Some(stream.next)
+    }
+
     /// Hands over one batch of what is there. `seen` is told the partition, offset and leader epoch at both ends of a run.
     /// `false`: nothing was there.
     pub(crate) fn turn<C: ConsumerContext>(

@@ -8,6 +8,7 @@
 //! `max.poll.interval.ms` keeps its meaning, within a half: the thread stops polling when the source was not polled for half of
 //! it, so a route that is stuck loses its partitions as with any other Kafka client.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Receiver, TryRecvError};
@@ -78,6 +79,8 @@ struct State {
     /// Revocations that are not answered yet.
     revoked: Vec<Vec<u32>>,
     starts: Vec<Start>,
+    /// Partitions that librdkafka does not read any more, after their position was not in the log.
+    stopped: BTreeSet<u32>,
     troubles: Vec<Trouble>,
     closing: Option<(Instant, Option<oneshot::Sender<()>>)>,
 }
@@ -296,9 +299,7 @@ impl Polling {
 
     /// Takes partitions, paused and with what is fetched of them coming into the queue of messages.
     fn assigned(&mut self, partitions: &[u32]) {
-        for partition in partitions {
-            self.messages.receive(&self.member.topic, *partition);
-        }
+        self.receive(partitions);
         // An offset of its own, so that nothing is looked up for a partition that is not read yet.
         let list = self.list(partitions, Offset::Offset(0));
         let taken =
@@ -313,6 +314,7 @@ impl Polling {
                 .fail(error::of_client("take partitions", error).with("group", &self.member.group));
             return;
         }
+        self.receive(partitions);
         let granted = lock(&self.member.ownership).assigned(partitions);
         self.member.tell(AssignmentEvent::Assigned(granted));
     }
@@ -366,6 +368,9 @@ impl Polling {
                 continue;
             }
             let partitions = self.state.revoked.remove(index);
+            for partition in &partitions {
+                self.state.stopped.remove(partition);
+            }
             let given_up = match self.consumer.rebalance_protocol() {
                 RebalanceProtocol::Cooperative => self
                     .consumer
@@ -432,14 +437,57 @@ impl Polling {
         if let Some(epoch) = epoch {
             native::set_leader_epoch(&list, start.partition, epoch);
         }
-        let sought = self.consumer.seek_partitions(list, SEEK)?;
-        for element in sought.elements() {
-            element.error()?;
+        if self.state.stopped.contains(&start.partition) {
+            self.take_anew(&list)?;
+            self.state.stopped.remove(&start.partition);
+        } else {
+            let sought = self.consumer.seek_partitions(list, SEEK)?;
+            for element in sought.elements() {
+                element.error()?;
+            }
         }
         self.fetch
             .start(&self.member.topic, start.partition, start.grant, start.from);
         self.consumer
             .resume(&self.list(&[start.partition], Offset::Invalid))
+    }
+
+    /// Takes a partition once more, which librdkafka does not read any more and would not seek in.
+    fn take_anew(&self, list: &TopicPartitionList) -> Result<(), KafkaError> {
+        if let RebalanceProtocol::Cooperative = self.consumer.rebalance_protocol() {
+            self.consumer.incremental_unassign(list)?;
+            self.consumer.incremental_assign(list)?;
+            self.receive(&partitions_of(list));
+            return Ok(());
+        }
+        // Eager members are given all at once: the others go on where they are.
+        let mut all = list.clone();
+        let mut paused = Vec::new();
+        for partition in lock(&self.member.ownership).held() {
+            let number = i32::try_from(partition).unwrap_or(i32::MAX);
+            if all.find_partition(&self.member.topic, number).is_some() {
+                continue;
+            }
+            let next = self.fetch.next(&self.member.topic, partition);
+            if next.is_none() {
+                paused.push(partition);
+            }
+            let next = i64::try_from(next.unwrap_or(0)).unwrap_or(i64::MAX);
+            let mut element = all.add_partition(&self.member.topic, number);
+            element.set_offset(Offset::Offset(next))?;
+        }
+        self.consumer.pause(&self.list(&paused, Offset::Invalid))?;
+        self.consumer.assign(&all)?;
+        self.receive(&partitions_of(&all));
+        Ok(())
+    }
+
+    /// What is fetched of these comes into the queue of messages. librdkafka forgets that when it stops reading a partition; so
+    /// it is said again after it has begun, which also moves what arrived in between.
+    fn receive(&self, partitions: &[u32]) {
+        for partition in partitions {
+            self.messages.receive(&self.member.topic, *partition);
+        }
     }
 
     fn read(&mut self) -> bool {
@@ -472,6 +520,7 @@ impl Polling {
                     position,
                 } => {
                     self.pause(partition);
+                    self.state.stopped.insert(partition);
                     match self.first_offset(partition) {
                         Ok(start) => {
                             lock(&self.member.inbox).close(&topic, partition);
@@ -559,4 +608,13 @@ pub(crate) fn list(topic: &str, partitions: &[u32], offset: Offset) -> TopicPart
         let _ = element.set_offset(offset);
     }
     list
+}
+
+/// The partitions of a list.
+pub(crate) fn partitions_of(list: &TopicPartitionList) -> Vec<u32> {
+    let elements = list.elements();
+    let partitions = elements.iter().map(|element| element.partition());
+    partitions
+        .filter_map(|partition| u32::try_from(partition).ok())
+        .collect()
 }

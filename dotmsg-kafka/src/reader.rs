@@ -247,6 +247,8 @@ impl Reading {
             self.messages.receive(topic, partition);
             self.consumer
                 .incremental_assign(&list(topic, &[partition], offset))?;
+            // Again, for librdkafka forgets it when it stops reading a partition.
+            self.messages.receive(topic, partition);
         }
         self.assigned.insert(key, from);
         self.fetch.start(topic, partition, 0, from);
@@ -313,6 +315,8 @@ impl Reading {
             records: Vec::new(),
             removed: Some(position..first),
         });
+        // librdkafka does not read it any more, and would not seek in it: it is assigned anew.
+        self.end(Arc::clone(topic), partition);
         self.starts
             .push((Arc::clone(topic), partition, (first, start)));
         Ok(())
