@@ -17,12 +17,12 @@ use rdkafka::admin::{
     AdminClient, AdminOptions, AlterConfig, ConfigResource, ConfigSource, NewTopic,
     OwnedResourceSpecifier, ResourceSpecifier, TopicReplication,
 };
-use rdkafka::client::DefaultClientContext;
 use rdkafka::consumer::{BaseConsumer, Consumer};
 use rdkafka::error::RDKafkaErrorCode as Code;
 use rdkafka::topic_partition_list::{Offset, TopicPartitionList};
 
 use crate::backend::blocking;
+use crate::contact::{self, Contact};
 use crate::context::Context;
 use crate::error;
 use crate::lock;
@@ -32,6 +32,8 @@ use crate::settings::Settings;
 
 /// The pause between looks at something that is on its way.
 const LOOK: Duration = Duration::from_millis(20);
+/// How long one look for an answer takes, before what was heard in the meantime is looked at.
+const ANSWER: Duration = Duration::from_millis(100);
 /// Consumers kept for looking at groups.
 const ONLOOKERS: usize = 16;
 
@@ -39,7 +41,8 @@ type Onlooker = Arc<BaseConsumer<Context>>;
 
 /// Looks at and changes what a cluster holds.
 pub(crate) struct KafkaAdmin {
-    client: Arc<AdminClient<DefaultClientContext>>,
+    client: Arc<AdminClient<Contact>>,
+    contact: Contact,
     settings: Arc<Settings>,
     onlookers: Mutex<BTreeMap<String, Onlooker>>,
 }
@@ -52,12 +55,14 @@ impl std::fmt::Debug for KafkaAdmin {
 
 impl KafkaAdmin {
     pub(crate) fn open(settings: &Arc<Settings>) -> Result<Self> {
+        let contact = Contact::default();
         let client = settings
             .admin()
-            .create()
+            .create_with_context(contact.clone())
             .map_err(|error| error::of_client("open kafka", error))?;
         Ok(Self {
             client: Arc::new(client),
+            contact,
             settings: Arc::clone(settings),
             onlookers: Mutex::default(),
         })
@@ -65,12 +70,21 @@ impl KafkaAdmin {
 
     /// The identity of the cluster.
     pub(crate) async fn cluster(&self) -> Result<String> {
-        let client = Arc::clone(&self.client);
+        let (client, contact) = (Arc::clone(&self.client), self.contact.clone());
         blocking("look up the cluster", move || {
-            client.inner().fetch_cluster_id(CALL).ok_or_else(|| {
-                Error::new(ErrorKind::Unreachable, "look up the cluster", "no broker answers")
-                    .remedy("Check the address, and whether its listener is meant for clients from here")
-            })
+            let until = Instant::now() + CALL;
+            loop {
+                if let Some(cluster) = client.inner().fetch_cluster_id(ANSWER) {
+                    contact.answered();
+                    return Ok(cluster);
+                }
+                if let Some(error) = contact.hopeless() {
+                    return Err(error);
+                }
+                if Instant::now() >= until {
+                    return Err(contact.cause().unwrap_or_else(contact::silent));
+                }
+            }
         })
         .await
     }
@@ -149,7 +163,7 @@ impl KafkaAdmin {
 
     async fn create(&self, spec: &TopicSpec) -> Result<()> {
         let partitions = i32::try_from(spec.partitions).unwrap_or(i32::MAX);
-        let replication = TopicReplication::Fixed(self.settings.replication.unwrap_or(-1));
+        let replication = TopicReplication::Fixed(self.settings.durability().replication.unwrap_or(-1));
         let mut topic = NewTopic::new(&spec.name, partitions, replication);
         let kept = retention_ms(spec.retention);
         if let Some(kept) = &kept {

@@ -166,7 +166,7 @@ impl Backend for KafkaBackend {
         let mut capability = Capability::minimal();
         capability.key_order = KeyOrder::Log;
         capability.position = PositionStore::Record {
-            max_bytes: metadata::max_record_bytes(self.settings.offset_metadata_max),
+            max_bytes: metadata::max_record_bytes(self.settings.offset_metadata_max()),
         };
         capability.ownership = Ownership::Shared;
         capability.history = History::Retained;
