@@ -4,7 +4,7 @@
 //! retry is due a delay after its append, and without compaction. Positions are read by a consumer that belongs to the group
 //! by name only: it joins nothing.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
@@ -24,16 +24,19 @@ use rdkafka::topic_partition_list::{Offset, TopicPartitionList};
 use crate::backend::blocking;
 use crate::contact::{self, Contact};
 use crate::context::Context;
+use crate::durability::{self, Found};
 use crate::error;
 use crate::lock;
 use crate::metadata;
 use crate::native::{self, CALL, Topic};
-use crate::settings::Settings;
+use crate::settings::{Settings, TopicCheck};
 
 /// The pause between looks at something that is on its way.
 const LOOK: Duration = Duration::from_millis(20);
 /// How long one look for an answer takes, before what was heard in the meantime is looked at.
 const ANSWER: Duration = Duration::from_millis(100);
+/// How long a look may block a thread of the runtime.
+const LOOK_WITHIN: Duration = Duration::from_secs(2);
 /// Consumers kept for looking at groups.
 const ONLOOKERS: usize = 16;
 
@@ -45,6 +48,10 @@ pub(crate) struct KafkaAdmin {
     contact: Contact,
     settings: Arc<Settings>,
     onlookers: Mutex<BTreeMap<String, Onlooker>>,
+    /// Partitions of the topics that were looked at.
+    known: Mutex<BTreeMap<String, u32>>,
+    /// Topics whose replicas were looked at: one warning of each is enough.
+    judged: Mutex<BTreeSet<String>>,
 }
 
 impl std::fmt::Debug for KafkaAdmin {
@@ -65,6 +72,8 @@ impl KafkaAdmin {
             contact,
             settings: Arc::clone(settings),
             onlookers: Mutex::default(),
+            known: Mutex::default(),
+            judged: Mutex::default(),
         })
     }
 
@@ -92,7 +101,41 @@ impl KafkaAdmin {
     /// One topic, if it exists.
     pub(crate) async fn topic(&self, name: &str) -> Result<Option<TopicDescription>> {
         let topics = self.describe(vec![name.to_owned()]).await?;
-        Ok(self.with_configs(topics).await?.pop())
+        Ok(self.with_configs(topics, Hidden::Refused).await?.pop())
+    }
+
+    /// Looks, once, whether a topic that exists keeps what the producer profile promises.
+    ///
+    /// # Errors
+    /// It does not, and is to be refused.
+    pub(crate) async fn check_durability(&self, topic: &str) -> Result<()> {
+        let asked = self.settings.durability();
+        if asked.check == TopicCheck::Off || lock(&self.judged).contains(topic) {
+            return Ok(());
+        }
+        let (client, name) = (Arc::clone(&self.client), topic.to_owned());
+        let (brokers, replicas) = blocking("check topic", move || {
+            let metadata = client
+                .inner()
+                .fetch_metadata(Some(&name), CALL)
+                .map_err(|error| error::of_client("check topic", error))?;
+            let partitions = metadata.topics().iter().flat_map(|topic| topic.partitions());
+            let replicas = partitions.map(|partition| partition.replicas().len()).min();
+            Ok((metadata.brokers().len(), replicas))
+        })
+        .await?;
+        let configs = self.configs(&[topic], Hidden::Refused).await?;
+        let in_sync = configs.get(topic).and_then(|config| value(config, "min.insync.replicas"));
+        if let (Some(replicas), Some(in_sync)) = (replicas, in_sync.and_then(|set| set.parse().ok())) {
+            let found = Found {
+                brokers,
+                replicas,
+                in_sync,
+            };
+            durability::judge(&self.settings.name, topic, asked, found)?;
+            lock(&self.judged).insert(topic.to_owned());
+        }
+        Ok(())
     }
 
     async fn describe(&self, names: Vec<String>) -> Result<Vec<Topic>> {
@@ -100,17 +143,50 @@ impl KafkaAdmin {
             return Ok(Vec::new());
         }
         let client = Arc::clone(&self.client);
-        blocking("describe topics", move || {
+        let described = blocking("describe topics", move || {
             let names: Vec<&str> = names.iter().map(String::as_str).collect();
             native::describe_topics(client.inner().native_ptr(), &names, CALL)
                 .map_err(|code| error::of_code("describe topics", code))
         })
-        .await
+        .await?;
+        let of = |topic: &Topic| (topic.name.clone(), topic.partitions);
+        lock(&self.known).extend(described.iter().map(of));
+        Ok(described)
     }
 
-    async fn with_configs(&self, topics: Vec<Topic>) -> Result<Vec<TopicDescription>> {
+    /// Checks that a partition exists: by what was looked at before, and else by a look that blocks its thread for a moment.
+    pub(crate) fn check_partition(&self, topic: &str, partition: u32) -> Result<()> {
+        let known = |admin: &Self| {
+            lock(&admin.known)
+                .get(topic)
+                .is_some_and(|count| partition < *count)
+        };
+        if known(self) {
+            return Ok(());
+        }
+        let looked =
+            native::describe_topics(self.client.inner().native_ptr(), &[topic], LOOK_WITHIN)
+                .map_err(|code| error::of_code("read", code).with("topic", topic))?;
+        for topic in looked {
+            lock(&self.known).insert(topic.name, topic.partitions);
+        }
+        match known(self) {
+            true => Ok(()),
+            false => Err(
+                Error::new(ErrorKind::NotFound, "read", "no such topic or partition")
+                    .with("topic", topic)
+                    .with("partition", partition),
+            ),
+        }
+    }
+
+    async fn with_configs(
+        &self,
+        topics: Vec<Topic>,
+        hidden: Hidden,
+    ) -> Result<Vec<TopicDescription>> {
         let names: Vec<&str> = topics.iter().map(|topic| topic.name.as_str()).collect();
-        let configs = self.configs(&names).await?;
+        let configs = self.configs(&names, hidden).await?;
         let described = |topic: &Topic| {
             let mut described = TopicDescription::new(&topic.name, topic.partitions, &topic.id);
             if let Some(config) = configs.get(&topic.name) {
@@ -121,11 +197,18 @@ impl KafkaAdmin {
         Ok(topics.iter().map(described).collect())
     }
 
-    async fn configs(&self, names: &[&str]) -> Result<BTreeMap<String, ConfigResource>> {
+    async fn configs(
+        &self,
+        names: &[&str],
+        hidden: Hidden,
+    ) -> Result<BTreeMap<String, ConfigResource>> {
         if names.is_empty() {
             return Ok(BTreeMap::new());
         }
-        let wanted: Vec<_> = names.iter().map(|name| ResourceSpecifier::Topic(name)).collect();
+        let wanted: Vec<_> = names
+            .iter()
+            .map(|name| ResourceSpecifier::Topic(name))
+            .collect();
         let answers = self
             .client
             .describe_configs(&wanted, &options())
@@ -140,6 +223,7 @@ impl KafkaAdmin {
                     }
                 }
                 Err(Code::UnknownTopicOrPartition) => {}
+                Err(Code::TopicAuthorizationFailed) if hidden == Hidden::LeftOut => {}
                 Err(code) => return Err(error::of_code("read the topics' settings", code)),
             }
         }
@@ -153,7 +237,10 @@ impl KafkaAdmin {
                 .inner()
                 .fetch_metadata(None, CALL)
                 .map_err(|error| error::of_client("list topics", error))?;
-            let names = metadata.topics().iter().map(|topic| topic.name().to_owned());
+            let names = metadata
+                .topics()
+                .iter()
+                .map(|topic| topic.name().to_owned());
             let mut names: Vec<String> = names.filter(|name| !name.starts_with("__")).collect();
             names.sort();
             Ok(names)
@@ -162,9 +249,18 @@ impl KafkaAdmin {
     }
 
     async fn create(&self, spec: &TopicSpec) -> Result<()> {
+        // Looked at first: the broker asks for the right to create before it says that there is nothing to create.
+        if !self.describe(vec![spec.name.clone()]).await?.is_empty() {
+            return self.adjust(spec).await;
+        }
         let partitions = i32::try_from(spec.partitions).unwrap_or(i32::MAX);
-        let replication = TopicReplication::Fixed(self.settings.durability().replication.unwrap_or(-1));
+        let durability = self.settings.durability();
+        let replication = TopicReplication::Fixed(durability.replication.unwrap_or(-1));
+        let in_sync = durability.min_insync_replicas.map(|least| least.to_string());
         let mut topic = NewTopic::new(&spec.name, partitions, replication);
+        if let Some(in_sync) = &in_sync {
+            topic = topic.set("min.insync.replicas", in_sync);
+        }
         let kept = retention_ms(spec.retention);
         if let Some(kept) = &kept {
             topic = topic
@@ -195,8 +291,10 @@ impl KafkaAdmin {
         let until = Instant::now() + CALL;
         while self.describe(vec![spec.name.clone()]).await?.is_empty() {
             if Instant::now() >= until {
-                return Err(Error::new(ErrorKind::Timeout, "create topic", "it does not appear")
-                    .with("topic", &spec.name));
+                return Err(
+                    Error::new(ErrorKind::Timeout, "create topic", "it does not appear")
+                        .with("topic", &spec.name),
+                );
             }
             tokio::time::sleep(LOOK).await;
         }
@@ -218,12 +316,29 @@ impl KafkaAdmin {
             .with("partitions", there.partitions)
             .with("asked for", spec.partitions));
         }
-        let Some(kept) = retention_ms(spec.retention).filter(|_| !there.keeps(spec.retention)) else {
+        self.check_durability(&spec.name).await?;
+        let Some(kept) = retention_ms(spec.retention) else {
             return Ok(());
         };
-        let configs = self.configs(&[&spec.name]).await?;
+        let configs = self.configs(&[&spec.name], Hidden::Refused).await?;
+        let set = |name: &str| configs.get(&spec.name).and_then(|config| value(config, name));
+        if set("cleanup.policy").is_some_and(|policy| policy.contains("compact")) {
+            return Err(Error::new(
+                ErrorKind::Config,
+                "check topic",
+                "a topic of the group is compacted: of two retries of one key the first would be lost",
+            )
+            .with("topic", &spec.name)
+            .remedy("Set its cleanup.policy to delete with the broker's tools"));
+        }
+        if there.keeps(spec.retention) && set("message.timestamp.type") == Some("LogAppendTime") {
+            return Ok(());
+        }
         // All settings of the topic's own are sent: what is left out of this request would be reset.
-        let own = configs.get(&spec.name).map(|config| &config.entries[..]).unwrap_or_default();
+        let own = configs
+            .get(&spec.name)
+            .map(|config| &config.entries[..])
+            .unwrap_or_default();
         let own: Vec<(String, String)> = own
             .iter()
             .filter(|entry| entry.source == ConfigSource::DynamicTopic)
@@ -233,17 +348,26 @@ impl KafkaAdmin {
         for (name, value) in &own {
             altered = altered.set(name, value);
         }
-        altered = altered.set("retention.ms", &kept).set("retention.bytes", "-1");
+        altered = altered
+            .set("retention.ms", &kept)
+            .set("retention.bytes", "-1")
+            .set("message.timestamp.type", "LogAppendTime");
         let answers = self
             .client
             .alter_configs([&altered], &options())
             .await
             .map_err(|error| error::of_client("change topic", error).with("topic", &spec.name))?;
         for answer in answers {
-            answer.map_err(|(_, code)| error::of_code("change topic", code).with("topic", &spec.name))?;
+            answer.map_err(|(_, code)| {
+                error::of_code("change topic", code).with("topic", &spec.name)
+            })?;
         }
         let until = Instant::now() + CALL;
-        while self.topic(&spec.name).await?.is_some_and(|topic| !topic.keeps(spec.retention)) {
+        while self
+            .topic(&spec.name)
+            .await?
+            .is_some_and(|topic| !topic.keeps(spec.retention))
+        {
             if Instant::now() >= until {
                 break;
             }
@@ -295,14 +419,20 @@ impl KafkaAdmin {
                 .inner()
                 .fetch_group_list(Some(&name), CALL)
                 .map_err(|error| error::of_client("look at the group", error))?;
-            Ok(groups.groups().iter().map(|group| group.members().len()).sum::<usize>())
+            Ok(groups
+                .groups()
+                .iter()
+                .map(|group| group.members().len())
+                .sum::<usize>())
         });
         match members.await? {
             0 => Ok(()),
-            members => Err(Error::new(ErrorKind::Fenced, "join alone", "the group has members")
-                .with("group", group)
-                .with("members", members)
-                .remedy("Stop them first")),
+            members => Err(
+                Error::new(ErrorKind::Fenced, "join alone", "the group has members")
+                    .with("group", group)
+                    .with("members", members)
+                    .remedy("Stop them first"),
+            ),
         }
     }
 
@@ -313,8 +443,11 @@ impl KafkaAdmin {
                 .inner()
                 .fetch_group_list(None, CALL)
                 .map_err(|error| error::of_client("list groups", error))?;
-            let mut names: Vec<String> =
-                groups.groups().iter().map(|group| group.name().to_owned()).collect();
+            let mut names: Vec<String> = groups
+                .groups()
+                .iter()
+                .map(|group| group.name().to_owned())
+                .collect();
             names.sort();
             Ok(names)
         });
@@ -323,9 +456,7 @@ impl KafkaAdmin {
         let mut groups = Vec::new();
         for name in names {
             let committed = self.committed(&name, topics.clone()).await?;
-            let mut has: Vec<String> = records(&committed)
-                .map(|(topic, _, _)| topic)
-                .collect();
+            let mut has: Vec<String> = records(&committed).map(|(topic, _, _)| topic).collect();
             has.dedup();
             if !has.is_empty() {
                 groups.push(GroupDescription { name, topics: has });
@@ -351,7 +482,9 @@ fn records(committed: &TopicPartitionList) -> impl Iterator<Item = (String, u32,
 }
 
 fn options() -> AdminOptions {
-    AdminOptions::new().request_timeout(Some(CALL)).operation_timeout(Some(CALL))
+    AdminOptions::new()
+        .request_timeout(Some(CALL))
+        .operation_timeout(Some(CALL))
 }
 
 /// `retention.ms`, where one is asked for.
@@ -363,13 +496,28 @@ fn retention_ms(asked: Retention) -> Option<String> {
     }
 }
 
+/// What becomes of a topic whose settings this client may not see.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Hidden {
+    /// It is an error.
+    Refused,
+    /// They stay unknown: in a list of topics there may be some that are none of our business.
+    LeftOut,
+}
+
+fn value<'c>(config: &'c ConfigResource, name: &str) -> Option<&'c str> {
+    config.get(name).and_then(|entry| entry.value.as_deref())
+}
+
 /// How long and how much a topic keeps.
 fn retention(config: &ConfigResource) -> (Option<Duration>, Option<u64>) {
-    let value = |name: &str| config.get(name).and_then(|entry| entry.value.as_deref());
+    let value = |name: &str| value(config, name);
     if value("cleanup.policy").is_some_and(|policy| !policy.contains("delete")) {
         return (None, None);
     }
-    let age = value("retention.ms").and_then(|ms| ms.parse().ok()).map(Duration::from_millis);
+    let age = value("retention.ms")
+        .and_then(|ms| ms.parse().ok())
+        .map(Duration::from_millis);
     let bytes = value("retention.bytes").and_then(|bytes| bytes.parse().ok());
     (age, bytes)
 }
@@ -382,7 +530,8 @@ impl Admin for KafkaAdmin {
     fn topics(&self) -> BoxFuture<'_, Result<Vec<TopicDescription>>> {
         Box::pin(async move {
             let names = self.all_names().await?;
-            self.with_configs(self.describe(names).await?).await
+            let topics = self.describe(names).await?;
+            self.with_configs(topics, Hidden::LeftOut).await
         })
     }
 

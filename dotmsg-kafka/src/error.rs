@@ -11,7 +11,6 @@ pub(crate) fn kind(code: Code) -> ErrorKind {
     match code {
         Code::UnknownTopicOrPartition
         | Code::UnknownTopic
-        | Code::UnknownPartition
         | Code::UnknownTopicId
         | Code::GroupIdNotFound => ErrorKind::NotFound,
         Code::TopicAlreadyExists => ErrorKind::AlreadyExists,
@@ -51,9 +50,11 @@ pub(crate) fn kind(code: Code) -> ErrorKind {
         | Code::UnreleasedInstanceId => ErrorKind::Fenced,
         Code::QueueFull => ErrorKind::Full,
         Code::BrokerDestroy => ErrorKind::Closed,
-        Code::InvalidArgument | Code::InvalidTopic | Code::InvalidConfig | Code::PolicyViolation => {
-            ErrorKind::Invalid
-        }
+        Code::InvalidArgument
+        | Code::UnknownPartition
+        | Code::InvalidTopic
+        | Code::InvalidConfig
+        | Code::PolicyViolation => ErrorKind::Invalid,
         _ => ErrorKind::Unexpected,
     }
 }

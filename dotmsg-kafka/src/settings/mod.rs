@@ -43,8 +43,12 @@ use url::Address;
 
 /// The group id of readers outside of any group: librdkafka wants one, and nothing is committed under it.
 const READER_GROUP: &str = "dotmsg-reader";
-/// librdkafka refuses to fetch less at once than one message may have.
-const LARGEST_MESSAGE: u64 = 1_000_000;
+/// What a broker takes unless it was told otherwise (`message.max.bytes`, 1,048,588), less the framing.
+const MAX_RECORD_BYTES: usize = 1_000_000;
+/// What librdkafka counts of a record beside key, payload and headers: the lengths of the headers.
+const FRAMING: usize = 40_000;
+/// The most that librdkafka takes for `message.max.bytes`.
+const MOST: usize = 1_000_000_000;
 /// What librdkafka fetches at once unless it is told otherwise.
 const LARGEST_FETCH: u64 = 52_428_800;
 
@@ -172,7 +176,7 @@ impl Settings {
         let kib = self.number("queued.max.messages.kbytes").unwrap_or(self.prefetch_kib());
         config.set("queued.max.messages.kbytes", kib.to_string());
         // One answer may be as large as this beyond the queue's bound.
-        let largest = self.number("message.max.bytes").unwrap_or(LARGEST_MESSAGE);
+        let largest = u64::try_from(self.max_record_bytes()).unwrap_or(u64::MAX);
         let fetch = (kib << 10).min(LARGEST_FETCH).max(largest);
         config.set("fetch.max.bytes", fetch.to_string());
         if self.property("group.protocol").is_some_and(|protocol| protocol.eq_ignore_ascii_case("consumer")) {
@@ -226,12 +230,24 @@ impl Settings {
     /// The producer.
     pub(crate) fn producer(&self) -> ClientConfig {
         let config = Self::base(&[profiles::PRODUCER, self.own.producer.properties()]);
-        self.finish(config, Scope::Producer, &[("enable.idempotence", "true"), ("acks", "all")])
+        let most = (self.max_record_bytes() + FRAMING).min(MOST).to_string();
+        let fixed = [
+            ("enable.idempotence", "true"),
+            ("acks", "all"),
+            ("message.max.bytes", &most),
+        ];
+        self.finish(config, Scope::Producer, &fixed)
     }
 
     /// The administrator.
     pub(crate) fn admin(&self) -> ClientConfig {
         self.finish(Self::base(&[]), Scope::Any, &[])
+    }
+
+    /// The largest record that is published: bytes of key, payload and headers.
+    pub(crate) fn max_record_bytes(&self) -> usize {
+        let set = self.number("message.max.bytes").and_then(|set| usize::try_from(set).ok());
+        set.unwrap_or(MAX_RECORD_BYTES)
     }
 
     /// How long a group waits for a member that is to give partitions up, and for one that does not poll.

@@ -57,7 +57,12 @@ impl ProducerProfile {
 }
 
 /// What every producer has, beside its profile. Keys have the same partition as with the Java client.
-pub(super) const PRODUCER: &[(&str, &str)] = &[("partitioner", "murmur2_random")];
+pub(super) const PRODUCER: &[(&str, &str)] = &[
+    ("partitioner", "murmur2_random"),
+    // Null keys are spread message by message.
+    ("sticky.partitioning.linger.ms", "0"),
+    ("topic.metadata.propagation.max.ms", "5000"),
+];
 
 /// How messages are fetched.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
