@@ -18,7 +18,7 @@ use rdkafka::admin::{
     OwnedResourceSpecifier, ResourceSpecifier, TopicReplication,
 };
 use rdkafka::consumer::{BaseConsumer, Consumer};
-use rdkafka::error::RDKafkaErrorCode as Code;
+use rdkafka::error::{KafkaError, RDKafkaErrorCode as Code};
 use rdkafka::topic_partition_list::{Offset, TopicPartitionList};
 
 use crate::backend::blocking;
@@ -33,8 +33,8 @@ use crate::settings::{Settings, TopicCheck};
 
 /// The pause between looks at something that is on its way.
 const LOOK: Duration = Duration::from_millis(20);
-/// How long one look for an answer takes, before what was heard in the meantime is looked at.
-const ANSWER: Duration = Duration::from_millis(100);
+/// How long positions are waited for before it is asked whether they are refused.
+const REFUSED: Duration = Duration::from_secs(1);
 /// How long a look may block a thread of the runtime.
 const LOOK_WITHIN: Duration = Duration::from_secs(2);
 /// Consumers kept for looking at groups.
@@ -45,7 +45,6 @@ type Onlooker = Arc<BaseConsumer<Context>>;
 /// Looks at and changes what a cluster holds.
 pub(crate) struct KafkaAdmin {
     client: Arc<AdminClient<Contact>>,
-    contact: Contact,
     settings: Arc<Settings>,
     onlookers: Mutex<BTreeMap<String, Onlooker>>,
     /// Partitions of the topics that were looked at.
@@ -62,14 +61,12 @@ impl std::fmt::Debug for KafkaAdmin {
 
 impl KafkaAdmin {
     pub(crate) fn open(settings: &Arc<Settings>) -> Result<Self> {
-        let contact = Contact::default();
         let client = settings
             .admin()
-            .create_with_context(contact.clone())
+            .create_with_context(Contact::default())
             .map_err(|error| error::of_client("open kafka", error))?;
         Ok(Self {
             client: Arc::new(client),
-            contact,
             settings: Arc::clone(settings),
             onlookers: Mutex::default(),
             known: Mutex::default(),
@@ -79,21 +76,12 @@ impl KafkaAdmin {
 
     /// The identity of the cluster.
     pub(crate) async fn cluster(&self) -> Result<String> {
-        let (client, contact) = (Arc::clone(&self.client), self.contact.clone());
+        let client = Arc::clone(&self.client);
         blocking("look up the cluster", move || {
-            let until = Instant::now() + CALL;
-            loop {
-                if let Some(cluster) = client.inner().fetch_cluster_id(ANSWER) {
-                    contact.answered();
-                    return Ok(cluster);
-                }
-                if let Some(error) = contact.hopeless() {
-                    return Err(error);
-                }
-                if Instant::now() >= until {
-                    return Err(contact.cause().unwrap_or_else(contact::silent));
-                }
-            }
+            client
+                .inner()
+                .fetch_cluster_id(CALL)
+                .ok_or_else(contact::silent)
         })
         .await
     }
@@ -217,17 +205,42 @@ impl KafkaAdmin {
         let mut configs = BTreeMap::new();
         for answer in answers {
             match answer {
+                // The client library drops the error of a single topic, and leaves its settings empty.
+                Ok(config) if config.entries.is_empty() => {}
                 Ok(config) => {
                     if let OwnedResourceSpecifier::Topic(name) = &config.specifier {
                         configs.insert(name.clone(), config);
                     }
                 }
                 Err(Code::UnknownTopicOrPartition) => {}
-                Err(Code::TopicAuthorizationFailed) if hidden == Hidden::LeftOut => {}
                 Err(code) => return Err(error::of_code("read the topics' settings", code)),
             }
         }
+        if hidden == Hidden::Refused {
+            self.check_shown(names, &configs).await?;
+        }
         Ok(configs)
+    }
+
+    /// Refuses topics that exist and do not show their settings: to take them for the defaults would be a guess at how long
+    /// messages are kept.
+    async fn check_shown(
+        &self,
+        names: &[&str],
+        configs: &BTreeMap<String, ConfigResource>,
+    ) -> Result<()> {
+        let hidden = names.iter().filter(|name| !configs.contains_key(**name));
+        let hidden = hidden.map(|name| (*name).to_owned()).collect();
+        match self.describe(hidden).await?.first() {
+            None => Ok(()),
+            Some(topic) => Err(Error::new(
+                ErrorKind::Denied,
+                "read the topics' settings",
+                "the broker does not show them",
+            )
+            .with("topic", &topic.name)
+            .remedy("Give this client the right DescribeConfigs on the topic")),
+        }
     }
 
     async fn all_names(&self) -> Result<Vec<String>> {
@@ -321,8 +334,9 @@ impl KafkaAdmin {
             return Ok(());
         };
         let configs = self.configs(&[&spec.name], Hidden::Refused).await?;
-        let set = |name: &str| configs.get(&spec.name).and_then(|config| value(config, name));
-        if set("cleanup.policy").is_some_and(|policy| policy.contains("compact")) {
+        let config = configs.get(&spec.name);
+        let policy = config.and_then(|config| value(config, "cleanup.policy"));
+        if policy.is_some_and(|policy| policy.contains("compact")) {
             return Err(Error::new(
                 ErrorKind::Config,
                 "check topic",
@@ -331,7 +345,7 @@ impl KafkaAdmin {
             .with("topic", &spec.name)
             .remedy("Set its cleanup.policy to delete with the broker's tools"));
         }
-        if there.keeps(spec.retention) && set("message.timestamp.type") == Some("LogAppendTime") {
+        if there.keeps(spec.retention) && config.is_none_or(stamps_appends) {
             return Ok(());
         }
         // All settings of the topic's own are sent: what is left out of this request would be reset.
@@ -362,18 +376,34 @@ impl KafkaAdmin {
                 error::of_code("change topic", code).with("topic", &spec.name)
             })?;
         }
+        self.wait_until_kept(spec).await
+    }
+
+    /// Waits until a topic's settings are as they were changed. The client library drops a refusal of the change, so it shows
+    /// here.
+    async fn wait_until_kept(&self, spec: &TopicSpec) -> Result<()> {
         let until = Instant::now() + CALL;
-        while self
-            .topic(&spec.name)
-            .await?
-            .is_some_and(|topic| !topic.keeps(spec.retention))
-        {
+        loop {
+            let configs = self.configs(&[&spec.name], Hidden::Refused).await?;
+            let Some(config) = configs.get(&spec.name) else {
+                return Ok(());
+            };
+            let mut there = TopicDescription::new(&spec.name, spec.partitions, "");
+            (there.retention, there.retention_bytes) = retention(config);
+            if there.keeps(spec.retention) && stamps_appends(config) {
+                return Ok(());
+            }
             if Instant::now() >= until {
-                break;
+                return Err(Error::new(
+                    ErrorKind::Denied,
+                    "change topic",
+                    "a topic of the group does not keep its records for long enough, or not under the time of their append, and its settings do not change",
+                )
+                .with("topic", &spec.name)
+                .remedy("Give this client the right AlterConfigs on the topic, or set retention.ms, retention.bytes = -1 and message.timestamp.type = LogAppendTime with the broker's tools"));
             }
             tokio::time::sleep(LOOK).await;
         }
-        Ok(())
     }
 
     fn onlooker(&self, group: &str) -> Result<Onlooker> {
@@ -404,9 +434,18 @@ impl KafkaAdmin {
                     wanted.add_partition(&topic.name, i32::try_from(partition).unwrap_or(i32::MAX));
                 }
             }
-            onlooker
-                .committed_offsets(wanted, CALL)
-                .map_err(|error| error::of_client("read positions", error))
+            let first = onlooker.committed_offsets(wanted.clone(), REFUSED);
+            let is_late = |error: &KafkaError| {
+                error.rdkafka_error_code() == Some(Code::OperationTimedOut)
+            };
+            let read = match first {
+                Err(error) if is_late(&error) => match refusal(&onlooker) {
+                    Some(code) => return Err(error::of_code("read positions", code)),
+                    None => onlooker.committed_offsets(wanted, CALL),
+                },
+                read => read,
+            };
+            read.map_err(|error| error::of_client("read positions", error))
         });
         read.await.map_err(|error| error.with("group", group))
     }
@@ -481,6 +520,17 @@ fn records(committed: &TopicPartitionList) -> impl Iterator<Item = (String, u32,
     all.into_iter()
 }
 
+/// A refusal that librdkafka mentioned on the side: who may not look for the group's coordinator waits for it in vain.
+fn refusal(onlooker: &Onlooker) -> Option<Code> {
+    while let Some(event) = onlooker.poll(Duration::ZERO) {
+        let code = event.err().and_then(|error| error.rdkafka_error_code());
+        if let Some(code) = code.filter(|code| error::kind(*code) == ErrorKind::Denied) {
+            return Some(code);
+        }
+    }
+    None
+}
+
 fn options() -> AdminOptions {
     AdminOptions::new()
         .request_timeout(Some(CALL))
@@ -503,6 +553,11 @@ enum Hidden {
     Refused,
     /// They stay unknown: in a list of topics there may be some that are none of our business.
     LeftOut,
+}
+
+/// Whether the time of a record is that of its append: a retry is due a delay after it.
+fn stamps_appends(config: &ConfigResource) -> bool {
+    value(config, "message.timestamp.type") == Some("LogAppendTime")
 }
 
 fn value<'c>(config: &'c ConfigResource, name: &str) -> Option<&'c str> {

@@ -18,6 +18,7 @@ use rdkafka::consumer::{BaseConsumer, Consumer};
 
 use crate::admin::KafkaAdmin;
 use crate::bell::Bell;
+use crate::contact;
 use crate::context::Context;
 use crate::control::KafkaControl;
 use crate::error;
@@ -56,11 +57,11 @@ impl KafkaBackend {
     /// [`ErrorKind::Config`], [`ErrorKind::Unreachable`], [`ErrorKind::Denied`].
     pub async fn open(options: &BackendOptions) -> Result<Self> {
         let settings = Arc::new(Settings::of(options)?);
-        let admin = Arc::new(KafkaAdmin::open(&settings)?);
-        admin
-            .cluster()
+        let reached = Arc::clone(&settings);
+        blocking("open kafka", move || contact::reach(&reached))
             .await
             .map_err(|error| error.with("backend", &settings.name))?;
+        let admin = Arc::new(KafkaAdmin::open(&settings)?);
         let publisher = Arc::new(KafkaPublisher::open(&settings)?);
         Ok(Self {
             settings,

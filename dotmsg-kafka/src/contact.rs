@@ -1,18 +1,26 @@
 //! Whether a cluster answers, and what stands in the way.
 //!
 //! librdkafka tries again for ever, also where that cannot help: a wrong password, a certificate that it does not trust. It only
-//! mentions such an error on the side. So the client that looks first keeps what it hears, and whoever opens the backend gets
-//! that as an error, at once where no repeat can help.
+//! mentions such an error on the side. So a client that looks first keeps what it hears, and whoever opens the backend gets that
+//! as an error, at once where no repeat can help. It is a client of its own: the administrator's events are polled by nobody.
 
 use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
 
-use dotmsg_core::error::{Error, ErrorKind};
+use dotmsg_core::error::{Error, ErrorKind, Result};
 use rdkafka::client::ClientContext;
 use rdkafka::config::RDKafkaLogLevel as Level;
 use rdkafka::error::{KafkaError, RDKafkaErrorCode as Code};
+use rdkafka::producer::{BaseProducer, DeliveryResult, Producer, ProducerContext};
 
 use crate::context::log_line;
+use crate::error;
 use crate::lock;
+use crate::native::CALL;
+use crate::settings::Settings;
+
+/// How long one look for an answer takes, before what was heard in the meantime is looked at.
+const ANSWER: Duration = Duration::from_millis(100);
 
 /// The context of a client that looks at a cluster.
 #[derive(Clone, Debug, Default)]
@@ -33,22 +41,18 @@ impl Contact {
     }
 
     /// What cannot pass by itself: the rights, or the certificates, are wrong.
-    pub(crate) fn hopeless(&self) -> Option<Error> {
+    fn hopeless(&self) -> Option<Error> {
         let heard = lock(&self.0);
         let (code, reason) = heard.cause.as_ref().filter(|(code, _)| rank(*code) == rank(Code::SSL))?;
         Some(described(*code, reason))
     }
 
     /// What was heard last that may be the cause.
-    pub(crate) fn cause(&self) -> Option<Error> {
+    fn cause(&self) -> Option<Error> {
         let heard = lock(&self.0);
         heard.cause.as_ref().map(|(code, reason)| described(*code, reason))
     }
 
-    /// Forgets what was heard.
-    pub(crate) fn answered(&self) {
-        lock(&self.0).cause = None;
-    }
 }
 
 fn rank(code: Code) -> u8 {
@@ -86,6 +90,29 @@ fn described(code: Code, reason: &str) -> Error {
     Error::new(kind, "look up the cluster", message).with("reason", reason).remedy(remedy)
 }
 
+/// Waits until a broker answers. Blocks its thread.
+///
+/// # Errors
+/// What stands in the way.
+pub(crate) fn reach(settings: &Settings) -> Result<()> {
+    let contact = Contact::default();
+    let client: BaseProducer<Contact> = settings
+        .admin()
+        .create_with_context(contact.clone())
+        .map_err(|error| error::of_client("open kafka", error))?;
+    let until = Instant::now() + CALL;
+    while client.client().fetch_cluster_id(ANSWER).is_none() {
+        client.poll(Duration::ZERO);
+        if let Some(error) = contact.hopeless() {
+            return Err(error);
+        }
+        if Instant::now() >= until {
+            return Err(contact.cause().unwrap_or_else(silent));
+        }
+    }
+    Ok(())
+}
+
 /// Nothing was heard at all.
 pub(crate) fn silent() -> Error {
     described(Code::BrokerTransportFailure, "no answer and no error")
@@ -100,6 +127,12 @@ impl ClientContext for Contact {
         tracing::warn!(%error, reason, "kafka client");
         self.hear(error.rdkafka_error_code().unwrap_or(Code::Unknown), reason);
     }
+}
+
+impl ProducerContext for Contact {
+    type DeliveryOpaque = ();
+
+    fn delivery(&self, _: &DeliveryResult<'_>, (): ()) {}
 }
 
 #[cfg(test)]
@@ -121,7 +154,5 @@ mod tests {
         contact.hear(Code::Authentication, "invalid credentials");
         contact.hear(Code::BrokerTransportFailure, "refused");
         assert_eq!(contact.hopeless().unwrap().kind(), ErrorKind::Denied);
-        contact.answered();
-        assert!(contact.cause().is_none());
     }
 }

@@ -5,7 +5,7 @@
 
 use std::collections::BTreeMap;
 
-use super::own::Own;
+use super::own::{Mechanism, Own};
 use super::properties::canonical;
 use super::refused::NOT_WITH_CONSUMER_PROTOCOL;
 
@@ -49,7 +49,7 @@ fn is_set(own: &Own, key: &str) -> bool {
         "username" => own.username.is_some(),
         "password" => own.password.is_some(),
         "password_file" => own.password_file.is_some(),
-        "sasl_mechanism" => own.mechanism.is_some(),
+        "sasl_mechanism" => own.mechanism != Mechanism::default(),
         "ca_file" => own.ca_file.is_some(),
         "certificate_file" => own.certificate_file.is_some(),
         "key_file" => own.key_file.is_some(),
@@ -87,7 +87,7 @@ fn login(own: &Own, url_login: bool, by_name: &BTreeMap<&str, &str>, found: &mut
         found.push("a password is set without `username`".to_owned());
     }
     let named = own.username.is_some() || by_name.contains_key("sasl.username");
-    if own.mechanism.is_some() && !named && !password {
+    if own.mechanism != Mechanism::default() && !named && !password {
         found.push("`sasl_mechanism` is set without `username`".to_owned());
     }
 }

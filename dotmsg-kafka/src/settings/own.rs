@@ -82,8 +82,7 @@ pub(super) struct Own {
     /// librdkafka's queue of one consumer in KiB; the consumer profile's without it.
     pub(super) prefetch: Option<u64>,
     pub(super) tls: bool,
-    /// Whether `sasl_mechanism` was said, and what.
-    pub(super) mechanism: Option<Mechanism>,
+    pub(super) mechanism: Mechanism,
     pub(super) username: Option<String>,
     pub(super) password: Option<Secret>,
     pub(super) password_file: Option<String>,
@@ -103,7 +102,7 @@ impl Default for Own {
             offset_metadata_max: metadata::DEFAULT_LIMIT,
             prefetch: None,
             tls: false,
-            mechanism: None,
+            mechanism: Mechanism::default(),
             username: None,
             password: None,
             password_file: None,
@@ -137,7 +136,7 @@ impl Own {
             }
             "prefetch" => self.prefetch = prefetch(value)?,
             "tls" => self.tls = word(value.parse().ok(), "true or false")?,
-            "sasl_mechanism" => self.mechanism = Some(word(Mechanism::parse(value), Mechanism::WORDS)?),
+            "sasl_mechanism" => self.mechanism = word(Mechanism::parse(value), Mechanism::WORDS)?,
             "username" => self.username = text(value)?,
             "password" => self.password = text(value)?.map(Secret::new),
             "password_file" => self.password_file = text(value)?,

@@ -23,8 +23,7 @@ pub(super) fn properties(own: &Own, login: Option<&(String, Secret)>) -> Result<
     }
     set.extend(password.map(|password| ("sasl.password", password)));
     if logs_in {
-        let mechanism = own.mechanism.unwrap_or_default();
-        set.push(("sasl.mechanisms", Secret::new(mechanism.name())));
+        set.push(("sasl.mechanisms", Secret::new(own.mechanism.name())));
     }
     let protocol = match (own.tls, logs_in) {
         (false, false) => None,
@@ -66,7 +65,7 @@ fn password(own: &Own, login: Option<&(String, Secret)>) -> Result<Option<Secret
 
 /// Whether a password would go over the wire as it is.
 pub(super) fn is_bare(own: &Own, protocol: &str, mechanism: Option<&str>) -> bool {
-    let mechanism = mechanism.unwrap_or(own.mechanism.unwrap_or_default().name());
+    let mechanism = mechanism.unwrap_or(own.mechanism.name());
     protocol.eq_ignore_ascii_case("sasl_plaintext") && mechanism.eq_ignore_ascii_case(Mechanism::Plain.name())
 }
 

@@ -141,3 +141,24 @@ fn nothing_printable_holds_a_secret() {
         assert!(!format!("{settings:?}").contains(CANARY), "{settings:?}");
     }
 }
+
+#[test]
+fn the_reference_file_shows_every_key_with_its_default() {
+    use dotmsg_core::config::{Config, RouteDefaults};
+
+    let file = include_str!("../../../docs/reference.toml");
+    let config = Config::from_toml("reference.toml", file).unwrap().set("backend.main.url", "kafka://h:1");
+    let resolved = config.resolve(&[RouteDefaults::new("bill")]).unwrap();
+    let documented = &resolved.backends[0].settings;
+    assert!(documented.keys().eq(own::KEYS), "{documented:?}");
+    let mut own = Own::default();
+    for (key, value) in documented {
+        own.set(key, value).unwrap();
+    }
+    assert_eq!(own, Own::default());
+    let whole = BackendOptions {
+        settings: documented.clone(),
+        ..options("kafka://h:1", &[])
+    };
+    Settings::of(&whole).unwrap();
+}
