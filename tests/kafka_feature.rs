@@ -7,7 +7,11 @@ async fn bill() {}
 
 async fn reasons(file: &str) -> String {
     let config = Config::from_toml("dotmsg.toml", file).unwrap();
-    let error = App::with_config(config).handler(bill).start().await.unwrap_err();
+    let error = App::with_config(config)
+        .handler(bill)
+        .start()
+        .await
+        .unwrap_err();
     let reasons = std::error::Error::source(&error).map(ToString::to_string);
     let reasons = reasons.unwrap_or_else(|| error.to_string());
     assert!(!reasons.contains("canary"), "{reasons}");

@@ -1,8 +1,7 @@
 //! Topics, partitions, groups and positions, looked at from outside of any group.
 //!
 //! A topic that is asked to keep its records is one of the framework's own: it is created with append-time stamps, since a
-//! retry is due a delay after its append, and without compaction. Positions are read by a consumer that belongs to the group
-//! by name only: it joins nothing.
+//! retry is due a delay after its append, and without compaction.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex};
@@ -17,13 +16,10 @@ use rdkafka::admin::{
     AdminClient, AdminOptions, AlterConfig, ConfigResource, ConfigSource, NewTopic,
     OwnedResourceSpecifier, ResourceSpecifier, TopicReplication,
 };
-use rdkafka::consumer::{BaseConsumer, Consumer};
-use rdkafka::error::{KafkaError, RDKafkaErrorCode as Code};
-use rdkafka::topic_partition_list::{Offset, TopicPartitionList};
+use rdkafka::error::RDKafkaErrorCode as Code;
 
 use crate::backend::blocking;
 use crate::contact::{self, Contact};
-use crate::context::Context;
 use crate::durability::{self, Found};
 use crate::error;
 use crate::lock;
@@ -33,20 +29,13 @@ use crate::settings::{Settings, TopicCheck};
 
 /// The pause between looks at something that is on its way.
 const LOOK: Duration = Duration::from_millis(20);
-/// How long positions are waited for before it is asked whether they are refused.
-const REFUSED: Duration = Duration::from_secs(1);
 /// How long a look may block a thread of the runtime.
 const LOOK_WITHIN: Duration = Duration::from_secs(2);
-/// Consumers kept for looking at groups.
-const ONLOOKERS: usize = 16;
-
-type Onlooker = Arc<BaseConsumer<Context>>;
 
 /// Looks at and changes what a cluster holds.
 pub(crate) struct KafkaAdmin {
     client: Arc<AdminClient<Contact>>,
     settings: Arc<Settings>,
-    onlookers: Mutex<BTreeMap<String, Onlooker>>,
     /// Partitions of the topics that were looked at.
     known: Mutex<BTreeMap<String, u32>>,
     /// Topics whose replicas were looked at: one warning of each is enough.
@@ -68,7 +57,6 @@ impl KafkaAdmin {
         Ok(Self {
             client: Arc::new(client),
             settings: Arc::clone(settings),
-            onlookers: Mutex::default(),
             known: Mutex::default(),
             judged: Mutex::default(),
         })
@@ -107,14 +95,21 @@ impl KafkaAdmin {
                 .inner()
                 .fetch_metadata(Some(&name), CALL)
                 .map_err(|error| error::of_client("check topic", error))?;
-            let partitions = metadata.topics().iter().flat_map(|topic| topic.partitions());
+            let partitions = metadata
+                .topics()
+                .iter()
+                .flat_map(|topic| topic.partitions());
             let replicas = partitions.map(|partition| partition.replicas().len()).min();
             Ok((metadata.brokers().len(), replicas))
         })
         .await?;
         let configs = self.configs(&[topic], Hidden::Refused).await?;
-        let in_sync = configs.get(topic).and_then(|config| value(config, "min.insync.replicas"));
-        if let (Some(replicas), Some(in_sync)) = (replicas, in_sync.and_then(|set| set.parse().ok())) {
+        let in_sync = configs
+            .get(topic)
+            .and_then(|config| value(config, "min.insync.replicas"));
+        if let (Some(replicas), Some(in_sync)) =
+            (replicas, in_sync.and_then(|set| set.parse().ok()))
+        {
             let found = Found {
                 brokers,
                 replicas,
@@ -269,7 +264,9 @@ impl KafkaAdmin {
         let partitions = i32::try_from(spec.partitions).unwrap_or(i32::MAX);
         let durability = self.settings.durability();
         let replication = TopicReplication::Fixed(durability.replication.unwrap_or(-1));
-        let in_sync = durability.min_insync_replicas.map(|least| least.to_string());
+        let in_sync = durability
+            .min_insync_replicas
+            .map(|least| least.to_string());
         let mut topic = NewTopic::new(&spec.name, partitions, replication);
         if let Some(in_sync) = &in_sync {
             topic = topic.set("min.insync.replicas", in_sync);
@@ -406,48 +403,22 @@ impl KafkaAdmin {
         }
     }
 
-    fn onlooker(&self, group: &str) -> Result<Onlooker> {
-        let mut onlookers = lock(&self.onlookers);
-        if let Some(onlooker) = onlookers.get(group) {
-            return Ok(Arc::clone(onlooker));
-        }
-        let made: BaseConsumer<Context> = self
-            .settings
-            .onlooker(group)
-            .create_with_context(Context::default())
-            .map_err(|error| error::of_client("read positions", error))?;
-        let made = Arc::new(made);
-        if onlookers.len() >= ONLOOKERS {
-            onlookers.pop_first();
-        }
-        onlookers.insert(group.to_owned(), Arc::clone(&made));
-        Ok(made)
-    }
-
-    /// What a group has committed in these topics.
-    async fn committed(&self, group: &str, topics: Vec<Topic>) -> Result<TopicPartitionList> {
-        let onlooker = self.onlooker(group)?;
-        let read = blocking("read positions", move || {
-            let mut wanted = TopicPartitionList::new();
-            for topic in &topics {
-                for partition in 0..topic.partitions {
-                    wanted.add_partition(&topic.name, i32::try_from(partition).unwrap_or(i32::MAX));
-                }
-            }
-            let first = onlooker.committed_offsets(wanted.clone(), REFUSED);
-            let is_late = |error: &KafkaError| {
-                error.rdkafka_error_code() == Some(Code::OperationTimedOut)
-            };
-            let read = match first {
-                Err(error) if is_late(&error) => match refusal(&onlooker) {
-                    Some(code) => return Err(error::of_code("read positions", code)),
-                    None => onlooker.committed_offsets(wanted, CALL),
-                },
-                read => read,
-            };
-            read.map_err(|error| error::of_client("read positions", error))
+    /// The position records of a group: topic, partition, record; by topic and partition.
+    async fn records(&self, group: &str) -> Result<Vec<(String, u32, Bytes)>> {
+        let (client, name) = (Arc::clone(&self.client), group.to_owned());
+        let listed = blocking("read positions", move || {
+            patiently("read positions", || {
+                native::list_group_offsets(client.inner().native_ptr(), &name, CALL)
+            })
         });
-        read.await.map_err(|error| error.with("group", group))
+        let listed = listed.await.map_err(|error| error.with("group", group))?;
+        let record = |(topic, partition, offset, metadata): (String, u32, i64, String)| {
+            let record = metadata::decode(&metadata).filter(|_| offset >= 0)?;
+            Some((topic, partition, record))
+        };
+        let mut records: Vec<_> = listed.into_iter().filter_map(record).collect();
+        records.sort();
+        Ok(records)
     }
 
     /// Refuses when anybody is in the group.
@@ -490,45 +461,40 @@ impl KafkaAdmin {
             names.sort();
             Ok(names)
         });
-        let (names, topics) = (names.await?, self.all_names().await?);
-        let topics = self.describe(topics).await?;
         let mut groups = Vec::new();
-        for name in names {
-            let committed = self.committed(&name, topics.clone()).await?;
-            let mut has: Vec<String> = records(&committed).map(|(topic, _, _)| topic).collect();
-            has.dedup();
-            if !has.is_empty() {
-                groups.push(GroupDescription { name, topics: has });
+        for name in names.await? {
+            let mut topics: Vec<String> = self
+                .records(&name)
+                .await?
+                .into_iter()
+                .map(|(topic, _, _)| topic)
+                .collect();
+            topics.dedup();
+            if !topics.is_empty() {
+                groups.push(GroupDescription { name, topics });
             }
         }
         Ok(groups)
     }
 }
 
-/// The position records in a list of committed offsets.
-fn records(committed: &TopicPartitionList) -> impl Iterator<Item = (String, u32, Bytes)> {
-    let elements = committed.elements();
-    let all: Vec<_> = elements
-        .iter()
-        .filter(|element| matches!(element.offset(), Offset::Offset(_)))
-        .filter_map(|element| {
-            let record = metadata::decode(element.metadata())?;
-            let partition = u32::try_from(element.partition()).ok()?;
-            Some((element.topic().to_owned(), partition, record))
-        })
-        .collect();
-    all.into_iter()
-}
-
-/// A refusal that librdkafka mentioned on the side: who may not look for the group's coordinator waits for it in vain.
-fn refusal(onlooker: &Onlooker) -> Option<Code> {
-    while let Some(event) = onlooker.poll(Duration::ZERO) {
-        let code = event.err().and_then(|error| error.rdkafka_error_code());
-        if let Some(code) = code.filter(|code| error::kind(*code) == ErrorKind::Denied) {
-            return Some(code);
+/// Calls again while a broker says that it is not ready: that another one leads or coordinates by now, or that it is loading.
+fn patiently<T>(operation: &'static str, call: impl Fn() -> Result<T, Code>) -> Result<T> {
+    let until = Instant::now() + CALL;
+    loop {
+        match call() {
+            Ok(value) => return Ok(value),
+            Err(
+                Code::NotLeaderForPartition
+                | Code::LeaderNotAvailable
+                | Code::NotCoordinator
+                | Code::CoordinatorNotAvailable
+                | Code::CoordinatorLoadInProgress
+                | Code::UnstableOffsetCommit,
+            ) if Instant::now() < until => std::thread::sleep(LOOK),
+            Err(code) => return Err(error::of_code(operation, code)),
         }
     }
-    None
 }
 
 fn options() -> AdminOptions {
@@ -603,10 +569,10 @@ impl Admin for KafkaAdmin {
             let (client, name) = (Arc::clone(&self.client), topic.to_owned());
             let looked = blocking("look up offsets", move || {
                 let number = i32::try_from(partition).unwrap_or(i32::MAX);
-                client
-                    .inner()
-                    .fetch_watermarks(&name, number, CALL)
-                    .map_err(|error| error::of_client("look up offsets", error))
+                patiently("look up offsets", || {
+                    let looked = client.inner().fetch_watermarks(&name, number, CALL);
+                    looked.map_err(|error| error.rdkafka_error_code().unwrap_or(Code::Unknown))
+                })
             });
             let (start, end) = looked
                 .await
@@ -628,12 +594,9 @@ impl Admin for KafkaAdmin {
         topic: &'a str,
     ) -> BoxFuture<'a, Result<Vec<(u32, Bytes)>>> {
         Box::pin(async move {
-            let topics = self.describe(vec![topic.to_owned()]).await?;
-            if topics.is_empty() {
-                return Ok(Vec::new());
-            }
-            let committed = self.committed(group, topics).await?;
-            let positions = records(&committed).map(|(_, partition, record)| (partition, record));
+            let records = self.records(group).await?;
+            let of_topic = records.into_iter().filter(|(of, _, _)| of == topic);
+            let positions = of_topic.map(|(_, partition, record)| (partition, record));
             Ok(positions.collect())
         })
     }

@@ -35,7 +35,11 @@ struct Heard {
 impl Contact {
     fn hear(&self, code: Code, reason: &str) {
         let mut heard = lock(&self.0);
-        if heard.cause.as_ref().is_none_or(|(known, _)| rank(code) >= rank(*known)) {
+        if heard
+            .cause
+            .as_ref()
+            .is_none_or(|(known, _)| rank(code) >= rank(*known))
+        {
             heard.cause = Some((code, reason.to_owned()));
         }
     }
@@ -43,16 +47,21 @@ impl Contact {
     /// What cannot pass by itself: the rights, or the certificates, are wrong.
     fn hopeless(&self) -> Option<Error> {
         let heard = lock(&self.0);
-        let (code, reason) = heard.cause.as_ref().filter(|(code, _)| rank(*code) == rank(Code::SSL))?;
+        let (code, reason) = heard
+            .cause
+            .as_ref()
+            .filter(|(code, _)| rank(*code) == rank(Code::SSL))?;
         Some(described(*code, reason))
     }
 
     /// What was heard last that may be the cause.
     fn cause(&self) -> Option<Error> {
         let heard = lock(&self.0);
-        heard.cause.as_ref().map(|(code, reason)| described(*code, reason))
+        heard
+            .cause
+            .as_ref()
+            .map(|(code, reason)| described(*code, reason))
     }
-
 }
 
 fn rank(code: Code) -> u8 {
@@ -87,7 +96,9 @@ fn described(code: Code, reason: &str) -> Error {
             "Check the address, whether its listener is meant for clients from here, and whether it wants `tls = true`",
         ),
     };
-    Error::new(kind, "look up the cluster", message).with("reason", reason).remedy(remedy)
+    Error::new(kind, "look up the cluster", message)
+        .with("reason", reason)
+        .remedy(remedy)
 }
 
 /// Waits until a broker answers. Blocks its thread.

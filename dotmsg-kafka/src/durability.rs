@@ -21,7 +21,9 @@ pub(crate) struct Found {
 /// What the topic lacks.
 fn lacks(asked: Durability, found: Found) -> Vec<String> {
     let least = |asked: Option<i32>, usual: usize| {
-        asked.and_then(|asked| usize::try_from(asked).ok()).unwrap_or(usual)
+        asked
+            .and_then(|asked| usize::try_from(asked).ok())
+            .unwrap_or(usual)
     };
     let replicas = least(asked.replication, found.brokers.min(2));
     let in_sync = least(asked.min_insync_replicas, found.replicas.min(2));
@@ -30,7 +32,10 @@ fn lacks(asked: Durability, found: Found) -> Vec<String> {
         lacks.push(format!("{} replicas, {replicas} wanted", found.replicas));
     }
     if found.in_sync < in_sync {
-        lacks.push(format!("min.insync.replicas = {}, {in_sync} wanted", found.in_sync));
+        lacks.push(format!(
+            "min.insync.replicas = {}, {in_sync} wanted",
+            found.in_sync
+        ));
     }
     lacks
 }
@@ -89,9 +94,16 @@ mod tests {
             ((None, Some(3)), (3, 3, 2), false),
             ((Some(2), None), (1, 1, 1), false),
         ] {
-            assert_eq!(judged(asked, found).is_ok(), is_taken, "{asked:?} {found:?}");
+            assert_eq!(
+                judged(asked, found).is_ok(),
+                is_taken,
+                "{asked:?} {found:?}"
+            );
         }
         let error = judged((None, None), (3, 3, 1)).unwrap_err().to_string();
-        assert!(error.contains("min.insync.replicas = 1, 2 wanted"), "{error}");
+        assert!(
+            error.contains("min.insync.replicas = 1, 2 wanted"),
+            "{error}"
+        );
     }
 }

@@ -74,8 +74,12 @@ pub(crate) fn of_code(operation: &'static str, code: Code) -> Error {
 /// librdkafka may hold one that is secret.
 pub(crate) fn of_client(operation: &'static str, error: KafkaError) -> Error {
     if let KafkaError::ClientConfig(_, _, property, _) = &error {
-        return Error::new(ErrorKind::Config, operation, "librdkafka refuses the value of a property")
-            .with("property", property);
+        return Error::new(
+            ErrorKind::Config,
+            operation,
+            "librdkafka refuses the value of a property",
+        )
+        .with("property", property);
     }
     match error.rdkafka_error_code() {
         Some(code) => of_code(operation, code),

@@ -14,7 +14,8 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use dotmsg_core::app::{Adapters, App, NoAdapters};
 use dotmsg_core::backend::{
-    Backend, BackendOptions, BatchLimits, PublishOutcome, PublishRecord, ReadBatch, Registry, Retention, TopicSpec,
+    Backend, BackendOptions, BatchLimits, PublishOutcome, PublishRecord, ReadBatch, Registry,
+    Retention, TopicSpec,
 };
 use dotmsg_core::clock::SystemClock;
 use dotmsg_core::config::{Config, RouteDefaults};
@@ -45,10 +46,14 @@ impl Server {
     fn find() -> Option<Self> {
         let read = |name: &str| std::env::var(format!("DOTMSG_TEST_KAFKA_SECURE_{name}")).ok();
         let Some(url) = read("URL") else {
-            println!("skipped: DOTMSG_TEST_KAFKA_SECURE_URL is not set (`cargo xtask services up kafka-secure`)");
+            println!(
+                "skipped: DOTMSG_TEST_KAFKA_SECURE_URL is not set (`cargo xtask services up kafka-secure`)"
+            );
             return None;
         };
-        let read = |name: &str| read(name).unwrap_or_else(|| panic!("DOTMSG_TEST_KAFKA_SECURE_{name} is not set"));
+        let read = |name: &str| {
+            read(name).unwrap_or_else(|| panic!("DOTMSG_TEST_KAFKA_SECURE_{name} is not set"))
+        };
         Some(Self {
             url,
             user: read("USER"),
@@ -69,7 +74,12 @@ impl Server {
 
     /// The settings with which the user logs in.
     fn login(&self) -> Vec<(&str, &str)> {
-        vec![("tls", "true"), ("ca_file", &self.ca), ("username", &self.user), ("password", &self.password)]
+        vec![
+            ("tls", "true"),
+            ("ca_file", &self.ca),
+            ("username", &self.user),
+            ("password", &self.password),
+        ]
     }
 
     async fn open(&self) -> Result<Arc<dyn Backend>> {
@@ -78,8 +88,10 @@ impl Server {
 }
 
 async fn open(url: &str, settings: &[(&str, &str)]) -> Result<Arc<dyn Backend>> {
-    let settings: BTreeMap<String, String> =
-        settings.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned())).collect();
+    let settings: BTreeMap<String, String> = settings
+        .iter()
+        .map(|(key, value)| ((*key).to_owned(), (*value).to_owned()))
+        .collect();
     let options = BackendOptions {
         name: "main".into(),
         url: url.into(),
@@ -123,7 +135,12 @@ fn record(topic: &str, payload: &str) -> PublishRecord {
 }
 
 async fn publish(backend: &dyn Backend, topic: &str, payload: &str) -> Result<()> {
-    match backend.publisher().publish(vec![record(topic, payload)]).await.pop() {
+    match backend
+        .publisher()
+        .publish(vec![record(topic, payload)])
+        .await
+        .pop()
+    {
         Some(PublishOutcome::Ok(_)) => Ok(()),
         Some(PublishOutcome::Failed(error) | PublishOutcome::Unknown(error)) => Err(error),
         None => panic!("no outcome"),
@@ -133,7 +150,10 @@ async fn publish(backend: &dyn Backend, topic: &str, payload: &str) -> Result<()
 /// A service with a ladder handles what succeeds, what succeeds later and what never does.
 async fn a_service_runs(server: &Server, backend: Arc<dyn Backend>, topic: &str, group: &str) {
     let handler = |delivery: Delivery| async move {
-        match (delivery.payload().map(|payload| &payload[..]), delivery.attempt()) {
+        match (
+            delivery.payload().map(|payload| &payload[..]),
+            delivery.attempt(),
+        ) {
             (Some(b"later"), 1) => Err(HandlerError::transient("not yet")),
             (Some(b"never"), _) => Err(HandlerError::permanent("no")),
             _ => Ok(()),
@@ -143,8 +163,13 @@ async fn a_service_runs(server: &Server, backend: Arc<dyn Backend>, topic: &str,
     for payload in ["now", "later", "never"] {
         publish(&*admin, topic, payload).await.unwrap();
     }
-    let route = RouteDefaults::new("case").with("topic", topic).with("group", group).with("retry.tiers", ["100ms"]);
-    let app = App::<(), NoAdapters>::with_config(Config::new()).backend("main", backend).route(route, handler);
+    let route = RouteDefaults::new("case")
+        .with("topic", topic)
+        .with("group", group)
+        .with("retry.tiers", ["100ms"]);
+    let app = App::<(), NoAdapters>::with_config(Config::new())
+        .backend("main", backend)
+        .route(route, handler);
     let running = app.start().await.unwrap();
     let handle = running.handle().clone();
     let waiting = tokio::spawn(running.wait());
@@ -152,7 +177,12 @@ async fn a_service_runs(server: &Server, backend: Arc<dyn Backend>, topic: &str,
     let until = Instant::now() + DEADLINE;
     while (stats.handled(), stats.dead_lettered()) != (2, 1) {
         assert!(!waiting.is_finished(), "the app ended: {:?}", waiting.await);
-        assert!(Instant::now() < until, "{} handled, {} dead", stats.handled(), stats.dead_lettered());
+        assert!(
+            Instant::now() < until,
+            "{} handled, {} dead",
+            stats.handled(),
+            stats.dead_lettered()
+        );
         tokio::time::sleep(Duration::from_millis(20)).await;
     }
     handle.drain();
@@ -177,11 +207,19 @@ async fn a_service_runs_over_tls_with_scram_and_with_plain() {
 async fn a_login_in_the_url_or_a_file_will_do() {
     let Some(server) = Server::find() else { return };
     let tls = [("tls", "true"), ("ca_file", server.ca.as_str())];
-    let url = format!("kafka://{}:{}@{}", server.user, server.password.replace('-', "%2D"), server.hosts());
+    let url = format!(
+        "kafka://{}:{}@{}",
+        server.user,
+        server.password.replace('-', "%2D"),
+        server.hosts()
+    );
     open(&url, &tls).await.unwrap().close().await.unwrap();
     let file = std::env::temp_dir().join(fresh("dotmsg-password"));
     std::fs::write(&file, format!("{}\n", server.password)).unwrap();
-    let login = [("username", server.user.as_str()), ("password_file", file.to_str().unwrap())];
+    let login = [
+        ("username", server.user.as_str()),
+        ("password_file", file.to_str().unwrap()),
+    ];
     let opened = open(&server.url, &[tls, login].concat()).await;
     std::fs::remove_file(&file).unwrap();
     opened.unwrap().close().await.unwrap();
@@ -203,7 +241,11 @@ impl Adapters for Kafka {
 async fn a_wrong_password_is_told_at_once_and_shown_nowhere() {
     journal::begin();
     let Some(server) = Server::find() else { return };
-    let tls = [("tls", "true"), ("ca_file", server.ca.as_str()), ("debug", "all")];
+    let tls = [
+        ("tls", "true"),
+        ("ca_file", server.ca.as_str()),
+        ("debug", "all"),
+    ];
     let user = ("username", server.user.as_str());
     let file = std::env::temp_dir().join(fresh("dotmsg-canary"));
     std::fs::write(&file, CANARY).unwrap();
@@ -213,12 +255,21 @@ async fn a_wrong_password_is_told_at_once_and_shown_nowhere() {
         let mechanism = [("sasl_mechanism", mechanism)];
         for (url, login) in [
             (&server.url, vec![user, ("password", CANARY)]),
-            (&server.url, vec![user, ("password_file", file.to_str().unwrap())]),
-            (&server.url, vec![("sasl.username", user.1), ("sasl.password", CANARY)]),
+            (
+                &server.url,
+                vec![user, ("password_file", file.to_str().unwrap())],
+            ),
+            (
+                &server.url,
+                vec![("sasl.username", user.1), ("sasl.password", CANARY)],
+            ),
             (&in_url, vec![]),
         ] {
             let protocol = match login.first() {
-                Some(("sasl.username", _)) => vec![("security.protocol", "sasl_ssl"), ("ssl.ca.location", server.ca.as_str())],
+                Some(("sasl.username", _)) => vec![
+                    ("security.protocol", "sasl_ssl"),
+                    ("ssl.ca.location", server.ca.as_str()),
+                ],
                 _ => [&tls[..], &mechanism].concat(),
             };
             let mechanism = match login.first() {
@@ -226,7 +277,12 @@ async fn a_wrong_password_is_told_at_once_and_shown_nowhere() {
                 _ => vec![],
             };
             let began = Instant::now();
-            errors.push(open(url, &[protocol, mechanism, login].concat()).await.map(drop).unwrap_err());
+            errors.push(
+                open(url, &[protocol, mechanism, login].concat())
+                    .await
+                    .map(drop)
+                    .unwrap_err(),
+            );
             assert!(began.elapsed() < SOON, "after {:?}", began.elapsed());
         }
     }
@@ -248,11 +304,19 @@ async fn from_the_environment(server: &Server) -> Error {
         "[backend.main]\nurl = '{}'\n[backend.main.kafka]\ntls = true\nca_file = '{}'\nusername = '{}'",
         server.url, server.ca, server.user
     );
-    let password = ("DOTMSG__BACKEND__MAIN__KAFKA__PASSWORD".to_owned(), CANARY.to_owned());
-    let config = Config::from_toml("dotmsg.toml", &file).unwrap().env([password]);
+    let password = (
+        "DOTMSG__BACKEND__MAIN__KAFKA__PASSWORD".to_owned(),
+        CANARY.to_owned(),
+    );
+    let config = Config::from_toml("dotmsg.toml", &file)
+        .unwrap()
+        .env([password]);
     assert!(!format!("{config:?}").contains(CANARY));
-    let route = RouteDefaults::new("case").with("topic", "app-none").with("group", "app-none");
-    let app = App::<(), Kafka>::with_config(config).route(route, |_: Delivery| async { Ok::<(), HandlerError>(()) });
+    let route = RouteDefaults::new("case")
+        .with("topic", "app-none")
+        .with("group", "app-none");
+    let app = App::<(), Kafka>::with_config(config)
+        .route(route, |_: Delivery| async { Ok::<(), HandlerError>(()) });
     app.start().await.map(drop).unwrap_err()
 }
 
@@ -260,9 +324,17 @@ async fn from_the_environment(server: &Server) -> Error {
 async fn a_client_that_cannot_be_made_shows_no_secret() {
     journal::begin();
     for settings in [
-        vec![("tls", "true"), ("ssl.key.pem", CANARY), ("ssl.certificate.pem", CANARY)],
+        vec![
+            ("tls", "true"),
+            ("ssl.key.pem", CANARY),
+            ("ssl.certificate.pem", CANARY),
+        ],
         vec![("tls", "true"), ("ssl.ca.pem", CANARY)],
-        vec![("tls", "true"), ("ssl.keystore.location", "/dev/null"), ("ssl.keystore.password", CANARY)],
+        vec![
+            ("tls", "true"),
+            ("ssl.keystore.location", "/dev/null"),
+            ("ssl.keystore.password", CANARY),
+        ],
         vec![("security.protocol", CANARY)],
         vec![("sasl.passwort", CANARY)],
         vec![("linger.ms", CANARY), ("password", CANARY)],
@@ -271,7 +343,10 @@ async fn a_client_that_cannot_be_made_shows_no_secret() {
         let text = shown(&opened.map(drop).unwrap_err());
         assert!(!text.contains(CANARY), "{text}");
     }
-    assert!(!journal::lines().contains(CANARY), "a log line holds a secret");
+    assert!(
+        !journal::lines().contains(CANARY),
+        "a log line holds a secret"
+    );
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -284,7 +359,10 @@ async fn a_broker_that_no_trusted_authority_signed_is_refused() {
     assert!(began.elapsed() < SOON, "after {:?}", began.elapsed());
     let text = error.to_string();
     assert_eq!(error.kind(), ErrorKind::Denied, "{text}");
-    assert!(text.contains("certificate verify failed") && text.contains("Check ca_file"), "{text}");
+    assert!(
+        text.contains("certificate verify failed") && text.contains("Check ca_file"),
+        "{text}"
+    );
     login[1].1 = "/no/such/file.pem";
     let error = open(&server.url, &login).await.map(drop).unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Config);
@@ -342,11 +420,18 @@ async fn use_backend(backend: &dyn Backend, topic: &str, group: &str, out: &str)
     };
     let mut batch = ReadBatch::default();
     let read = poll_fn(|cx| reader.poll_batch(cx, limits, &mut batch));
-    tokio::time::timeout(DEADLINE, read).await.expect("a record or a refusal")
+    tokio::time::timeout(DEADLINE, read)
+        .await
+        .expect("a record or a refusal")
 }
 
 /// Waits until using everything ends as it is to; a broker learns of rights a moment after they are given.
-async fn until(server: &Server, names: (&str, &str, &str), what: &str, is: impl Fn(&Result<()>) -> bool) {
+async fn until(
+    server: &Server,
+    names: (&str, &str, &str),
+    what: &str,
+    is: impl Fn(&Result<()>) -> bool,
+) {
     let deadline = Instant::now() + DEADLINE;
     loop {
         let used = use_all(server, names.0, names.1, names.2).await;
@@ -371,11 +456,18 @@ async fn the_documented_rights_suffice_and_each_is_needed() {
     rights::give(server.admin_hosts(), &server.user, &rights);
     until(&server, names, "with all rights", Result::is_ok).await;
     a_service_runs(&server, server.open().await.unwrap(), &topic, &group).await;
-    let is_denied = |used: &Result<()>| used.as_ref().is_err_and(|error| error.kind() == ErrorKind::Denied);
+    let is_denied = |used: &Result<()>| {
+        used.as_ref()
+            .is_err_and(|error| error.kind() == ErrorKind::Denied)
+    };
     for right in &rights {
         rights::take(server.admin_hosts(), &server.user, right);
         until(&server, names, &format!("without {right:?}"), is_denied).await;
-        rights::give(server.admin_hosts(), &server.user, std::slice::from_ref(right));
+        rights::give(
+            server.admin_hosts(),
+            &server.user,
+            std::slice::from_ref(right),
+        );
         until(&server, names, "with all rights again", Result::is_ok).await;
     }
     admin.close().await.unwrap();

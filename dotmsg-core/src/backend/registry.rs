@@ -218,7 +218,11 @@ mod tests {
         let options = options("amqp://user:canary@host/vhost?password=canary");
         assert!(!format!("{options:?}").contains("canary"));
         assert_eq!(options.safe_url(), "amqp://***@host/vhost");
-        for url in ["kafka://u:pass?canary@host", "kafka://u:canary@p@host?canary", "nats://host?token=canary"] {
+        for url in [
+            "kafka://u:pass?canary@host",
+            "kafka://u:canary@p@host?canary",
+            "nats://host?token=canary",
+        ] {
             assert!(!safe_url(url).contains("canary"), "{url}");
         }
     }

@@ -33,7 +33,11 @@ pub fn kafka_check_setting(key: &str, value: &str) -> Result<(), WrongSetting> {
 /// The name that was probably meant, else the adapter's own: librdkafka has too many to list.
 fn near(wrong: &str) -> &'static [&'static str] {
     let names = own::KEYS.iter().copied().chain(properties::names());
-    let written: String = wrong.to_lowercase().chars().map(|sign| if sign == '_' { '.' } else { sign }).collect();
+    let written: String = wrong
+        .to_lowercase()
+        .chars()
+        .map(|sign| if sign == '_' { '.' } else { sign })
+        .collect();
     let nearest = names
         .map(|name| {
             let plain = name.replace('_', ".");
@@ -64,11 +68,20 @@ mod tests {
         assert_eq!(check("linger.ms", "0.5"), Ok(()));
         assert_eq!(check("producer", "low_latency"), Ok(()));
         let wrong = check("session.timeout.ms", "0").unwrap_err();
-        assert_eq!(wrong, WrongSetting::Expected("a number from 1 to 3600000".into()));
+        assert_eq!(
+            wrong,
+            WrongSetting::Expected("a number from 1 to 3600000".into())
+        );
         let wrong = check("compression.type", "best").unwrap_err();
-        assert_eq!(wrong, WrongSetting::Expected("one of none, gzip, snappy, lz4, zstd".into()));
+        assert_eq!(
+            wrong,
+            WrongSetting::Expected("one of none, gzip, snappy, lz4, zstd".into())
+        );
         assert!(matches!(check("acks", "1"), Err(WrongSetting::Refused(_))));
-        assert!(matches!(check("log_cb", "x"), Err(WrongSetting::Expected(_))));
+        assert!(matches!(
+            check("log_cb", "x"),
+            Err(WrongSetting::Expected(_))
+        ));
     }
 
     #[test]
@@ -93,10 +106,17 @@ mod tests {
 
     #[test]
     fn nothing_that_is_said_holds_the_value() {
-        let names = own::KEYS.iter().copied().chain(properties::names()).chain(["no.such", "log_cb"]);
+        let names = own::KEYS
+            .iter()
+            .copied()
+            .chain(properties::names())
+            .chain(["no.such", "log_cb"]);
         for name in names {
             if let Err(wrong) = kafka_check_setting(name, "canary") {
-                assert!(!format!("{wrong:?}").contains("canary"), "{name}: {wrong:?}");
+                assert!(
+                    !format!("{wrong:?}").contains("canary"),
+                    "{name}: {wrong:?}"
+                );
             }
         }
     }

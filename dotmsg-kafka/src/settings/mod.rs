@@ -34,8 +34,8 @@ use dotmsg_core::error::{Error, ErrorKind, Result};
 use rdkafka::config::ClientConfig;
 
 pub use check::kafka_check_setting;
-pub(crate) use own::TopicCheck;
 use own::Own;
+pub(crate) use own::TopicCheck;
 use profiles::ProducerProfile;
 use properties::Scope;
 use secret::Secret;
@@ -104,8 +104,10 @@ impl Settings {
         wrong.extend(conflicts::all(&own, address.login.is_some(), &written));
         if !wrong.is_empty() {
             let all = wrong.join("; ");
-            return Err(named(Error::new(ErrorKind::Config, "read the settings", all))
-                .remedy("docs/kafka.md has every setting"));
+            return Err(
+                named(Error::new(ErrorKind::Config, "read the settings", all))
+                    .remedy("docs/kafka.md has every setting"),
+            );
         }
         let security = security::properties(&own, address.login.as_ref()).map_err(named)?;
         let properties = written
@@ -136,7 +138,10 @@ impl Settings {
     /// What a property was set to, by whatever key.
     fn property(&self, name: &str) -> Option<&str> {
         let own = self.security.iter().find(|(property, _)| *property == name);
-        self.properties.get(name).or(own.map(|(_, value)| value)).map(Secret::reveal)
+        self.properties
+            .get(name)
+            .or(own.map(|(_, value)| value))
+            .map(Secret::reveal)
     }
 
     fn number(&self, name: &str) -> Option<u64> {
@@ -144,7 +149,12 @@ impl Settings {
     }
 
     /// What of these settings a client of this kind takes. `Any`: neither a consumer nor a producer.
-    fn finish(&self, mut config: ClientConfig, kind: Scope, fixed: &[(&str, &str)]) -> ClientConfig {
+    fn finish(
+        &self,
+        mut config: ClientConfig,
+        kind: Scope,
+        fixed: &[(&str, &str)],
+    ) -> ClientConfig {
         config.set("metadata.broker.list", &self.brokers);
         for (name, value) in &self.security {
             config.set(*name, value.reveal());
@@ -173,13 +183,18 @@ impl Settings {
     /// What every consumer has: it commits nothing by itself, and goes on nowhere by itself.
     fn consumer(&self, group: &str) -> ClientConfig {
         let mut config = Self::base(&[profiles::CONSUMER, self.own.consumer.properties()]);
-        let kib = self.number("queued.max.messages.kbytes").unwrap_or(self.prefetch_kib());
+        let kib = self
+            .number("queued.max.messages.kbytes")
+            .unwrap_or(self.prefetch_kib());
         config.set("queued.max.messages.kbytes", kib.to_string());
         // One answer may be as large as this beyond the queue's bound.
         let largest = u64::try_from(self.max_record_bytes()).unwrap_or(u64::MAX);
         let fetch = (kib << 10).min(LARGEST_FETCH).max(largest);
         config.set("fetch.max.bytes", fetch.to_string());
-        if self.property("group.protocol").is_some_and(|protocol| protocol.eq_ignore_ascii_case("consumer")) {
+        if self
+            .property("group.protocol")
+            .is_some_and(|protocol| protocol.eq_ignore_ascii_case("consumer"))
+        {
             config.remove("partition.assignment.strategy");
         }
         self.finish(
@@ -197,7 +212,9 @@ impl Settings {
     }
 
     fn prefetch_kib(&self) -> u64 {
-        self.own.prefetch.unwrap_or(self.own.consumer.prefetch_kib())
+        self.own
+            .prefetch
+            .unwrap_or(self.own.consumer.prefetch_kib())
     }
 
     /// A member of a group.
@@ -211,17 +228,8 @@ impl Settings {
 
     /// A reader outside of any group, of nobody's offsets.
     pub(crate) fn reader(&self) -> ClientConfig {
-        Self::plain(self.consumer(READER_GROUP))
-    }
-
-    /// A consumer that only looks at a group's committed offsets.
-    pub(crate) fn onlooker(&self, group: &str) -> ClientConfig {
-        Self::plain(self.consumer(group))
-    }
-
-    /// Without what only members of a group have.
-    fn plain(mut config: ClientConfig) -> ClientConfig {
-        for key in ["group.protocol", "group.remote.assignor", "group.instance.id"] {
+        let mut config = self.consumer(READER_GROUP);
+        for key in ["group.protocol", "group.remote.assignor"] {
             config.remove(key);
         }
         config
@@ -246,7 +254,9 @@ impl Settings {
 
     /// The largest record that is published: bytes of key, payload and headers.
     pub(crate) fn max_record_bytes(&self) -> usize {
-        let set = self.number("message.max.bytes").and_then(|set| usize::try_from(set).ok());
+        let set = self
+            .number("message.max.bytes")
+            .and_then(|set| usize::try_from(set).ok());
         set.unwrap_or(MAX_RECORD_BYTES)
     }
 
@@ -266,7 +276,11 @@ impl Settings {
         Durability {
             replication: self.own.replication,
             min_insync_replicas: self.own.min_insync_replicas,
-            check: if is_checked { self.own.topic_check } else { TopicCheck::Off },
+            check: if is_checked {
+                self.own.topic_check
+            } else {
+                TopicCheck::Off
+            },
         }
     }
 }
@@ -274,9 +288,14 @@ impl Settings {
 /// One wrong setting, for an error at opening.
 fn in_words(key: &str, wrong: &WrongSetting) -> String {
     match wrong {
-        WrongSetting::UnknownKey([near]) => format!("unknown setting `{key}`; did you mean `{near}`?"),
+        WrongSetting::UnknownKey([near]) => {
+            format!("unknown setting `{key}`; did you mean `{near}`?")
+        }
         WrongSetting::UnknownKey(known) => {
-            format!("unknown setting `{key}`; there are librdkafka's properties and {}", known.join(", "))
+            format!(
+                "unknown setting `{key}`; there are librdkafka's properties and {}",
+                known.join(", ")
+            )
         }
         WrongSetting::Expected(expected) => format!("`{key}`: expected {expected}"),
         WrongSetting::Refused(reason) => format!("`{key}` is {reason}"),

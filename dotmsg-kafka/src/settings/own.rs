@@ -31,7 +31,8 @@ pub(super) enum Mechanism {
 }
 
 impl Mechanism {
-    const WORDS: &str = "SCRAM-SHA-512, SCRAM-SHA-256 or PLAIN (others by librdkafka's `sasl.mechanisms`)";
+    const WORDS: &str =
+        "SCRAM-SHA-512, SCRAM-SHA-256 or PLAIN (others by librdkafka's `sasl.mechanisms`)";
 
     fn parse(word: &str) -> Option<Self> {
         [Self::ScramSha512, Self::ScramSha256, Self::Plain]
@@ -125,13 +126,20 @@ impl Own {
     /// Takes one over.
     pub(super) fn set(&mut self, key: &str, value: &str) -> Result<(), WrongSetting> {
         match key {
-            "producer" => self.producer = word(ProducerProfile::parse(value), ProducerProfile::WORDS)?,
-            "consumer" => self.consumer = word(ConsumerProfile::parse(value), ConsumerProfile::WORDS)?,
+            "producer" => {
+                self.producer = word(ProducerProfile::parse(value), ProducerProfile::WORDS)?
+            }
+            "consumer" => {
+                self.consumer = word(ConsumerProfile::parse(value), ConsumerProfile::WORDS)?
+            }
             "replication" => self.replication = copies(value)?,
             "min_insync_replicas" => self.min_insync_replicas = copies(value)?,
             "topic_check" => self.topic_check = word(topic_check(value), "warn, error or off")?,
             "offset_metadata_max" => {
-                let units = value.parse().ok().filter(|units| (LEAST_METADATA..=1 << 20).contains(units));
+                let units = value
+                    .parse()
+                    .ok()
+                    .filter(|units| (LEAST_METADATA..=1 << 20).contains(units));
                 self.offset_metadata_max = word(units, "a number from 256 to 1048576")?;
             }
             "prefetch" => self.prefetch = prefetch(value)?,
@@ -166,8 +174,14 @@ fn copies(value: &str) -> Result<Option<i32>, WrongSetting> {
     if value == "broker" {
         return Ok(None);
     }
-    let copies = value.parse().ok().filter(|copies| (1..=i32::from(i16::MAX)).contains(copies));
-    word(copies.map(Some), "\"broker\" (its default) or a number from 1 to 32767")
+    let copies = value
+        .parse()
+        .ok()
+        .filter(|copies| (1..=i32::from(i16::MAX)).contains(copies));
+    word(
+        copies.map(Some),
+        "\"broker\" (its default) or a number from 1 to 32767",
+    )
 }
 
 /// In KiB, as librdkafka counts.
@@ -175,16 +189,24 @@ fn prefetch(value: &str) -> Result<Option<u64>, WrongSetting> {
     if value == "profile" {
         return Ok(None);
     }
-    let size = value.parse::<bytesize::ByteSize>().ok().map(|size| size.as_u64() >> 10);
+    let size = value
+        .parse::<bytesize::ByteSize>()
+        .ok()
+        .map(|size| size.as_u64() >> 10);
     let size = size.filter(|kib| (64..=2_097_151).contains(kib));
-    word(size.map(Some), "\"profile\" or a size like \"16MiB\", at least 64KiB and below 2GiB")
+    word(
+        size.map(Some),
+        "\"profile\" or a size like \"16MiB\", at least 64KiB and below 2GiB",
+    )
 }
 
 /// Empty means none.
 fn text(value: &str) -> Result<Option<String>, WrongSetting> {
     match value {
         "" => Ok(None),
-        value if value.contains('\0') => Err(WrongSetting::Expected("a text without NUL".to_owned())),
+        value if value.contains('\0') => {
+            Err(WrongSetting::Expected("a text without NUL".to_owned()))
+        }
         value => Ok(Some(value.to_owned())),
     }
 }
@@ -196,7 +218,10 @@ mod tests {
     #[test]
     fn every_key_is_taken_and_every_bad_value_refused() {
         for key in KEYS {
-            let known = !matches!(Own::default().set(key, "?\0"), Err(WrongSetting::UnknownKey(_)) | Ok(()));
+            let known = !matches!(
+                Own::default().set(key, "?\0"),
+                Err(WrongSetting::UnknownKey(_)) | Ok(())
+            );
             assert!(known, "{key}");
         }
         assert!(KEYS.is_sorted());
@@ -217,19 +242,35 @@ mod tests {
             ("sasl_mechanism", "scram"),
         ] {
             let wrong = Own::default().set(key, value);
-            assert!(matches!(wrong, Err(WrongSetting::Expected(_))), "{key} = {value}: {wrong:?}");
+            assert!(
+                matches!(wrong, Err(WrongSetting::Expected(_))),
+                "{key} = {value}: {wrong:?}"
+            );
         }
     }
 
     #[test]
     fn values_are_read_and_the_password_is_not_printed() {
         let mut own = Own::default();
-        for (key, value) in [("prefetch", "2MiB"), ("replication", "3"), ("password", "canary"), ("tls", "true")] {
+        for (key, value) in [
+            ("prefetch", "2MiB"),
+            ("replication", "3"),
+            ("password", "canary"),
+            ("tls", "true"),
+        ] {
             own.set(key, value).unwrap();
         }
-        assert_eq!((own.prefetch, own.replication, own.tls), (Some(2_048), Some(3), true));
+        assert_eq!(
+            (own.prefetch, own.replication, own.tls),
+            (Some(2_048), Some(3), true)
+        );
         assert!(!format!("{own:?}").contains("canary"));
-        for (key, value) in [("prefetch", "profile"), ("replication", "broker"), ("password", ""), ("tls", "false")] {
+        for (key, value) in [
+            ("prefetch", "profile"),
+            ("replication", "broker"),
+            ("password", ""),
+            ("tls", "false"),
+        ] {
             own.set(key, value).unwrap();
         }
         assert_eq!(own, Own::default());

@@ -135,8 +135,16 @@ mod tests {
 
     #[test]
     fn no_profile_breaks_what_is_refused_elsewhere() {
-        let producers = [ProducerProfile::Durable, ProducerProfile::LowLatency, ProducerProfile::Throughput];
-        let consumers = [ConsumerProfile::Balanced, ConsumerProfile::LowLatency, ConsumerProfile::Throughput];
+        let producers = [
+            ProducerProfile::Durable,
+            ProducerProfile::LowLatency,
+            ProducerProfile::Throughput,
+        ];
+        let consumers = [
+            ConsumerProfile::Balanced,
+            ConsumerProfile::LowLatency,
+            ConsumerProfile::Throughput,
+        ];
         let all = producers.iter().flat_map(|profile| profile.properties());
         let all = all.chain(consumers.iter().flat_map(|profile| profile.properties()));
         for (name, value) in all.chain(PRODUCER).chain(CONSUMER) {
@@ -149,16 +157,26 @@ mod tests {
     fn the_documentation_shows_every_property_of_every_profile() {
         let docs = include_str!("../../../docs/kafka.md");
         let row = |name: &str, values: [&str; 3]| {
-            let row = format!("| `{name}` | {} | {} | {} |", values[0], values[1], values[2]);
+            let row = format!(
+                "| `{name}` | {} | {} | {} |",
+                values[0], values[1], values[2]
+            );
             assert!(docs.contains(&row), "docs/kafka.md lacks the row {row}");
         };
-        let [durable, quick, large] =
-            [ProducerProfile::Durable, ProducerProfile::LowLatency, ProducerProfile::Throughput]
-                .map(ProducerProfile::properties);
+        let [durable, quick, large] = [
+            ProducerProfile::Durable,
+            ProducerProfile::LowLatency,
+            ProducerProfile::Throughput,
+        ]
+        .map(ProducerProfile::properties);
         for ((one, two), three) in durable.iter().zip(quick).zip(large) {
             row(one.0, [one.1, two.1, three.1]);
         }
-        let profiles = [ConsumerProfile::Balanced, ConsumerProfile::LowLatency, ConsumerProfile::Throughput];
+        let profiles = [
+            ConsumerProfile::Balanced,
+            ConsumerProfile::LowLatency,
+            ConsumerProfile::Throughput,
+        ];
         let [balanced, quick, large] = profiles.map(ConsumerProfile::properties);
         for ((one, two), three) in balanced.iter().zip(quick).zip(large) {
             row(one.0, [one.1, two.1, three.1]);

@@ -22,11 +22,15 @@ fn always(name: &str) -> Option<&'static str> {
         "group.instance.id" => {
             "refused: a static member's name is the backend's. Say `instance_id` in [backend.<name>]"
         }
-        "metadata.broker.list" => "refused: the brokers stand in the URL. Say kafka://host:9092,other:9092",
+        "metadata.broker.list" => {
+            "refused: the brokers stand in the URL. Say kafka://host:9092,other:9092"
+        }
         "allow.auto.create.topics" => {
             "refused: a wrong topic name must not create a topic. Say `auto_create` in [backend.<name>]"
         }
-        "enable.partition.eof" => "refused: the end of a partition would be taken for a failure. Leave it out",
+        "enable.partition.eof" => {
+            "refused: the end of a partition would be taken for a failure. Leave it out"
+        }
         "transactional.id" => {
             "refused: the framework names its transactions itself, so that a former owner is fenced. Leave it out"
         }
@@ -36,7 +40,9 @@ fn always(name: &str) -> Option<&'static str> {
         "plugin.library.paths" => {
             "refused: a plugin may change what is sent and when it is confirmed. Leave it out"
         }
-        "enabled_events" => "refused: the adapter polls the events it needs, and would miss them. Leave it out",
+        "enabled_events" => {
+            "refused: the adapter polls the events it needs, and would miss them. Leave it out"
+        }
         _ => return None,
     })
 }
@@ -57,7 +63,9 @@ fn for_value(name: &str, value: &str) -> Option<&'static str> {
         "retries" if number == Some(0) => {
             "refused: the first lost answer would be a failure of the message. Leave it out; `message.timeout.ms` bounds the time"
         }
-        "queuing.strategy" if lower != "fifo" => "refused: messages would be sent out of order. Leave it out",
+        "queuing.strategy" if lower != "fifo" => {
+            "refused: messages would be sent out of order. Leave it out"
+        }
         "isolation.level" if lower != "read_committed" => {
             "refused: handlers would see messages of transactions that were aborted. Leave it out"
         }
@@ -67,7 +75,9 @@ fn for_value(name: &str, value: &str) -> Option<&'static str> {
         "offset.store.method" if lower != "broker" => {
             "refused: positions would be stored where no other member finds them. Leave it out"
         }
-        "log.queue" if !is_false(&lower) => "refused: librdkafka's log lines would go nowhere. Leave it out",
+        "log.queue" if !is_false(&lower) => {
+            "refused: librdkafka's log lines would go nowhere. Leave it out"
+        }
         "partition.assignment.strategy" => return strategy(&lower),
         _ => return None,
     })
@@ -76,8 +86,13 @@ fn for_value(name: &str, value: &str) -> Option<&'static str> {
 /// Eager and cooperative members cannot agree on how partitions move.
 fn strategy(value: &str) -> Option<&'static str> {
     let mut names = value.split(',').map(str::trim);
-    if !names.clone().all(|name| matches!(name, "range" | "roundrobin" | "cooperative-sticky")) {
-        return Some("refused: no such strategy. Say \"cooperative-sticky\" (the default), \"range\" or \"roundrobin\"");
+    if !names
+        .clone()
+        .all(|name| matches!(name, "range" | "roundrobin" | "cooperative-sticky"))
+    {
+        return Some(
+            "refused: no such strategy. Say \"cooperative-sticky\" (the default), \"range\" or \"roundrobin\"",
+        );
     }
     let cooperative = names.clone().any(|name| name == "cooperative-sticky");
     (cooperative && names.any(|name| name != "cooperative-sticky")).then_some(
@@ -91,9 +106,18 @@ fn is_false(lower: &str) -> bool {
 
 /// Properties that a broker decides on when it leads the group itself (KIP-848), and what decides there.
 pub(super) const NOT_WITH_CONSUMER_PROTOCOL: &[(&str, &str)] = &[
-    ("session.timeout.ms", "the broker's group.consumer.session.timeout.ms, or the group's consumer.session.timeout.ms"),
-    ("heartbeat.interval.ms", "the broker's group.consumer.heartbeat.interval.ms, or the group's consumer.heartbeat.interval.ms"),
-    ("partition.assignment.strategy", "`group.remote.assignor` (\"uniform\" or \"range\")"),
+    (
+        "session.timeout.ms",
+        "the broker's group.consumer.session.timeout.ms, or the group's consumer.session.timeout.ms",
+    ),
+    (
+        "heartbeat.interval.ms",
+        "the broker's group.consumer.heartbeat.interval.ms, or the group's consumer.heartbeat.interval.ms",
+    ),
+    (
+        "partition.assignment.strategy",
+        "`group.remote.assignor` (\"uniform\" or \"range\")",
+    ),
     ("group.protocol.type", "the protocol itself"),
 ];
 
@@ -136,7 +160,10 @@ mod tests {
             ("enabled_events", "1"),
         ] {
             let reason = reason(name, value).unwrap_or_else(|| panic!("{name} = {value} is taken"));
-            assert!(reason.starts_with("refused: ") && reason.contains(". "), "{name}: {reason}");
+            assert!(
+                reason.starts_with("refused: ") && reason.contains(". "),
+                "{name}: {reason}"
+            );
             assert!(!reason.contains("canary"), "{reason}");
         }
     }

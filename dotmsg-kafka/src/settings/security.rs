@@ -34,7 +34,11 @@ pub(super) fn properties(own: &Own, login: Option<&(String, Secret)>) -> Result<
     set.extend(protocol.map(|protocol| ("security.protocol", Secret::new(protocol))));
     for (key, property, file) in [
         ("ca_file", "ssl.ca.location", &own.ca_file),
-        ("certificate_file", "ssl.certificate.location", &own.certificate_file),
+        (
+            "certificate_file",
+            "ssl.certificate.location",
+            &own.certificate_file,
+        ),
         ("key_file", "ssl.key.location", &own.key_file),
     ] {
         if let Some(file) = file {
@@ -52,13 +56,18 @@ fn password(own: &Own, login: Option<&(String, Secret)>) -> Result<Option<Secret
     let Some(file) = &own.password_file else {
         return Ok(own.password.clone());
     };
-    let text = std::fs::read_to_string(file).map_err(|error| unreadable("password_file", file, error))?;
+    let text =
+        std::fs::read_to_string(file).map_err(|error| unreadable("password_file", file, error))?;
     let text = text.strip_suffix('\n').unwrap_or(&text);
     let text = text.strip_suffix('\r').unwrap_or(text);
     if text.is_empty() || text.contains(['\0', '\n']) {
-        return Err(Error::new(ErrorKind::Config, "read a file", "it does not hold a password: one line, not empty")
-            .with("setting", "password_file")
-            .with("file", file));
+        return Err(Error::new(
+            ErrorKind::Config,
+            "read a file",
+            "it does not hold a password: one line, not empty",
+        )
+        .with("setting", "password_file")
+        .with("file", file));
     }
     Ok(Some(Secret::new(text)))
 }
@@ -66,7 +75,8 @@ fn password(own: &Own, login: Option<&(String, Secret)>) -> Result<Option<Secret
 /// Whether a password would go over the wire as it is.
 pub(super) fn is_bare(own: &Own, protocol: &str, mechanism: Option<&str>) -> bool {
     let mechanism = mechanism.unwrap_or(own.mechanism.name());
-    protocol.eq_ignore_ascii_case("sasl_plaintext") && mechanism.eq_ignore_ascii_case(Mechanism::Plain.name())
+    protocol.eq_ignore_ascii_case("sasl_plaintext")
+        && mechanism.eq_ignore_ascii_case(Mechanism::Plain.name())
 }
 
 fn readable(key: &'static str, file: &str) -> Result<()> {

@@ -57,10 +57,16 @@ fn login(text: &str) -> Result<(String, Secret)> {
     let Some((user, password)) = text.split_once(':') else {
         return Err(wrong("it has a user without a password"));
     };
-    if [user, password].iter().any(|part| part.contains(['@', ':', '/', '?', '#'])) {
+    if [user, password]
+        .iter()
+        .any(|part| part.contains(['@', ':', '/', '?', '#']))
+    {
         return Err(encoded());
     }
-    let (user, password) = (decoded(user).ok_or_else(encoded)?, decoded(password).ok_or_else(encoded)?);
+    let (user, password) = (
+        decoded(user).ok_or_else(encoded)?,
+        decoded(password).ok_or_else(encoded)?,
+    );
     if user.is_empty() || password.is_empty() {
         return Err(wrong("its user or its password is empty"));
     }
@@ -82,7 +88,9 @@ fn decoded(text: &str) -> Option<String> {
         };
         bytes.push(byte);
     }
-    String::from_utf8(bytes).ok().filter(|text| !text.contains('\0'))
+    String::from_utf8(bytes)
+        .ok()
+        .filter(|text| !text.contains('\0'))
 }
 
 /// `host`, `host:port` or `[v6]:port`.
@@ -99,7 +107,8 @@ fn is_broker(text: &str) -> bool {
         },
     };
     let is_v6 = text.starts_with('[');
-    let allowed = |sign: char| sign.is_alphanumeric() || "-._".contains(sign) || is_v6 && ":%".contains(sign);
+    let allowed =
+        |sign: char| sign.is_alphanumeric() || "-._".contains(sign) || is_v6 && ":%".contains(sign);
     let is_port = |port: &str| port.parse::<u16>().is_ok_and(|port| port > 0);
     !host.is_empty() && host.chars().all(allowed) && port.is_none_or(is_port)
 }
@@ -112,7 +121,10 @@ mod tests {
     #[test]
     fn brokers_and_login_are_told_apart() {
         let parsed = Address::parse("kafka://a:9092,[::1]:9093,b/").unwrap();
-        assert_eq!((parsed.brokers.as_str(), parsed.login), ("a:9092,[::1]:9093,b", None));
+        assert_eq!(
+            (parsed.brokers.as_str(), parsed.login),
+            ("a:9092,[::1]:9093,b", None)
+        );
         let parsed = Address::parse("kafka://app%40x:p%3A%2F%40%25%C3%A9@a:1").unwrap();
         let (user, password) = parsed.login.unwrap();
         assert_eq!((user.as_str(), password.reveal()), ("app@x", "p:/@%é"));
@@ -144,7 +156,10 @@ mod tests {
         ] {
             let error = Address::parse(url).unwrap_err();
             assert_eq!(error.kind(), ErrorKind::Config, "{url}");
-            assert!(!format!("{error} {error:?}").contains("canary"), "{url}: {error}");
+            assert!(
+                !format!("{error} {error:?}").contains("canary"),
+                "{url}: {error}"
+            );
         }
     }
 

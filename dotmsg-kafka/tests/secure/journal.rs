@@ -12,7 +12,9 @@ static LINES: Mutex<String> = Mutex::new(String::new());
 /// Begins to write lines down, of all levels and threads.
 pub(crate) fn begin() {
     static BEGUN: OnceLock<()> = OnceLock::new();
-    BEGUN.get_or_init(|| tracing::subscriber::set_global_default(Journal).expect("no other subscriber"));
+    BEGUN.get_or_init(|| {
+        tracing::subscriber::set_global_default(Journal).expect("no other subscriber")
+    });
 }
 
 /// All lines so far.
@@ -36,19 +38,28 @@ impl Subscriber for Journal {
     }
 
     fn new_span(&self, span: &Attributes<'_>) -> Id {
-        span.record(&mut Line(&mut LINES.lock().unwrap_or_else(PoisonError::into_inner)));
+        span.record(&mut Line(
+            &mut LINES.lock().unwrap_or_else(PoisonError::into_inner),
+        ));
         Id::from_u64(1)
     }
 
     fn record(&self, _: &Id, values: &Record<'_>) {
-        values.record(&mut Line(&mut LINES.lock().unwrap_or_else(PoisonError::into_inner)));
+        values.record(&mut Line(
+            &mut LINES.lock().unwrap_or_else(PoisonError::into_inner),
+        ));
     }
 
     fn record_follows_from(&self, _: &Id, _: &Id) {}
 
     fn event(&self, event: &Event<'_>) {
         let mut lines = LINES.lock().unwrap_or_else(PoisonError::into_inner);
-        let _ = write!(lines, "\n{} {}", event.metadata().level(), event.metadata().target());
+        let _ = write!(
+            lines,
+            "\n{} {}",
+            event.metadata().level(),
+            event.metadata().target()
+        );
         event.record(&mut Line(&mut lines));
     }
 

@@ -76,8 +76,12 @@ fn ask(broker: &str, api: u16, user: &str, rights: &[Right]) -> Vec<u8> {
         body.extend([right.to as u8, ALLOW]);
     }
     let mut stream = TcpStream::connect(broker).expect("the port where everything is allowed");
-    stream.set_read_timeout(Some(Duration::from_secs(10))).unwrap();
-    stream.write_all(&u32::try_from(body.len()).unwrap().to_be_bytes()).unwrap();
+    stream
+        .set_read_timeout(Some(Duration::from_secs(10)))
+        .unwrap();
+    stream
+        .write_all(&u32::try_from(body.len()).unwrap().to_be_bytes())
+        .unwrap();
     stream.write_all(&body).unwrap();
     let mut size = [0; 4];
     stream.read_exact(&mut size).unwrap();
