@@ -5,7 +5,7 @@
 //! as an error, at once where no repeat can help. It is a client of its own: the administrator's events are polled by nobody.
 
 use std::sync::{Arc, Mutex};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use dotmsg_core::error::{Error, ErrorKind, Result};
 use rdkafka::client::ClientContext;
@@ -16,11 +16,12 @@ use rdkafka::producer::{BaseProducer, DeliveryResult, Producer, ProducerContext}
 use crate::context::log_line;
 use crate::error;
 use crate::lock;
-use crate::native::CALL;
 use crate::settings::Settings;
 
 /// How long one look for an answer takes, before what was heard in the meantime is looked at.
 const ANSWER: Duration = Duration::from_millis(100);
+/// Looks for an answer: ten seconds in all.
+const LOOKS: u32 = 100;
 
 /// The context of a client that looks at a cluster.
 #[derive(Clone, Debug, Default)]
@@ -111,17 +112,16 @@ pub(crate) fn reach(settings: &Settings) -> Result<()> {
         .admin()
         .create_with_context(contact.clone())
         .map_err(|error| error::of_client("open kafka", error))?;
-    let until = Instant::now() + CALL;
-    while client.client().fetch_cluster_id(ANSWER).is_none() {
+    for _ in 0..LOOKS {
+        if client.client().fetch_cluster_id(ANSWER).is_some() {
+            return Ok(());
+        }
         client.poll(Duration::ZERO);
         if let Some(error) = contact.hopeless() {
             return Err(error);
         }
-        if Instant::now() >= until {
-            return Err(contact.cause().unwrap_or_else(silent));
-        }
     }
-    Ok(())
+    Err(contact.cause().unwrap_or_else(silent))
 }
 
 /// Nothing was heard at all.

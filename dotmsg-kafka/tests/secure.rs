@@ -10,14 +10,15 @@ use std::collections::BTreeMap;
 use std::error::Error as _;
 use std::future::poll_fn;
 use std::sync::Arc;
-use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::Duration;
 
 use dotmsg_core::app::{Adapters, App, NoAdapters};
 use dotmsg_core::backend::{
     Backend, BackendOptions, BatchLimits, PublishOutcome, PublishRecord, ReadBatch, Registry,
     Retention, TopicSpec,
 };
-use dotmsg_core::clock::SystemClock;
+use dotmsg_core::clock::{Clock, SystemClock};
 use dotmsg_core::config::{Config, RouteDefaults};
 use dotmsg_core::delivery::Delivery;
 use dotmsg_core::error::{Error, ErrorKind, Result};
@@ -25,6 +26,7 @@ use dotmsg_core::handler::HandlerError;
 use dotmsg_core::message::Message;
 use dotmsg_kafka::{KafkaBackend, kafka_check_setting, kafka_factory};
 use rights::{On, Right, To};
+use tokio::time::Instant;
 
 /// A condition comes true within it, or the test fails.
 const DEADLINE: Duration = Duration::from_secs(30);
@@ -103,8 +105,10 @@ async fn open(url: &str, settings: &[(&str, &str)]) -> Result<Arc<dyn Backend>> 
 
 /// A name that no other run has.
 fn fresh(stem: &str) -> String {
-    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap();
-    format!("{stem}-{}-{}", std::process::id(), now.as_nanos())
+    static MADE: AtomicU32 = AtomicU32::new(0);
+    let now = SystemClock.now().0;
+    let number = MADE.fetch_add(1, Ordering::Relaxed);
+    format!("{stem}-{}-{now}-{number}", std::process::id())
 }
 
 /// All that can be read of an error.
