@@ -45,6 +45,7 @@ struct Server {
 }
 
 impl Server {
+    #[expect(clippy::print_stdout, reason = "a test that is skipped says so")]
     fn find() -> Option<Self> {
         let read = |name: &str| std::env::var(format!("DOTMSG_TEST_KAFKA_SECURE_{name}")).ok();
         let Some(url) = read("URL") else {
@@ -371,6 +372,38 @@ async fn a_broker_that_no_trusted_authority_signed_is_refused() {
     let error = open(&server.url, &login).await.map(drop).unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Config);
     assert!(error.to_string().contains("/no/such/file.pem"), "{error}");
+}
+
+/// What docs/kafka.md says of the texts.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_else_stands_in_the_way_is_named() {
+    let Some(server) = Server::find() else { return };
+    let opened = async |url: &str, settings: &[(&str, &str)]| {
+        open(url, settings).await.map(drop).unwrap_err().to_string()
+    };
+    let (nobody, nowhere, bare, spoken) = tokio::join!(
+        opened("kafka://127.0.0.1:1", &[]),
+        opened("kafka://no-such-host.invalid:9092", &[]),
+        opened(&server.url, &[]),
+        opened(&server.admin_url, &[("tls", "true")]),
+    );
+    for (text, says) in [
+        (nobody, ["no broker answers", "Connection refused"]),
+        (
+            nowhere,
+            ["the broker's name has no address", "no-such-host"],
+        ),
+        (bare, ["no broker answers", "security.protocol"]),
+        (
+            spoken,
+            ["there is no TLS with the broker", "security.protocol"],
+        ),
+    ] {
+        assert!(
+            says.iter().all(|part| text.contains(part)),
+            "{says:?}: {text}"
+        );
+    }
 }
 
 /// What a service needs: docs/kafka.md has this list as a table.
