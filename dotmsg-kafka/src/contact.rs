@@ -20,7 +20,9 @@ use crate::settings::Settings;
 
 /// How long one look for an answer takes, before what was heard in the meantime is looked at.
 const ANSWER: Duration = Duration::from_millis(100);
-/// Looks for an answer: ten seconds in all.
+/// How long events are taken for after each look: log lines are events too, and errors stand between them.
+const HEARING: Duration = Duration::from_millis(20);
+/// Looks for an answer: about ten seconds in all.
 const LOOKS: u32 = 100;
 
 /// The context of a client that looks at a cluster.
@@ -94,7 +96,7 @@ fn described(code: Code, reason: &str) -> Error {
         _ => (
             ErrorKind::Unreachable,
             "no broker answers",
-            "Check the address, whether its listener is meant for clients from here, and whether it wants `tls = true`",
+            "Check the address, whether its listener is meant for clients from here, and whether `tls` and the login are what this port wants",
         ),
     };
     Error::new(kind, "look up the cluster", message)
@@ -109,14 +111,14 @@ fn described(code: Code, reason: &str) -> Error {
 pub(crate) fn reach(settings: &Settings) -> Result<()> {
     let contact = Contact::default();
     let client: BaseProducer<Contact> = settings
-        .admin()
+        .contact()
         .create_with_context(contact.clone())
         .map_err(|error| error::of_client("open kafka", error))?;
     for _ in 0..LOOKS {
         if client.client().fetch_cluster_id(ANSWER).is_some() {
             return Ok(());
         }
-        client.poll(Duration::ZERO);
+        client.poll(HEARING);
         if let Some(error) = contact.hopeless() {
             return Err(error);
         }
@@ -132,6 +134,10 @@ pub(crate) fn silent() -> Error {
 impl ClientContext for Contact {
     fn log(&self, level: Level, facility: &str, message: &str) {
         log_line(level, facility, message);
+        // That the other side hangs up is only logged, with what may be wrong.
+        if facility == "FAIL" {
+            self.hear(Code::BrokerTransportFailure, message);
+        }
     }
 
     fn error(&self, error: KafkaError, reason: &str) {

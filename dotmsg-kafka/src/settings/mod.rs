@@ -31,7 +31,7 @@ use std::time::Duration;
 
 use dotmsg_core::backend::{BackendOptions, WrongSetting};
 use dotmsg_core::error::{Error, ErrorKind, Result};
-use rdkafka::config::ClientConfig;
+use rdkafka::config::{ClientConfig, RDKafkaLogLevel};
 
 pub use check::kafka_check_setting;
 use own::Own;
@@ -156,6 +156,11 @@ impl Settings {
         fixed: &[(&str, &str)],
     ) -> ClientConfig {
         config.set("metadata.broker.list", &self.brokers);
+        // Else the client library asks the crate `log`, which nobody here listens to; `tracing` drops what is not wanted.
+        config.set_log_level(match self.properties.contains_key("debug") {
+            true => RDKafkaLogLevel::Debug,
+            false => RDKafkaLogLevel::Info,
+        });
         for (name, value) in &self.security {
             config.set(*name, value.reveal());
         }
@@ -247,8 +252,15 @@ impl Settings {
         self.finish(config, Scope::Producer, &fixed)
     }
 
-    /// The administrator.
+    /// The administrator. Nobody polls it for events, among which log lines are: they would pile up.
     pub(crate) fn admin(&self) -> ClientConfig {
+        let mut config = self.contact();
+        config.remove("debug").set_log_level(RDKafkaLogLevel::Emerg);
+        config
+    }
+
+    /// The client that looks whether a broker answers.
+    pub(crate) fn contact(&self) -> ClientConfig {
         self.finish(Self::base(&[]), Scope::Any, &[])
     }
 

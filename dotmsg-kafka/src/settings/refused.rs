@@ -75,9 +75,6 @@ fn for_value(name: &str, value: &str) -> Option<&'static str> {
         "offset.store.method" if lower != "broker" => {
             "refused: positions would be stored where no other member finds them. Leave it out"
         }
-        "log.queue" if !is_false(&lower) => {
-            "refused: librdkafka's log lines would go nowhere. Leave it out"
-        }
         "partition.assignment.strategy" => return strategy(&lower),
         _ => return None,
     })
@@ -156,7 +153,6 @@ mod tests {
             ("partition.assignment.strategy", "sticky"),
             ("partition.assignment.strategy", ""),
             ("offset.store.method", "file"),
-            ("log.queue", "true"),
             ("enabled_events", "1"),
         ] {
             let reason = reason(name, value).unwrap_or_else(|| panic!("{name} = {value} is taken"));
@@ -184,7 +180,6 @@ mod tests {
             ("partition.assignment.strategy", "cooperative-sticky"),
             ("session.timeout.ms", "3000"),
             ("linger.ms", "0"),
-            ("log.queue", "false"),
         ] {
             assert_eq!(reason(name, value), None, "{name} = {value}");
         }
