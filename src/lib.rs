@@ -3,8 +3,8 @@
 //! A service author writes an annotated async function; a config file says which broker its messages come from. The
 //! runtime keeps the order of each key, runs different keys at once, retries without blocking other keys, writes dead
 //! letters, and commits progress. A backend that cannot keep what the configuration asks for refuses at start-up and says
-//! why. Two backends exist: `memory:` and `log:./path`, both embedded. Kafka, RabbitMQ, NATS and Postgres are planned;
-//! their URLs are refused by name.
+//! why. Two backends are embedded: `memory:` and `log:./path`. Kafka (`kafka://`) is behind the feature `kafka`. RabbitMQ, NATS
+//! and Postgres are planned; their URLs are refused by name.
 //!
 //! ```
 //! use dotmsg::{App, Config, HandlerError, Json, Key, Message};
@@ -107,8 +107,8 @@
 //!
 //! # Features
 //!
-//! None is on by default, and without them there is no C code. `testing`: the harness, and `sim`: the simulation, both for
-//! dev-dependencies.
+//! None is on by default, and without them there is no C code. `kafka`: the Kafka adapter, which builds librdkafka from its
+//! source and links the system's OpenSSL. `testing`: the harness, and `sim`: the simulation, both for dev-dependencies.
 //!
 //! # Where to read on
 //!
@@ -194,11 +194,23 @@ impl app::Adapters for FeatureAdapters {
         registry.register("log", log_factory());
         registry.check_settings("memory", check_setting);
         registry.check_settings("log", check_setting);
-        for scheme in ["kafka", "amqp", "nats", "postgres"] {
+        kafka(&mut registry);
+        for scheme in ["amqp", "nats", "postgres"] {
             registry.planned(scheme);
         }
         registry
     }
+}
+
+#[cfg(feature = "kafka")]
+fn kafka(registry: &mut Registry) {
+    registry.register("kafka", dotmsg_kafka::kafka_factory());
+    registry.check_settings("kafka", dotmsg_kafka::kafka_check_setting);
+}
+
+#[cfg(not(feature = "kafka"))]
+fn kafka(registry: &mut Registry) {
+    registry.needs_feature("kafka", "kafka");
 }
 
 /// An app with the adapters of the features that are on; see [`app::App`].

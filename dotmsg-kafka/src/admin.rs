@@ -3,7 +3,7 @@
 //! A topic that is asked to keep its records is one of the framework's own: it is created with append-time stamps, since a
 //! retry is due a delay after its append, and without compaction.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
@@ -16,15 +16,16 @@ use rdkafka::admin::{
     AdminClient, AdminOptions, AlterConfig, ConfigResource, ConfigSource, NewTopic,
     OwnedResourceSpecifier, ResourceSpecifier, TopicReplication,
 };
-use rdkafka::client::DefaultClientContext;
 use rdkafka::error::RDKafkaErrorCode as Code;
 
 use crate::backend::blocking;
+use crate::contact::{self, Contact};
+use crate::durability::{self, Found};
 use crate::error;
 use crate::lock;
 use crate::metadata;
 use crate::native::{self, CALL, Topic};
-use crate::settings::Settings;
+use crate::settings::{Settings, TopicCheck};
 
 /// The pause between looks at something that is on its way.
 const LOOK: Duration = Duration::from_millis(20);
@@ -33,10 +34,12 @@ const LOOK_WITHIN: Duration = Duration::from_secs(2);
 
 /// Looks at and changes what a cluster holds.
 pub(crate) struct KafkaAdmin {
-    client: Arc<AdminClient<DefaultClientContext>>,
+    client: Arc<AdminClient<Contact>>,
     settings: Arc<Settings>,
     /// Partitions of the topics that were looked at.
     known: Mutex<BTreeMap<String, u32>>,
+    /// Topics whose replicas were looked at: one warning of each is enough.
+    judged: Mutex<BTreeSet<String>>,
 }
 
 impl std::fmt::Debug for KafkaAdmin {
@@ -49,12 +52,13 @@ impl KafkaAdmin {
     pub(crate) fn open(settings: &Arc<Settings>) -> Result<Self> {
         let client = settings
             .admin()
-            .create()
+            .create_with_context(Contact::default())
             .map_err(|error| error::of_client("open kafka", error))?;
         Ok(Self {
             client: Arc::new(client),
             settings: Arc::clone(settings),
             known: Mutex::default(),
+            judged: Mutex::default(),
         })
     }
 
@@ -62,16 +66,10 @@ impl KafkaAdmin {
     pub(crate) async fn cluster(&self) -> Result<String> {
         let client = Arc::clone(&self.client);
         blocking("look up the cluster", move || {
-            client.inner().fetch_cluster_id(CALL).ok_or_else(|| {
-                Error::new(
-                    ErrorKind::Unreachable,
-                    "look up the cluster",
-                    "no broker answers",
-                )
-                .remedy(
-                    "Check the address, and whether its listener is meant for clients from here",
-                )
-            })
+            client
+                .inner()
+                .fetch_cluster_id(CALL)
+                .ok_or_else(contact::silent)
         })
         .await
     }
@@ -79,7 +77,48 @@ impl KafkaAdmin {
     /// One topic, if it exists.
     pub(crate) async fn topic(&self, name: &str) -> Result<Option<TopicDescription>> {
         let topics = self.describe(vec![name.to_owned()]).await?;
-        Ok(self.with_configs(topics).await?.pop())
+        Ok(self.with_configs(topics, Hidden::Refused).await?.pop())
+    }
+
+    /// Looks, once, whether a topic that exists keeps what the producer profile promises.
+    ///
+    /// # Errors
+    /// It does not, and is to be refused.
+    pub(crate) async fn check_durability(&self, topic: &str) -> Result<()> {
+        let asked = self.settings.durability();
+        if asked.check == TopicCheck::Off || lock(&self.judged).contains(topic) {
+            return Ok(());
+        }
+        let (client, name) = (Arc::clone(&self.client), topic.to_owned());
+        let (brokers, replicas) = blocking("check topic", move || {
+            let metadata = client
+                .inner()
+                .fetch_metadata(Some(&name), CALL)
+                .map_err(|error| error::of_client("check topic", error))?;
+            let partitions = metadata
+                .topics()
+                .iter()
+                .flat_map(|topic| topic.partitions());
+            let replicas = partitions.map(|partition| partition.replicas().len()).min();
+            Ok((metadata.brokers().len(), replicas))
+        })
+        .await?;
+        let configs = self.configs(&[topic], Hidden::Refused).await?;
+        let in_sync = configs
+            .get(topic)
+            .and_then(|config| value(config, "min.insync.replicas"));
+        if let (Some(replicas), Some(in_sync)) =
+            (replicas, in_sync.and_then(|set| set.parse().ok()))
+        {
+            let found = Found {
+                brokers,
+                replicas,
+                in_sync,
+            };
+            durability::judge(&self.settings.name, topic, asked, found)?;
+            lock(&self.judged).insert(topic.to_owned());
+        }
+        Ok(())
     }
 
     async fn describe(&self, names: Vec<String>) -> Result<Vec<Topic>> {
@@ -124,9 +163,13 @@ impl KafkaAdmin {
         }
     }
 
-    async fn with_configs(&self, topics: Vec<Topic>) -> Result<Vec<TopicDescription>> {
+    async fn with_configs(
+        &self,
+        topics: Vec<Topic>,
+        hidden: Hidden,
+    ) -> Result<Vec<TopicDescription>> {
         let names: Vec<&str> = topics.iter().map(|topic| topic.name.as_str()).collect();
-        let configs = self.configs(&names).await?;
+        let configs = self.configs(&names, hidden).await?;
         let described = |topic: &Topic| {
             let mut described = TopicDescription::new(&topic.name, topic.partitions, &topic.id);
             if let Some(config) = configs.get(&topic.name) {
@@ -137,7 +180,11 @@ impl KafkaAdmin {
         Ok(topics.iter().map(described).collect())
     }
 
-    async fn configs(&self, names: &[&str]) -> Result<BTreeMap<String, ConfigResource>> {
+    async fn configs(
+        &self,
+        names: &[&str],
+        hidden: Hidden,
+    ) -> Result<BTreeMap<String, ConfigResource>> {
         if names.is_empty() {
             return Ok(BTreeMap::new());
         }
@@ -153,6 +200,8 @@ impl KafkaAdmin {
         let mut configs = BTreeMap::new();
         for answer in answers {
             match answer {
+                // The client library drops the error of a single topic, and leaves its settings empty.
+                Ok(config) if config.entries.is_empty() => {}
                 Ok(config) => {
                     if let OwnedResourceSpecifier::Topic(name) = &config.specifier {
                         configs.insert(name.clone(), config);
@@ -162,7 +211,31 @@ impl KafkaAdmin {
                 Err(code) => return Err(error::of_code("read the topics' settings", code)),
             }
         }
+        if hidden == Hidden::Refused {
+            self.check_shown(names, &configs).await?;
+        }
         Ok(configs)
+    }
+
+    /// Refuses topics that exist and do not show their settings: to take them for the defaults would be a guess at how long
+    /// messages are kept.
+    async fn check_shown(
+        &self,
+        names: &[&str],
+        configs: &BTreeMap<String, ConfigResource>,
+    ) -> Result<()> {
+        let hidden = names.iter().filter(|name| !configs.contains_key(**name));
+        let hidden = hidden.map(|name| (*name).to_owned()).collect();
+        match self.describe(hidden).await?.first() {
+            None => Ok(()),
+            Some(topic) => Err(Error::new(
+                ErrorKind::Denied,
+                "read the topics' settings",
+                "the broker does not show them",
+            )
+            .with("topic", &topic.name)
+            .remedy("Give this client the right DescribeConfigs on the topic")),
+        }
     }
 
     async fn all_names(&self) -> Result<Vec<String>> {
@@ -184,9 +257,20 @@ impl KafkaAdmin {
     }
 
     async fn create(&self, spec: &TopicSpec) -> Result<()> {
+        // Looked at first: the broker asks for the right to create before it says that there is nothing to create.
+        if !self.describe(vec![spec.name.clone()]).await?.is_empty() {
+            return self.adjust(spec).await;
+        }
         let partitions = i32::try_from(spec.partitions).unwrap_or(i32::MAX);
-        let replication = TopicReplication::Fixed(self.settings.replication.unwrap_or(-1));
+        let durability = self.settings.durability();
+        let replication = TopicReplication::Fixed(durability.replication.unwrap_or(-1));
+        let in_sync = durability
+            .min_insync_replicas
+            .map(|least| least.to_string());
         let mut topic = NewTopic::new(&spec.name, partitions, replication);
+        if let Some(in_sync) = &in_sync {
+            topic = topic.set("min.insync.replicas", in_sync);
+        }
         let kept = retention_ms(spec.retention);
         if let Some(kept) = &kept {
             topic = topic
@@ -242,11 +326,25 @@ impl KafkaAdmin {
             .with("partitions", there.partitions)
             .with("asked for", spec.partitions));
         }
-        let Some(kept) = retention_ms(spec.retention).filter(|_| !there.keeps(spec.retention))
-        else {
+        self.check_durability(&spec.name).await?;
+        let Some(kept) = retention_ms(spec.retention) else {
             return Ok(());
         };
-        let configs = self.configs(&[&spec.name]).await?;
+        let configs = self.configs(&[&spec.name], Hidden::Refused).await?;
+        let config = configs.get(&spec.name);
+        let policy = config.and_then(|config| value(config, "cleanup.policy"));
+        if policy.is_some_and(|policy| policy.contains("compact")) {
+            return Err(Error::new(
+                ErrorKind::Config,
+                "check topic",
+                "a topic of the group is compacted: of two retries of one key the first would be lost",
+            )
+            .with("topic", &spec.name)
+            .remedy("Set its cleanup.policy to delete with the broker's tools"));
+        }
+        if there.keeps(spec.retention) && config.is_none_or(stamps_appends) {
+            return Ok(());
+        }
         // All settings of the topic's own are sent: what is left out of this request would be reset.
         let own = configs
             .get(&spec.name)
@@ -263,7 +361,8 @@ impl KafkaAdmin {
         }
         altered = altered
             .set("retention.ms", &kept)
-            .set("retention.bytes", "-1");
+            .set("retention.bytes", "-1")
+            .set("message.timestamp.type", "LogAppendTime");
         let answers = self
             .client
             .alter_configs([&altered], &options())
@@ -274,18 +373,34 @@ impl KafkaAdmin {
                 error::of_code("change topic", code).with("topic", &spec.name)
             })?;
         }
-        let until = Instant::now() + CALL;
-        while self
-            .topic(&spec.name)
-            .await?
-            .is_some_and(|topic| !topic.keeps(spec.retention))
-        {
-            if Instant::now() >= until {
-                break;
+        self.wait_until_kept(spec).await
+    }
+
+    /// Waits until a topic's settings are as they were changed. The client library drops a refusal of the change, so it shows
+    /// here.
+    async fn wait_until_kept(&self, spec: &TopicSpec) -> Result<()> {
+        let until = tokio::time::Instant::now() + CALL;
+        loop {
+            let configs = self.configs(&[&spec.name], Hidden::Refused).await?;
+            let Some(config) = configs.get(&spec.name) else {
+                return Ok(());
+            };
+            let mut there = TopicDescription::new(&spec.name, spec.partitions, "");
+            (there.retention, there.retention_bytes) = retention(config);
+            if there.keeps(spec.retention) && stamps_appends(config) {
+                return Ok(());
+            }
+            if tokio::time::Instant::now() >= until {
+                return Err(Error::new(
+                    ErrorKind::Denied,
+                    "change topic",
+                    "a topic of the group does not keep its records for long enough, or not under the time of their append, and its settings do not change",
+                )
+                .with("topic", &spec.name)
+                .remedy("Give this client the right AlterConfigs on the topic, or set retention.ms, retention.bytes = -1 and message.timestamp.type = LogAppendTime with the broker's tools"));
             }
             tokio::time::sleep(LOOK).await;
         }
-        Ok(())
     }
 
     /// The position records of a group: topic, partition, record; by topic and partition.
@@ -397,9 +512,27 @@ fn retention_ms(asked: Retention) -> Option<String> {
     }
 }
 
+/// What becomes of a topic whose settings this client may not see.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Hidden {
+    /// It is an error.
+    Refused,
+    /// They stay unknown: in a list of topics there may be some that are none of our business.
+    LeftOut,
+}
+
+/// Whether the time of a record is that of its append: a retry is due a delay after it.
+fn stamps_appends(config: &ConfigResource) -> bool {
+    value(config, "message.timestamp.type") == Some("LogAppendTime")
+}
+
+fn value<'c>(config: &'c ConfigResource, name: &str) -> Option<&'c str> {
+    config.get(name).and_then(|entry| entry.value.as_deref())
+}
+
 /// How long and how much a topic keeps.
 fn retention(config: &ConfigResource) -> (Option<Duration>, Option<u64>) {
-    let value = |name: &str| config.get(name).and_then(|entry| entry.value.as_deref());
+    let value = |name: &str| value(config, name);
     if value("cleanup.policy").is_some_and(|policy| !policy.contains("delete")) {
         return (None, None);
     }
@@ -418,7 +551,8 @@ impl Admin for KafkaAdmin {
     fn topics(&self) -> BoxFuture<'_, Result<Vec<TopicDescription>>> {
         Box::pin(async move {
             let names = self.all_names().await?;
-            self.with_configs(self.describe(names).await?).await
+            let topics = self.describe(names).await?;
+            self.with_configs(topics, Hidden::LeftOut).await
         })
     }
 

@@ -18,6 +18,7 @@ use rdkafka::consumer::{BaseConsumer, Consumer};
 
 use crate::admin::KafkaAdmin;
 use crate::bell::Bell;
+use crate::contact;
 use crate::context::Context;
 use crate::control::KafkaControl;
 use crate::error;
@@ -56,12 +57,12 @@ impl KafkaBackend {
     /// [`ErrorKind::Config`], [`ErrorKind::Unreachable`], [`ErrorKind::Denied`].
     pub async fn open(options: &BackendOptions) -> Result<Self> {
         let settings = Arc::new(Settings::of(options)?);
-        let publisher = Arc::new(KafkaPublisher::open(&settings)?);
-        let admin = Arc::new(KafkaAdmin::open(&settings)?);
-        admin
-            .cluster()
+        let reached = Arc::clone(&settings);
+        blocking("open kafka", move || contact::reach(&reached))
             .await
             .map_err(|error| error.with("backend", &settings.name))?;
+        let admin = Arc::new(KafkaAdmin::open(&settings)?);
+        let publisher = Arc::new(KafkaPublisher::open(&settings)?);
         Ok(Self {
             settings,
             publisher,
@@ -91,6 +92,7 @@ impl KafkaBackend {
                     .with("backend", &self.settings.name),
             );
         }
+        self.admin.check_durability(topic).await?;
         if subscription.exclusive {
             self.admin.check_nobody_in(group).await?;
         }
@@ -176,7 +178,7 @@ impl Backend for KafkaBackend {
         let mut capability = Capability::minimal();
         capability.key_order = KeyOrder::Log;
         capability.position = PositionStore::Record {
-            max_bytes: metadata::max_record_bytes(self.settings.offset_metadata_max),
+            max_bytes: metadata::max_record_bytes(self.settings.offset_metadata_max()),
         };
         capability.ownership = Ownership::Shared;
         capability.history = History::Retained;

@@ -73,14 +73,13 @@ pub(crate) fn of_code(operation: &'static str, code: Code) -> Error {
 /// A client's error, met while attempting `operation`. A client that could not be made names no value: the message of
 /// librdkafka may hold one that is secret.
 pub(crate) fn of_client(operation: &'static str, error: KafkaError) -> Error {
-    if let KafkaError::ClientConfig(_, reason, property, _) = &error {
+    if let KafkaError::ClientConfig(_, _, property, _) = &error {
         return Error::new(
             ErrorKind::Config,
             operation,
-            "librdkafka refuses a property",
+            "librdkafka refuses the value of a property",
         )
-        .with("property", property)
-        .with("reason", reason);
+        .with("property", property);
     }
     match error.rdkafka_error_code() {
         Some(code) => of_code(operation, code),

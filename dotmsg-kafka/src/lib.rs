@@ -14,6 +14,8 @@
 //! | `fetch`, `inbox` | from librdkafka's messages to batches |
 //! | `metadata` | the position record as the metadata of a commit |
 //! | `reader` | reading outside of any group |
+//! | `contact` | whether a cluster answers, and what stands in the way |
+//! | `durability` | whether a topic that exists keeps what the profile `durable` promises |
 //! | `publisher`, `admin` | confirmed publishing; topics, groups, positions |
 //! | `native` | what has no safe wrapper |
 //! | `error` | librdkafka's errors in the framework's words |
@@ -21,8 +23,10 @@
 mod admin;
 mod backend;
 mod bell;
+mod contact;
 mod context;
 mod control;
+mod durability;
 mod epochs;
 mod error;
 mod fetch;
@@ -38,6 +42,7 @@ mod settings;
 mod source;
 
 pub use backend::{KafkaBackend, kafka_factory};
+pub use settings::kafka_check_setting;
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
 

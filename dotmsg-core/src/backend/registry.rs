@@ -40,12 +40,15 @@ impl BackendOptions {
 
 /// A URL without user information and query.
 pub(crate) fn safe_url(url: &str) -> String {
-    let url = url.split('?').next().unwrap_or_default();
-    match (url.find("://"), url.rfind('@')) {
-        (Some(scheme), Some(at)) if at > scheme => {
-            format!("{}://***@{}", &url[..scheme], &url[at + 1..])
-        }
-        _ => url.to_owned(),
+    // User information first: a `?` in a password that is not encoded would end the URL before the `@`.
+    let (head, rest) = match (url.find("://"), url.rfind('@')) {
+        (Some(scheme), Some(at)) if at > scheme => (&url[..scheme], &url[at + 1..]),
+        _ => ("", url),
+    };
+    let rest = rest.split('?').next().unwrap_or_default();
+    match head {
+        "" => rest.to_owned(),
+        scheme => format!("{scheme}://***@{rest}"),
     }
 }
 
@@ -72,6 +75,8 @@ pub enum WrongSetting {
     /// The value is impossible; this is what is possible (`a size like "64MiB"`). It must not hold the value, which may be
     /// a secret.
     Expected(String),
+    /// The setting would break a guarantee: why, and what to do instead, as one or two sentences. It must not hold the value.
+    Refused(String),
 }
 
 /// Checks one setting of an adapter by its dotted key and its value.
@@ -213,5 +218,12 @@ mod tests {
         let options = options("amqp://user:canary@host/vhost?password=canary");
         assert!(!format!("{options:?}").contains("canary"));
         assert_eq!(options.safe_url(), "amqp://***@host/vhost");
+        for url in [
+            "kafka://u:pass?canary@host",
+            "kafka://u:canary@p@host?canary",
+            "nats://host?token=canary",
+        ] {
+            assert!(!safe_url(url).contains("canary"), "{url}");
+        }
     }
 }

@@ -145,6 +145,7 @@ impl Walk<'_> {
                         format!("unknown key. {advice}")
                     }
                     WrongSetting::Expected(expected) => format!("expected {expected}"),
+                    WrongSetting::Refused(reason) => reason,
                 };
                 self.error(entry, path.to_owned(), message);
             }

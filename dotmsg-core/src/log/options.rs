@@ -302,6 +302,7 @@ fn refused(key: &str, wrong: &WrongSetting) -> Error {
             "this value is not possible",
             format!("Expected: {expected}"),
         ),
+        WrongSetting::Refused(reason) => ("this setting is refused", reason.clone()),
     };
     Error::new(ErrorKind::Config, "open log", what)
         .with("setting", key)
