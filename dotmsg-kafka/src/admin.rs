@@ -32,6 +32,8 @@ use crate::settings::Settings;
 
 /// The pause between looks at something that is on its way.
 const LOOK: Duration = Duration::from_millis(20);
+/// How long a look may block a thread of the runtime.
+const LOOK_WITHIN: Duration = Duration::from_secs(2);
 /// Consumers kept for looking at groups.
 const ONLOOKERS: usize = 16;
 
@@ -42,6 +44,8 @@ pub(crate) struct KafkaAdmin {
     client: Arc<AdminClient<DefaultClientContext>>,
     settings: Arc<Settings>,
     onlookers: Mutex<BTreeMap<String, Onlooker>>,
+    /// Partitions of the topics that were looked at.
+    known: Mutex<BTreeMap<String, u32>>,
 }
 
 impl std::fmt::Debug for KafkaAdmin {
@@ -60,6 +64,7 @@ impl KafkaAdmin {
             client: Arc::new(client),
             settings: Arc::clone(settings),
             onlookers: Mutex::default(),
+            known: Mutex::default(),
         })
     }
 
@@ -68,8 +73,14 @@ impl KafkaAdmin {
         let client = Arc::clone(&self.client);
         blocking("look up the cluster", move || {
             client.inner().fetch_cluster_id(CALL).ok_or_else(|| {
-                Error::new(ErrorKind::Unreachable, "look up the cluster", "no broker answers")
-                    .remedy("Check the address, and whether its listener is meant for clients from here")
+                Error::new(
+                    ErrorKind::Unreachable,
+                    "look up the cluster",
+                    "no broker answers",
+                )
+                .remedy(
+                    "Check the address, and whether its listener is meant for clients from here",
+                )
             })
         })
         .await
@@ -86,12 +97,41 @@ impl KafkaAdmin {
             return Ok(Vec::new());
         }
         let client = Arc::clone(&self.client);
-        blocking("describe topics", move || {
+        let described = blocking("describe topics", move || {
             let names: Vec<&str> = names.iter().map(String::as_str).collect();
             native::describe_topics(client.inner().native_ptr(), &names, CALL)
                 .map_err(|code| error::of_code("describe topics", code))
         })
-        .await
+        .await?;
+        let of = |topic: &Topic| (topic.name.clone(), topic.partitions);
+        lock(&self.known).extend(described.iter().map(of));
+        Ok(described)
+    }
+
+    /// Checks that a partition exists: by what was looked at before, and else by a look that blocks its thread for a moment.
+    pub(crate) fn check_partition(&self, topic: &str, partition: u32) -> Result<()> {
+        let known = |admin: &Self| {
+            lock(&admin.known)
+                .get(topic)
+                .is_some_and(|count| partition < *count)
+        };
+        if known(self) {
+            return Ok(());
+        }
+        let looked =
+            native::describe_topics(self.client.inner().native_ptr(), &[topic], LOOK_WITHIN)
+                .map_err(|code| error::of_code("read", code).with("topic", topic))?;
+        for topic in looked {
+            lock(&self.known).insert(topic.name, topic.partitions);
+        }
+        match known(self) {
+            true => Ok(()),
+            false => Err(
+                Error::new(ErrorKind::NotFound, "read", "no such topic or partition")
+                    .with("topic", topic)
+                    .with("partition", partition),
+            ),
+        }
     }
 
     async fn with_configs(&self, topics: Vec<Topic>) -> Result<Vec<TopicDescription>> {
@@ -111,7 +151,10 @@ impl KafkaAdmin {
         if names.is_empty() {
             return Ok(BTreeMap::new());
         }
-        let wanted: Vec<_> = names.iter().map(|name| ResourceSpecifier::Topic(name)).collect();
+        let wanted: Vec<_> = names
+            .iter()
+            .map(|name| ResourceSpecifier::Topic(name))
+            .collect();
         let answers = self
             .client
             .describe_configs(&wanted, &options())
@@ -139,7 +182,10 @@ impl KafkaAdmin {
                 .inner()
                 .fetch_metadata(None, CALL)
                 .map_err(|error| error::of_client("list topics", error))?;
-            let names = metadata.topics().iter().map(|topic| topic.name().to_owned());
+            let names = metadata
+                .topics()
+                .iter()
+                .map(|topic| topic.name().to_owned());
             let mut names: Vec<String> = names.filter(|name| !name.starts_with("__")).collect();
             names.sort();
             Ok(names)
@@ -181,8 +227,10 @@ impl KafkaAdmin {
         let until = Instant::now() + CALL;
         while self.describe(vec![spec.name.clone()]).await?.is_empty() {
             if Instant::now() >= until {
-                return Err(Error::new(ErrorKind::Timeout, "create topic", "it does not appear")
-                    .with("topic", &spec.name));
+                return Err(
+                    Error::new(ErrorKind::Timeout, "create topic", "it does not appear")
+                        .with("topic", &spec.name),
+                );
             }
             tokio::time::sleep(LOOK).await;
         }
@@ -204,12 +252,16 @@ impl KafkaAdmin {
             .with("partitions", there.partitions)
             .with("asked for", spec.partitions));
         }
-        let Some(kept) = retention_ms(spec.retention).filter(|_| !there.keeps(spec.retention)) else {
+        let Some(kept) = retention_ms(spec.retention).filter(|_| !there.keeps(spec.retention))
+        else {
             return Ok(());
         };
         let configs = self.configs(&[&spec.name]).await?;
         // All settings of the topic's own are sent: what is left out of this request would be reset.
-        let own = configs.get(&spec.name).map(|config| &config.entries[..]).unwrap_or_default();
+        let own = configs
+            .get(&spec.name)
+            .map(|config| &config.entries[..])
+            .unwrap_or_default();
         let own: Vec<(String, String)> = own
             .iter()
             .filter(|entry| entry.source == ConfigSource::DynamicTopic)
@@ -219,17 +271,25 @@ impl KafkaAdmin {
         for (name, value) in &own {
             altered = altered.set(name, value);
         }
-        altered = altered.set("retention.ms", &kept).set("retention.bytes", "-1");
+        altered = altered
+            .set("retention.ms", &kept)
+            .set("retention.bytes", "-1");
         let answers = self
             .client
             .alter_configs([&altered], &options())
             .await
             .map_err(|error| error::of_client("change topic", error).with("topic", &spec.name))?;
         for answer in answers {
-            answer.map_err(|(_, code)| error::of_code("change topic", code).with("topic", &spec.name))?;
+            answer.map_err(|(_, code)| {
+                error::of_code("change topic", code).with("topic", &spec.name)
+            })?;
         }
         let until = Instant::now() + CALL;
-        while self.topic(&spec.name).await?.is_some_and(|topic| !topic.keeps(spec.retention)) {
+        while self
+            .topic(&spec.name)
+            .await?
+            .is_some_and(|topic| !topic.keeps(spec.retention))
+        {
             if Instant::now() >= until {
                 break;
             }
@@ -281,14 +341,20 @@ impl KafkaAdmin {
                 .inner()
                 .fetch_group_list(Some(&name), CALL)
                 .map_err(|error| error::of_client("look at the group", error))?;
-            Ok(groups.groups().iter().map(|group| group.members().len()).sum::<usize>())
+            Ok(groups
+                .groups()
+                .iter()
+                .map(|group| group.members().len())
+                .sum::<usize>())
         });
         match members.await? {
             0 => Ok(()),
-            members => Err(Error::new(ErrorKind::Fenced, "join alone", "the group has members")
-                .with("group", group)
-                .with("members", members)
-                .remedy("Stop them first")),
+            members => Err(
+                Error::new(ErrorKind::Fenced, "join alone", "the group has members")
+                    .with("group", group)
+                    .with("members", members)
+                    .remedy("Stop them first"),
+            ),
         }
     }
 
@@ -299,8 +365,11 @@ impl KafkaAdmin {
                 .inner()
                 .fetch_group_list(None, CALL)
                 .map_err(|error| error::of_client("list groups", error))?;
-            let mut names: Vec<String> =
-                groups.groups().iter().map(|group| group.name().to_owned()).collect();
+            let mut names: Vec<String> = groups
+                .groups()
+                .iter()
+                .map(|group| group.name().to_owned())
+                .collect();
             names.sort();
             Ok(names)
         });
@@ -309,9 +378,7 @@ impl KafkaAdmin {
         let mut groups = Vec::new();
         for name in names {
             let committed = self.committed(&name, topics.clone()).await?;
-            let mut has: Vec<String> = records(&committed)
-                .map(|(topic, _, _)| topic)
-                .collect();
+            let mut has: Vec<String> = records(&committed).map(|(topic, _, _)| topic).collect();
             has.dedup();
             if !has.is_empty() {
                 groups.push(GroupDescription { name, topics: has });
@@ -337,7 +404,9 @@ fn records(committed: &TopicPartitionList) -> impl Iterator<Item = (String, u32,
 }
 
 fn options() -> AdminOptions {
-    AdminOptions::new().request_timeout(Some(CALL)).operation_timeout(Some(CALL))
+    AdminOptions::new()
+        .request_timeout(Some(CALL))
+        .operation_timeout(Some(CALL))
 }
 
 /// `retention.ms`, where one is asked for.
@@ -355,7 +424,9 @@ fn retention(config: &ConfigResource) -> (Option<Duration>, Option<u64>) {
     if value("cleanup.policy").is_some_and(|policy| !policy.contains("delete")) {
         return (None, None);
     }
-    let age = value("retention.ms").and_then(|ms| ms.parse().ok()).map(Duration::from_millis);
+    let age = value("retention.ms")
+        .and_then(|ms| ms.parse().ok())
+        .map(Duration::from_millis);
     let bytes = value("retention.bytes").and_then(|bytes| bytes.parse().ok());
     (age, bytes)
 }

@@ -25,7 +25,7 @@ use crate::inbox::Inbox;
 use crate::lock;
 use crate::member::{Client, Member};
 use crate::metadata;
-use crate::native::{self, Queue};
+use crate::native::Queue;
 use crate::polling::Polling;
 use crate::publisher::KafkaPublisher;
 use crate::reader::KafkaReader;
@@ -39,10 +39,6 @@ pub(crate) const AHEAD: BatchLimits = BatchLimits {
 };
 /// How long members may take to leave when the backend is closed.
 const LEAVE: Duration = Duration::from_secs(5);
-/// The largest record that a broker takes unless it was told otherwise (`message.max.bytes`, 1,048,588), less what a batch and
-/// a record cost beside key, payload and headers.
-const MAX_RECORD_BYTES: usize = 1_000_000;
-
 /// An open connection to a Kafka cluster.
 #[derive(Debug)]
 pub struct KafkaBackend {
@@ -62,7 +58,10 @@ impl KafkaBackend {
         let settings = Arc::new(Settings::of(options)?);
         let publisher = Arc::new(KafkaPublisher::open(&settings)?);
         let admin = Arc::new(KafkaAdmin::open(&settings)?);
-        admin.cluster().await.map_err(|error| error.with("backend", &settings.name))?;
+        admin
+            .cluster()
+            .await
+            .map_err(|error| error.with("backend", &settings.name))?;
         Ok(Self {
             settings,
             publisher,
@@ -74,8 +73,10 @@ impl KafkaBackend {
 
     fn check(&self, operation: &'static str) -> Result<()> {
         match self.closed.load(Ordering::Acquire) {
-            true => Err(Error::new(ErrorKind::Closed, operation, "the backend was closed")
-                .with("backend", &self.settings.name)),
+            true => Err(
+                Error::new(ErrorKind::Closed, operation, "the backend was closed")
+                    .with("backend", &self.settings.name),
+            ),
             false => Ok(()),
         }
     }
@@ -84,14 +85,18 @@ impl KafkaBackend {
         self.check("subscribe")?;
         let Subscription { topic, group, .. } = &subscription;
         if self.admin.topic(topic).await?.is_none() {
-            return Err(Error::new(ErrorKind::NotFound, "subscribe", "the topic does not exist")
-                .with("topic", topic)
-                .with("backend", &self.settings.name));
+            return Err(
+                Error::new(ErrorKind::NotFound, "subscribe", "the topic does not exist")
+                    .with("topic", topic)
+                    .with("backend", &self.settings.name),
+            );
         }
         if subscription.exclusive {
             self.admin.check_nobody_in(group).await?;
         }
-        let config = self.settings.member(group, subscription.instance.as_deref());
+        let config = self
+            .settings
+            .member(group, subscription.instance.as_deref());
         let (bell, events) = (Arc::new(Bell::default()), Arc::new(AtomicBool::new(true)));
         let consumer = {
             let mut consumer: BaseConsumer<Context> = config
@@ -140,7 +145,9 @@ impl KafkaBackend {
         thread::Builder::new()
             .name(format!("kafka {topic}"))
             .spawn(move || polling.run())
-            .map_err(|error| Error::new(ErrorKind::Unexpected, "subscribe", "no thread").source_error(error))?;
+            .map_err(|error| {
+                Error::new(ErrorKind::Unexpected, "subscribe", "no thread").source_error(error)
+            })?;
         let control = Arc::new(KafkaControl::new(Arc::clone(&member), commands));
         let mut members = lock(&self.members);
         members.retain(|member| member.strong_count() > 0);
@@ -152,7 +159,10 @@ impl KafkaBackend {
         if self.closed.swap(true, Ordering::AcqRel) {
             return Ok(());
         }
-        let members: Vec<_> = lock(&self.members).drain(..).filter_map(|member| member.upgrade()).collect();
+        let members: Vec<_> = lock(&self.members)
+            .drain(..)
+            .filter_map(|member| member.upgrade())
+            .collect();
         for member in members {
             // Whether it left in time changes nothing: the group notices.
             let _ = dotmsg_core::backend::Control::close(&*member, LEAVE).await;
@@ -170,7 +180,7 @@ impl Backend for KafkaBackend {
         };
         capability.ownership = Ownership::Shared;
         capability.history = History::Retained;
-        capability.max_record_bytes = MAX_RECORD_BYTES;
+        capability.max_record_bytes = self.settings.max_record_bytes();
         capability.max_topic_bytes = 249;
         capability.durable = true;
         capability
@@ -187,7 +197,8 @@ impl Backend for KafkaBackend {
     fn reader(&self) -> BoxFuture<'_, Result<Box<dyn Reader>>> {
         Box::pin(async move {
             self.check("open reader")?;
-            KafkaReader::open(&self.settings).map(|reader| Box::new(reader) as Box<dyn Reader>)
+            KafkaReader::open(&self.settings, &self.admin)
+                .map(|reader| Box::new(reader) as Box<dyn Reader>)
         })
     }
 
@@ -217,7 +228,11 @@ pub(crate) async fn blocking<T: Send + 'static>(
     call: impl FnOnce() -> Result<T> + Send + 'static,
 ) -> Result<T> {
     let called = tokio::task::spawn_blocking(call).await;
-    called.unwrap_or_else(|error| Err(Error::new(ErrorKind::Unexpected, operation, error.to_string())))
+    called.unwrap_or_else(|error| {
+        Err(Error::new(
+            ErrorKind::Unexpected,
+            operation,
+            error.to_string(),
+        ))
+    })
 }
-
-const _: Duration = native::CALL;

@@ -48,16 +48,24 @@ impl KafkaControl {
     }
 
     fn closed(&self, operation: &'static str) -> Error {
-        Error::new(ErrorKind::Closed, operation, "the member has left its group")
-            .with("topic", &self.member.topic)
-            .with("group", &self.member.group)
+        Error::new(
+            ErrorKind::Closed,
+            operation,
+            "the member has left its group",
+        )
+        .with("topic", &self.member.topic)
+        .with("group", &self.member.group)
     }
 
     fn fenced(&self, operation: &'static str, partition: u32) -> Error {
-        Error::new(ErrorKind::Fenced, operation, "the partition is not this member's")
-            .with("topic", &self.member.topic)
-            .with("group", &self.member.group)
-            .with("partition", partition)
+        Error::new(
+            ErrorKind::Fenced,
+            operation,
+            "the partition is not this member's",
+        )
+        .with("topic", &self.member.topic)
+        .with("group", &self.member.group)
+        .with("partition", partition)
     }
 
     /// Sends what is still owned; gives where the answer will come, and the partitions it is about.
@@ -65,7 +73,10 @@ impl KafkaControl {
         &self,
         progress: &[Progress],
     ) -> Result<(Vec<u32>, Option<oneshot::Receiver<CommitReply>>)> {
-        let client = self.member.client().ok_or_else(|| self.closed("commit"))?;
+        let Some(client) = self.member.client() else {
+            // It has left: whatever it owned is not its own any more.
+            return Ok((Vec::new(), None));
+        };
         let mut list = TopicPartitionList::with_capacity(progress.len());
         let mut partitions = Vec::with_capacity(progress.len());
         let token = self.tokens.fetch_add(1, Ordering::Relaxed);
@@ -95,7 +106,10 @@ impl KafkaControl {
         for partition in &partitions {
             ownership.commit_begins(*partition);
         }
-        let pending = PendingCommit { partitions: partitions.clone(), answer };
+        let pending = PendingCommit {
+            partitions: partitions.clone(),
+            answer,
+        };
         lock(&self.member.commits).insert(token, pending);
         if let Err(code) = client.replies.commit(&list, token) {
             for partition in &partitions {
@@ -153,9 +167,13 @@ impl KafkaControl {
         match (error::kind(code), code) {
             (ErrorKind::Fenced, _) => CommitOutcome::Fenced,
             (ErrorKind::Timeout, _)
-            | (_, Code::BrokerTransportFailure | Code::AllBrokersDown | Code::NetworkException | Code::BrokerDestroy) => {
-                CommitOutcome::Unknown(described(code))
-            }
+            | (
+                _,
+                Code::BrokerTransportFailure
+                | Code::AllBrokersDown
+                | Code::NetworkException
+                | Code::BrokerDestroy,
+            ) => CommitOutcome::Unknown(described(code)),
             _ => CommitOutcome::Failed(described(code)),
         }
     }
@@ -165,10 +183,15 @@ impl KafkaControl {
 fn stored(list: &TopicPartitionList, partition: u32) -> Result<Option<(Bytes, i64, Option<i32>)>> {
     let number = i32::try_from(partition).unwrap_or(i32::MAX);
     let elements = list.elements();
-    let Some(element) = elements.iter().find(|element| element.partition() == number) else {
+    let Some(element) = elements
+        .iter()
+        .find(|element| element.partition() == number)
+    else {
         return Ok(None);
     };
-    element.error().map_err(|error| error::of_client("read position", error))?;
+    element
+        .error()
+        .map_err(|error| error::of_client("read position", error))?;
     let Offset::Offset(offset) = element.offset() else {
         return Ok(None);
     };
@@ -183,7 +206,11 @@ fn stored(list: &TopicPartitionList, partition: u32) -> Result<Option<(Bytes, i6
         .with("offset", offset)
         .remedy("Use another group, or reset this one to where it is to begin")
     })?;
-    Ok(Some((record, offset, native::leader_epoch(list, partition))))
+    Ok(Some((
+        record,
+        offset,
+        native::leader_epoch(list, partition),
+    )))
 }
 
 impl Control for KafkaControl {
@@ -193,15 +220,22 @@ impl Control for KafkaControl {
             if !lock(&self.member.ownership).holds(partition, grant) {
                 return Err(fenced());
             }
-            let client = self.member.client().ok_or_else(|| self.closed("read position"))?;
+            let client = self
+                .member
+                .client()
+                .ok_or_else(|| self.closed("read position"))?;
             let wanted = list(&self.member.topic, &[partition], Offset::Invalid);
             let read = tokio::task::spawn_blocking(move || {
                 client.consumer.0.committed_offsets(wanted, native::CALL)
             });
             let committed = read
                 .await
-                .map_err(|error| Error::new(ErrorKind::Unexpected, "read position", error.to_string()))?
-                .map_err(|error| error::of_client("read position", error).with("group", &self.member.group))?;
+                .map_err(|error| {
+                    Error::new(ErrorKind::Unexpected, "read position", error.to_string())
+                })?
+                .map_err(|error| {
+                    error::of_client("read position", error).with("group", &self.member.group)
+                })?;
             let stored = stored(&committed, partition)
                 .map_err(|error| error.with("group", &self.member.group))?;
             let mut ownership = lock(&self.member.ownership);
@@ -211,7 +245,9 @@ impl Control for KafkaControl {
             let Some((record, offset, epoch)) = stored else {
                 return Ok(None);
             };
-            let before = u64::try_from(offset).ok().and_then(|offset| offset.checked_sub(1));
+            let before = u64::try_from(offset)
+                .ok()
+                .and_then(|offset| offset.checked_sub(1));
             if let (Some(before), Some(epoch), Some(epochs)) =
                 (before, epoch, ownership.epochs(partition))
             {
@@ -256,7 +292,10 @@ impl Control for KafkaControl {
         Box::pin(async move {
             let (done, left) = oneshot::channel();
             let until = Instant::now() + deadline;
-            if !self.send(Command::Close { deadline: until, done }) {
+            if !self.send(Command::Close {
+                deadline: until,
+                done,
+            }) {
                 return Ok(());
             }
             match tokio::time::timeout(deadline, left).await {

@@ -11,7 +11,6 @@ pub(crate) fn kind(code: Code) -> ErrorKind {
     match code {
         Code::UnknownTopicOrPartition
         | Code::UnknownTopic
-        | Code::UnknownPartition
         | Code::UnknownTopicId
         | Code::GroupIdNotFound => ErrorKind::NotFound,
         Code::TopicAlreadyExists => ErrorKind::AlreadyExists,
@@ -51,9 +50,11 @@ pub(crate) fn kind(code: Code) -> ErrorKind {
         | Code::UnreleasedInstanceId => ErrorKind::Fenced,
         Code::QueueFull => ErrorKind::Full,
         Code::BrokerDestroy => ErrorKind::Closed,
-        Code::InvalidArgument | Code::InvalidTopic | Code::InvalidConfig | Code::PolicyViolation => {
-            ErrorKind::Invalid
-        }
+        Code::InvalidArgument
+        | Code::UnknownPartition
+        | Code::InvalidTopic
+        | Code::InvalidConfig
+        | Code::PolicyViolation => ErrorKind::Invalid,
         _ => ErrorKind::Unexpected,
     }
 }
@@ -73,9 +74,13 @@ pub(crate) fn of_code(operation: &'static str, code: Code) -> Error {
 /// librdkafka may hold one that is secret.
 pub(crate) fn of_client(operation: &'static str, error: KafkaError) -> Error {
     if let KafkaError::ClientConfig(_, reason, property, _) = &error {
-        return Error::new(ErrorKind::Config, operation, "librdkafka refuses a property")
-            .with("property", property)
-            .with("reason", reason);
+        return Error::new(
+            ErrorKind::Config,
+            operation,
+            "librdkafka refuses a property",
+        )
+        .with("property", property)
+        .with("reason", reason);
     }
     match error.rdkafka_error_code() {
         Some(code) => of_code(operation, code),

@@ -10,6 +10,7 @@ use std::sync::{Arc, Mutex};
 use bytes::{Bytes, BytesMut};
 use dotmsg_core::backend::Record;
 use dotmsg_core::clock::Timestamp;
+use dotmsg_core::delivery::control;
 use dotmsg_core::error::Error;
 use dotmsg_core::message::{Headers, Message};
 use rdkafka::consumer::ConsumerContext;
@@ -72,7 +73,13 @@ impl Fetch {
     }
 
     /// From now on what comes of this partition is handed over, from `next` on.
-    pub(crate) fn start(&mut self, topic: &Arc<str>, partition: u32, grant: u64, (next, start): (u64, u64)) {
+    pub(crate) fn start(
+        &mut self,
+        topic: &Arc<str>,
+        partition: u32,
+        grant: u64,
+        (next, start): (u64, u64),
+    ) {
         let stream = Stream {
             topic: Arc::clone(topic),
             partition,
@@ -105,14 +112,18 @@ impl Fetch {
         let mut rest = messages.iter().peekable();
         while let Some(first) = rest.next() {
             let topic: Arc<str> = first.topic().into();
-            let stream = self.streams.get_mut(&(Arc::clone(&topic), first.partition()));
+            let stream = self
+                .streams
+                .get_mut(&(Arc::clone(&topic), first.partition()));
             if let Some(code) = first.error() {
                 troubles.extend(trouble(first, code, &topic, stream));
                 continue;
             }
             let (handle, partition) = (first.topic_handle(), first.partition());
             let mut of_run = |next: &Fetched<'_>| {
-                next.error().is_none() && next.topic_handle() == handle && next.partition() == partition
+                next.error().is_none()
+                    && next.topic_handle() == handle
+                    && next.partition() == partition
             };
             let Some(stream) = stream else {
                 while rest.next_if(&mut of_run).is_some() {}
@@ -158,11 +169,16 @@ fn record(message: Fetched<'_>, block: &mut BytesMut, names: &mut Vec<Arc<str>>)
     message.headers(|name, value| {
         headers.append(shared(names, name), value.map(|value| copy(block, value)));
     });
-    let timestamp = Timestamp(message.timestamp());
+    let (at, of_append) = message.timestamp();
+    // Where the broker stamps, what the producer said is in a header, on the topics that this framework writes.
+    let made = of_append
+        .then(|| headers.get_str(control::ORIGIN_TIMESTAMP))
+        .flatten();
+    let timestamp = Timestamp(made.and_then(|made| made.parse().ok()).unwrap_or(at));
     Record {
         offset: message.offset(),
         receipt: 0,
-        appended_at: timestamp,
+        appended_at: Timestamp(at),
         message: Message {
             key,
             payload,

@@ -34,7 +34,10 @@ pub(crate) struct Chunk {
 
 impl Chunk {
     fn bytes(&self) -> usize {
-        self.records.iter().map(|record| record.message.size()).sum()
+        self.records
+            .iter()
+            .map(|record| record.message.size())
+            .sum()
     }
 
     fn is_of(&self, topic: &str, partition: u32) -> bool {
@@ -113,11 +116,6 @@ impl Inbox {
         self.wake();
     }
 
-    /// Whether it failed, or ended.
-    pub(crate) fn has_failed(&self) -> bool {
-        self.failure.is_some()
-    }
-
     fn wake(&mut self) {
         if let Some(waker) = self.waker.take() {
             waker.wake();
@@ -138,7 +136,11 @@ impl Inbox {
                 self.failure = Some(again(&error));
                 return Poll::Ready(Err(error));
             }
-            if self.waker.as_ref().is_none_or(|waker| !waker.will_wake(cx.waker())) {
+            if self
+                .waker
+                .as_ref()
+                .is_none_or(|waker| !waker.will_wake(cx.waker()))
+            {
                 self.waker = Some(cx.waker().clone());
             }
             return Poll::Pending;
@@ -171,13 +173,19 @@ impl Inbox {
             }
         };
         self.messages -= records.len();
-        self.bytes -= records.iter().map(|record| record.message.size()).sum::<usize>();
+        self.bytes -= records
+            .iter()
+            .map(|record| record.message.size())
+            .sum::<usize>();
         let next = match (records.last(), &taken.removed) {
             (Some(last), _) => last.offset + 1,
             (None, Some(removed)) => removed.end,
             (None, None) => return Some(taken),
         };
-        if let Some(tap) = self.taps.get_mut(&(Arc::clone(&taken.topic), taken.partition)) {
+        if let Some(tap) = self
+            .taps
+            .get_mut(&(Arc::clone(&taken.topic), taken.partition))
+        {
             tap.next = next;
         }
         Some(taken)
@@ -220,10 +228,13 @@ impl Inbox {
 /// How many of the records fit; at least one, if there is one.
 fn fitting(records: &[Record], limits: BatchLimits) -> usize {
     let mut bytes = 0_usize;
-    let within = records.iter().take(limits.messages.max(1)).take_while(|record| {
-        bytes = bytes.saturating_add(record.message.size());
-        bytes <= limits.bytes
-    });
+    let within = records
+        .iter()
+        .take(limits.messages.max(1))
+        .take_while(|record| {
+            bytes = bytes.saturating_add(record.message.size());
+            bytes <= limits.bytes
+        });
     within.count().max(1).min(records.len())
 }
 
@@ -238,7 +249,10 @@ mod tests {
     use dotmsg_core::clock::Timestamp;
     use dotmsg_core::message::Message;
 
-    const LIMITS: BatchLimits = BatchLimits { messages: 10, bytes: 100 };
+    const LIMITS: BatchLimits = BatchLimits {
+        messages: 10,
+        bytes: 100,
+    };
 
     /// An inbox with partitions 0 and 1 started: starts 1 and 2.
     fn inbox() -> (Inbox, Arc<str>) {
@@ -267,7 +281,11 @@ mod tests {
 
     fn take(inbox: &mut Inbox, limits: BatchLimits) -> Option<(u32, Vec<u64>, bool)> {
         let mut records = Vec::new();
-        match inbox.poll_take(&mut Context::from_waker(Waker::noop()), limits, &mut records) {
+        match inbox.poll_take(
+            &mut Context::from_waker(Waker::noop()),
+            limits,
+            &mut records,
+        ) {
             Poll::Ready(Ok((chunk, wanted))) => {
                 let offsets = records.iter().map(|record| record.offset).collect();
                 Some((chunk.partition, offsets, wanted))
@@ -280,9 +298,15 @@ mod tests {
     fn batches_keep_their_limits_and_one_record_always_fits() {
         let (mut inbox, _) = inbox();
         inbox.put(chunk(0, 0..5));
-        let limits = BatchLimits { messages: 2, bytes: 1_000 };
+        let limits = BatchLimits {
+            messages: 2,
+            bytes: 1_000,
+        };
         assert_eq!(take(&mut inbox, limits), Some((0, vec![0, 1], false)));
-        let limits = BatchLimits { messages: 9, bytes: 1 };
+        let limits = BatchLimits {
+            messages: 9,
+            bytes: 1,
+        };
         assert_eq!(take(&mut inbox, limits), Some((0, vec![2], false)));
         assert_eq!(take(&mut inbox, LIMITS), Some((0, vec![3, 4], false)));
         assert_eq!(take(&mut inbox, LIMITS), None);
@@ -293,7 +317,10 @@ mod tests {
         let (mut inbox, _) = inbox();
         inbox.put(chunk(0, 0..10));
         assert!(!inbox.has_room());
-        let limits = BatchLimits { messages: 4, bytes: 1_000 };
+        let limits = BatchLimits {
+            messages: 4,
+            bytes: 1_000,
+        };
         assert_eq!(take(&mut inbox, limits).unwrap().2, false, "six are left");
         assert!(take(&mut inbox, limits).unwrap().2);
         assert_eq!(take(&mut inbox, limits).unwrap().2, false, "it knows");
@@ -312,21 +339,36 @@ mod tests {
         assert_eq!(take(&mut inbox, LIMITS), Some((1, vec![0, 1], false)));
         assert_eq!(take(&mut inbox, LIMITS), None);
         assert!(inbox.has_room());
-        assert_eq!(inbox.start(&topic, 0, None), Some((6, 3)), "from behind what was taken");
+        assert_eq!(
+            inbox.start(&topic, 0, None),
+            Some((6, 3)),
+            "from behind what was taken"
+        );
         inbox.put(chunk(0, 8..9));
-        assert_eq!(take(&mut inbox, LIMITS), None, "it was read before the start");
+        assert_eq!(
+            take(&mut inbox, LIMITS),
+            None,
+            "it was read before the start"
+        );
     }
 
     #[test]
     fn a_failure_is_told_each_time_after_what_came_before() {
         let (mut inbox, _) = inbox();
         inbox.put(chunk(0, 0..1));
-        inbox.fail(Error::new(dotmsg_core::error::ErrorKind::Closed, "read", "gone"));
+        inbox.fail(Error::new(
+            dotmsg_core::error::ErrorKind::Closed,
+            "read",
+            "gone",
+        ));
         assert!(take(&mut inbox, LIMITS).is_some());
         for _ in 0..2 {
             let mut records = Vec::new();
-            let polled =
-                inbox.poll_take(&mut Context::from_waker(Waker::noop()), LIMITS, &mut records);
+            let polled = inbox.poll_take(
+                &mut Context::from_waker(Waker::noop()),
+                LIMITS,
+                &mut records,
+            );
             assert!(matches!(polled, Poll::Ready(Err(_))));
         }
     }

@@ -90,7 +90,13 @@ pub(crate) struct Member {
 }
 
 impl Member {
-    pub(crate) fn new(topic: Arc<str>, group: Arc<str>, bell: Arc<Bell>, inbox: Inbox, client: Client) -> Self {
+    pub(crate) fn new(
+        topic: Arc<str>,
+        group: Arc<str>,
+        bell: Arc<Bell>,
+        inbox: Inbox,
+        client: Client,
+    ) -> Self {
         Self {
             topic,
             group,
@@ -122,7 +128,9 @@ impl Member {
     /// Ends the membership for its source: every poll says why, after what came before.
     pub(crate) fn fail(&self, error: Error) {
         let mut events = lock(&self.events);
-        events.failure.get_or_insert((error.kind(), error.to_string()));
+        events
+            .failure
+            .get_or_insert((error.kind(), error.to_string()));
         if let Some(waker) = events.waker.take() {
             waker.wake();
         }

@@ -63,7 +63,9 @@ impl<C: ConsumerContext> Queue<C> {
             arrival();
         }
         let arrival: Box<Arrival> = Box::new(Box::new(arrival));
-        let opaque = ptr::from_ref::<Arrival>(&arrival).cast_mut().cast::<c_void>();
+        let opaque = ptr::from_ref::<Arrival>(&arrival)
+            .cast_mut()
+            .cast::<c_void>();
         // SAFETY: the queue is alive, and the box outlives the registration: it is kept in `self`.
         unsafe {
             ffi::rd_kafka_queue_cb_event_enable(self.ptr.as_ptr(), Some(arrived), opaque);
@@ -94,8 +96,12 @@ impl<C: ConsumerContext> Queue<C> {
         let room = messages.0.capacity();
         // SAFETY: the buffer has room for `room` pointers; librdkafka fills as many as it says, and gives them away.
         unsafe {
-            let taken =
-                ffi::rd_kafka_consume_batch_queue(self.ptr.as_ptr(), 0, messages.0.as_mut_ptr(), room);
+            let taken = ffi::rd_kafka_consume_batch_queue(
+                self.ptr.as_ptr(),
+                0,
+                messages.0.as_mut_ptr(),
+                room,
+            );
             messages.0.set_len(usize::try_from(taken).unwrap_or(0));
         }
     }
@@ -122,7 +128,11 @@ impl<C: ConsumerContext> Queue<C> {
     ///
     /// # Errors
     /// librdkafka's, when it does not take it.
-    pub(crate) fn commit(&self, offsets: &TopicPartitionList, token: usize) -> Result<(), RDKafkaErrorCode> {
+    pub(crate) fn commit(
+        &self,
+        offsets: &TopicPartitionList,
+        token: usize,
+    ) -> Result<(), RDKafkaErrorCode> {
         // SAFETY: the list is copied by the call; the opaque is a number, never followed.
         let error = unsafe {
             ffi::rd_kafka_commit_queue(
@@ -271,11 +281,13 @@ impl<'m> Fetched<'m> {
         unsafe { bytes(self.0.payload, self.0.len) }
     }
 
-    /// Its timestamp in milliseconds, whoever made it; 0 where there is none.
-    pub(crate) fn timestamp(self) -> i64 {
-        let mut kind = ffi::rd_kafka_timestamp_type_t::RD_KAFKA_TIMESTAMP_NOT_AVAILABLE;
+    /// Its timestamp in milliseconds, 0 where there is none, and whether it is the time of the append.
+    pub(crate) fn timestamp(self) -> (i64, bool) {
+        use ffi::rd_kafka_timestamp_type_t as Kind;
+        let mut kind = Kind::RD_KAFKA_TIMESTAMP_NOT_AVAILABLE;
         // SAFETY: the message is alive.
-        unsafe { ffi::rd_kafka_message_timestamp(self.0, &mut kind) }.max(0)
+        let at = unsafe { ffi::rd_kafka_message_timestamp(self.0, &mut kind) };
+        (at.max(0), kind == Kind::RD_KAFKA_TIMESTAMP_LOG_APPEND_TIME)
     }
 
     /// The epoch of the leader that appended it, where the broker tells.
@@ -355,7 +367,10 @@ pub(crate) fn describe_topics(
     names: &[&str],
     within: Duration,
 ) -> Result<Vec<Topic>, RDKafkaErrorCode> {
-    let names: Vec<CString> = names.iter().filter_map(|name| CString::new(*name).ok()).collect();
+    let names: Vec<CString> = names
+        .iter()
+        .filter_map(|name| CString::new(*name).ok())
+        .collect();
     let mut pointers: Vec<*const c_char> = names.iter().map(|name| name.as_ptr()).collect();
     let within = i32::try_from(within.as_millis()).unwrap_or(i32::MAX);
     // SAFETY: the client is the caller's and alive; all that is made here is destroyed here; strings are copied before the event
@@ -399,16 +414,22 @@ unsafe fn described(event: *mut ffi::rd_kafka_event_t) -> Result<Vec<Topic>, RDK
         let mut topics = Vec::with_capacity(count);
         for index in 0..count {
             let one = *all.add(index);
-            match code(ffi::rd_kafka_error_code(ffi::rd_kafka_TopicDescription_error(one))) {
+            match code(ffi::rd_kafka_error_code(
+                ffi::rd_kafka_TopicDescription_error(one),
+            )) {
                 None => {}
-                Some(RDKafkaErrorCode::UnknownTopicOrPartition | RDKafkaErrorCode::UnknownTopic) => continue,
+                Some(
+                    RDKafkaErrorCode::UnknownTopicOrPartition | RDKafkaErrorCode::UnknownTopic,
+                ) => continue,
                 Some(code) => return Err(code),
             }
             let mut partitions = 0;
             ffi::rd_kafka_TopicDescription_partitions(one, &mut partitions);
             topics.push(Topic {
                 name: text(ffi::rd_kafka_TopicDescription_name(one)),
-                id: text(ffi::rd_kafka_Uuid_base64str(ffi::rd_kafka_TopicDescription_topic_id(one))),
+                id: text(ffi::rd_kafka_Uuid_base64str(
+                    ffi::rd_kafka_TopicDescription_topic_id(one),
+                )),
                 partitions: u32::try_from(partitions).unwrap_or(u32::MAX),
             });
         }

@@ -7,6 +7,7 @@
 //! newer one before the rebalance is answered.
 
 use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use dotmsg_core::backend::Granted;
 
@@ -29,10 +30,12 @@ enum Stage {
     Lost,
 }
 
+/// Grants of this process: no two periods of ownership have the same, of whichever member.
+static GRANTS: AtomicU64 = AtomicU64::new(1);
+
 /// The partitions of one member.
 #[derive(Debug, Default)]
 pub(crate) struct Ownership {
-    grants: u64,
     owned: BTreeMap<u32, Owned>,
     /// Commits that are not answered yet, by partition: also of partitions that are not owned any more.
     outstanding: BTreeMap<u32, u32>,
@@ -43,16 +46,16 @@ impl Ownership {
     pub(crate) fn assigned(&mut self, partitions: &[u32]) -> Vec<Granted> {
         let mut granted = Vec::with_capacity(partitions.len());
         for partition in partitions {
-            self.grants += 1;
+            let grant = GRANTS.fetch_add(1, Ordering::Relaxed);
             let owned = Owned {
-                grant: self.grants,
+                grant,
                 stage: Stage::Held,
                 epochs: Epochs::default(),
             };
             self.owned.insert(*partition, owned);
             granted.push(Granted {
                 partition: *partition,
-                grant: self.grants,
+                grant,
             });
         }
         granted
@@ -107,9 +110,8 @@ impl Ownership {
 
     /// All partitions that are held.
     pub(crate) fn held(&self) -> Vec<u32> {
-        let held = |(partition, owned): (&u32, &Owned)| {
-            (owned.stage == Stage::Held).then_some(*partition)
-        };
+        let held =
+            |(partition, owned): (&u32, &Owned)| (owned.stage == Stage::Held).then_some(*partition);
         self.owned.iter().filter_map(held).collect()
     }
 
@@ -135,7 +137,9 @@ impl Ownership {
 
     /// The leader epochs of a partition that is held.
     pub(crate) fn epochs(&mut self, partition: u32) -> Option<&mut Epochs> {
-        self.owned.get_mut(&partition).map(|owned| &mut owned.epochs)
+        self.owned
+            .get_mut(&partition)
+            .map(|owned| &mut owned.epochs)
     }
 }
 
@@ -151,7 +155,10 @@ mod tests {
         assert!(!ownership.may_answer(&[0]));
         ownership.released(granted[0]);
         assert!(!ownership.may_answer(&[0]), "its commit is outstanding");
-        assert!(!ownership.holds(0, granted[0].grant), "nothing more is committed");
+        assert!(
+            !ownership.holds(0, granted[0].grant),
+            "nothing more is committed"
+        );
         ownership.commit_ends(0);
         assert!(ownership.may_answer(&[0]));
         assert!(!ownership.may_answer(&[0, 1]));

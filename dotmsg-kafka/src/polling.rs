@@ -5,8 +5,8 @@
 //! throw away what was fetched. What it must keep: it never blocks on the runtime, and it answers a rebalance only when
 //! [`Ownership`](crate::ownership::Ownership) says so.
 //!
-//! `max.poll.interval.ms` keeps its meaning. The thread stops polling when the source was not polled for that long, so a route
-//! that is stuck loses its partitions as with any other Kafka client.
+//! `max.poll.interval.ms` keeps its meaning, within a half: the thread stops polling when the source was not polled for half of
+//! it, so a route that is stuck loses its partitions as with any other Kafka client.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -35,6 +35,17 @@ const EVENTS: usize = 16;
 const SEEK: Duration = Duration::from_secs(1);
 /// The pause before a start that was refused is tried again.
 const AGAIN: Duration = Duration::from_millis(10);
+
+/// Whether the source of the member is polled.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Consumed {
+    Yes,
+    /// Not for so long that librdkafka is not polled either.
+    NotLately,
+    /// librdkafka has given up the membership by now. The rebalance that says so is heard and not answered: an answer would
+    /// make it join again, for nobody.
+    No,
+}
 
 /// A partition whose reading is to start.
 #[derive(Clone, Copy, Debug)]
@@ -72,7 +83,10 @@ struct State {
 }
 
 impl Polling {
-    #[expect(clippy::too_many_arguments, reason = "the parts of one thread, made in one place")]
+    #[expect(
+        clippy::too_many_arguments,
+        reason = "the parts of one thread, made in one place"
+    )]
     pub(crate) fn new(
         member: Arc<Member>,
         consumer: Arc<BaseConsumer<Context>>,
@@ -100,15 +114,26 @@ impl Polling {
         self.member.bell.mine();
         loop {
             self.obey();
-            self.serve();
-            self.hear_commits();
-            self.answer();
-            self.start_reading();
             if self.may_leave() {
                 break;
             }
-            let had_some = self.read();
-            self.report_troubles();
+            let had_some = match self.consumed() {
+                Consumed::Yes => {
+                    self.serve();
+                    self.hear_commits();
+                    self.answer();
+                    self.start_reading();
+                    let had_some = self.read();
+                    self.report_troubles();
+                    had_some
+                }
+                Consumed::NotLately => false,
+                Consumed::No => {
+                    self.serve();
+                    self.hear_commits();
+                    false
+                }
+            };
             if !had_some {
                 let wait = match self.state.starts.is_empty() {
                     true => IDLE,
@@ -126,9 +151,15 @@ impl Polling {
             match self.commands.try_recv() {
                 Ok(Command::Pause(partition)) => self.pause(partition),
                 Ok(Command::Resume { partition, from }) => {
-                    self.state.starts.retain(|start| start.partition != partition);
+                    self.state
+                        .starts
+                        .retain(|start| start.partition != partition);
                     let grant = lock(&self.member.ownership).grant_of(partition);
-                    self.state.starts.extend(grant.map(|grant| Start { partition, grant, from }));
+                    self.state.starts.extend(grant.map(|grant| Start {
+                        partition,
+                        grant,
+                        from,
+                    }));
                 }
                 Ok(Command::Release(given_up, done)) => {
                     for granted in given_up {
@@ -142,7 +173,9 @@ impl Polling {
                     }
                     let _ = done.send(());
                 }
-                Ok(Command::Close { deadline, done }) => self.state.closing = Some((deadline, Some(done))),
+                Ok(Command::Close { deadline, done }) => {
+                    self.state.closing = Some((deadline, Some(done)))
+                }
                 Err(TryRecvError::Empty) => return,
                 Err(TryRecvError::Disconnected) => {
                     // Nobody controls it any more: it leaves, and commits nothing.
@@ -154,24 +187,38 @@ impl Polling {
     }
 
     fn pause(&mut self, partition: u32) {
-        self.state.starts.retain(|start| start.partition != partition);
+        self.state
+            .starts
+            .retain(|start| start.partition != partition);
         self.fetch.stop(&self.member.topic, partition);
-        if let Err(error) = self.consumer.pause(&self.list(&[partition], Offset::Invalid)) {
+        if let Err(error) = self
+            .consumer
+            .pause(&self.list(&[partition], Offset::Invalid))
+        {
             tracing::debug!(partition, %error, "a partition is not paused");
+        }
+    }
+
+    /// Whether whoever consumes is alive. librdkafka takes every look into any of its queues for a sign of life; so for the
+    /// group to know, there must be none for `max.poll.interval.ms`.
+    fn consumed(&self) -> Consumed {
+        let (silent, limit) = (self.member.silent_for(), self.rebalance_timeout);
+        if silent >= limit / 8 {
+            self.member.nudge();
+        }
+        match () {
+            () if silent < limit / 2 || self.state.closing.is_some() => Consumed::Yes,
+            () if silent < limit / 2 + limit + IDLE * 2 => Consumed::NotLately,
+            () => Consumed::No,
         }
     }
 
     /// Rebalances and errors, as often as librdkafka has to be polled for them.
     fn serve(&mut self) {
-        let silent = self.member.silent_for();
-        if silent >= self.rebalance_timeout && self.state.closing.is_none() {
-            // Whoever consumes is stuck: the group is to know. librdkafka gives up the membership when it is not polled.
-            return;
-        }
-        if silent >= self.rebalance_timeout / 4 {
-            self.member.nudge();
-        }
-        let due = self.state.polled.is_none_or(|polled| polled.elapsed() >= IDLE);
+        let due = self
+            .state
+            .polled
+            .is_none_or(|polled| polled.elapsed() >= IDLE);
         if !self.events.swap(false, Ordering::AcqRel) && !due {
             return;
         }
@@ -181,7 +228,8 @@ impl Polling {
                 Some(Err(error)) => self.trouble(error),
                 Some(Ok(_)) => {
                     let message = "a record arrived beside the queue of its partition";
-                    self.member.fail(Error::new(ErrorKind::Unexpected, "read", message));
+                    self.member
+                        .fail(Error::new(ErrorKind::Unexpected, "read", message));
                 }
                 None => {}
             }
@@ -203,16 +251,24 @@ impl Polling {
         let is_fatal = matches!(error, KafkaError::MessageConsumptionFatal(_));
         match code {
             Code::FencedInstanceId => self.member.fail(
-                Error::new(ErrorKind::Fenced, "consume", "another member has joined under the same instance id")
-                    .with("topic", topic)
-                    .with("group", group)
-                    .remedy("Give each process an instance_id of its own in [backend.<name>]"),
+                Error::new(
+                    ErrorKind::Fenced,
+                    "consume",
+                    "another member has joined under the same instance id",
+                )
+                .with("topic", topic)
+                .with("group", group)
+                .remedy("Give each process an instance_id of its own in [backend.<name>]"),
             ),
             Code::UnreleasedInstanceId => self.member.fail(
-                Error::new(ErrorKind::Fenced, "consume", "the instance id is in use by another member")
-                    .with("topic", topic)
-                    .with("group", group)
-                    .remedy("Give each process an instance_id of its own in [backend.<name>]"),
+                Error::new(
+                    ErrorKind::Fenced,
+                    "consume",
+                    "the instance id is in use by another member",
+                )
+                .with("topic", topic)
+                .with("group", group)
+                .remedy("Give each process an instance_id of its own in [backend.<name>]"),
             ),
             Code::UnknownTopicOrPartition
             | Code::UnknownTopic
@@ -221,10 +277,14 @@ impl Polling {
             | Code::InconsistentGroupProtocol
             | Code::UnsupportedAssignor
             | Code::GroupMaxSizeReached => self.member.fail(
-                error::of_code("consume", code).with("topic", topic).with("group", group),
+                error::of_code("consume", code)
+                    .with("topic", topic)
+                    .with("group", group),
             ),
             code if is_fatal => self.member.fail(
-                error::of_code("consume", code).with("topic", topic).with("group", group),
+                error::of_code("consume", code)
+                    .with("topic", topic)
+                    .with("group", group),
             ),
             code => tracing::warn!(topic = &**topic, group = &**group, %code, "kafka consumer"),
         }
@@ -237,12 +297,16 @@ impl Polling {
         }
         // An offset of its own, so that nothing is looked up for a partition that is not read yet.
         let list = self.list(partitions, Offset::Offset(0));
-        let taken = self.consumer.pause(&list).and_then(|()| match self.consumer.rebalance_protocol() {
-            RebalanceProtocol::Cooperative => self.consumer.incremental_assign(&list),
-            _ => self.consumer.assign(&list),
-        });
+        let taken =
+            self.consumer
+                .pause(&list)
+                .and_then(|()| match self.consumer.rebalance_protocol() {
+                    RebalanceProtocol::Cooperative => self.consumer.incremental_assign(&list),
+                    _ => self.consumer.assign(&list),
+                });
         if let Err(error) = taken {
-            self.member.fail(error::of_client("take partitions", error).with("group", &self.member.group));
+            self.member
+                .fail(error::of_client("take partitions", error).with("group", &self.member.group));
             return;
         }
         let granted = lock(&self.member.ownership).assigned(partitions);
@@ -264,7 +328,9 @@ impl Polling {
         drop(ownership);
         for partition in &partitions {
             self.fetch.stop(&self.member.topic, *partition);
-            self.state.starts.retain(|start| start.partition != *partition);
+            self.state
+                .starts
+                .retain(|start| start.partition != *partition);
             lock(&self.member.inbox).forget(&self.member.topic, *partition);
         }
         if !held.is_empty() && !leaves {
@@ -290,9 +356,9 @@ impl Polling {
             }
             let partitions = self.state.revoked.remove(index);
             let given_up = match self.consumer.rebalance_protocol() {
-                RebalanceProtocol::Cooperative => {
-                    self.consumer.incremental_unassign(&self.list(&partitions, Offset::Invalid))
-                }
+                RebalanceProtocol::Cooperative => self
+                    .consumer
+                    .incremental_unassign(&self.list(&partitions, Offset::Invalid)),
                 _ => self.consumer.unassign(),
             };
             if let Err(error) = given_up {
@@ -340,15 +406,23 @@ impl Polling {
         for element in sought.elements() {
             element.error()?;
         }
-        self.fetch.start(&self.member.topic, start.partition, start.grant, start.from);
-        self.consumer.resume(&self.list(&[start.partition], Offset::Invalid))
+        self.fetch
+            .start(&self.member.topic, start.partition, start.grant, start.from);
+        self.consumer
+            .resume(&self.list(&[start.partition], Offset::Invalid))
     }
 
     fn read(&mut self) -> bool {
         if !lock(&self.member.inbox).has_room() {
             return false;
         }
-        let Self { fetch, messages, member, state, .. } = self;
+        let Self {
+            fetch,
+            messages,
+            member,
+            state,
+            ..
+        } = self;
         let seen = |partition, offset, epoch| {
             if let Some(epochs) = lock(&member.ownership).epochs(partition) {
                 epochs.saw(offset, epoch);
@@ -361,12 +435,22 @@ impl Polling {
         for trouble in std::mem::take(&mut self.state.troubles) {
             match trouble {
                 Trouble::Failed(error) => self.member.fail(error.with("group", &self.member.group)),
-                Trouble::OutOfRange { topic, partition, grant, position } => {
+                Trouble::OutOfRange {
+                    topic,
+                    partition,
+                    grant,
+                    position,
+                } => {
                     self.pause(partition);
                     match self.first_offset(partition) {
                         Ok(start) => {
                             lock(&self.member.inbox).close(&topic, partition);
-                            self.member.tell(AssignmentEvent::OutOfRange { partition, grant, position, start });
+                            self.member.tell(AssignmentEvent::OutOfRange {
+                                partition,
+                                grant,
+                                position,
+                                start,
+                            });
                         }
                         Err(error) => self.member.fail(error),
                     }
@@ -380,7 +464,9 @@ impl Polling {
         let (start, _) = self
             .consumer
             .fetch_watermarks(&self.member.topic, number, native::CALL)
-            .map_err(|error| error::of_client("look up the log's start", error).with("partition", partition))?;
+            .map_err(|error| {
+                error::of_client("look up the log's start", error).with("partition", partition)
+            })?;
         Ok(u64::try_from(start).unwrap_or(0))
     }
 
@@ -395,7 +481,11 @@ impl Polling {
     fn leave(mut self) {
         let held = lock(&self.member.ownership).held();
         lock(&self.member.ownership).lost(&held);
-        self.member.fail(Error::new(ErrorKind::Closed, "consume", "the member has left its group"));
+        self.member.fail(Error::new(
+            ErrorKind::Closed,
+            "consume",
+            "the member has left its group",
+        ));
         if let Err(error) = self.consumer.close_queue() {
             tracing::debug!(%error, "closing");
         }
@@ -409,9 +499,9 @@ impl Polling {
             }
             for partitions in std::mem::take(&mut self.state.revoked) {
                 let _ = match self.consumer.rebalance_protocol() {
-                    RebalanceProtocol::Cooperative => {
-                        self.consumer.incremental_unassign(&self.list(&partitions, Offset::Invalid))
-                    }
+                    RebalanceProtocol::Cooperative => self
+                        .consumer
+                        .incremental_unassign(&self.list(&partitions, Offset::Invalid)),
                     _ => self.consumer.unassign(),
                 };
             }

@@ -133,6 +133,7 @@ pub(crate) struct KafkaPublisher {
     /// What librdkafka had no room for, with the numbers it waits under.
     backlog: Arc<Mutex<VecDeque<(PublishRecord, usize)>>>,
     closed: Arc<AtomicBool>,
+    max_record_bytes: usize,
 }
 
 impl std::fmt::Debug for KafkaPublisher {
@@ -153,18 +154,28 @@ impl KafkaPublisher {
             reports,
             backlog: Arc::default(),
             closed: Arc::default(),
+            max_record_bytes: settings.max_record_bytes(),
         };
-        let (producer, backlog) = (Arc::clone(&publisher.producer), Arc::clone(&publisher.backlog));
-        let (reports, closed) = (Arc::clone(&publisher.reports), Arc::clone(&publisher.closed));
+        let (producer, backlog) = (
+            Arc::clone(&publisher.producer),
+            Arc::clone(&publisher.backlog),
+        );
+        let (reports, closed) = (
+            Arc::clone(&publisher.reports),
+            Arc::clone(&publisher.closed),
+        );
         thread::Builder::new()
             .name("kafka publisher".to_owned())
             .spawn(move || {
-                while !closed.load(Ordering::Acquire) || reports.pending.load(Ordering::Acquire) > 0 {
+                while !closed.load(Ordering::Acquire) || reports.pending.load(Ordering::Acquire) > 0
+                {
                     producer.poll(POLL);
                     drain(&producer, &reports, &mut lock(&backlog));
                 }
             })
-            .map_err(|error| Error::new(ErrorKind::Unexpected, "open kafka", "no thread").source_error(error))?;
+            .map_err(|error| {
+                Error::new(ErrorKind::Unexpected, "open kafka", "no thread").source_error(error)
+            })?;
         Ok(publisher)
     }
 
@@ -178,7 +189,9 @@ impl KafkaPublisher {
     fn hand_over(&self, records: Vec<PublishRecord>) -> oneshot::Receiver<Vec<PublishOutcome>> {
         let (done, outcomes) = oneshot::channel();
         let call = Arc::new(Mutex::new(Call {
-            outcomes: std::iter::repeat_with(|| None).take(records.len()).collect(),
+            outcomes: std::iter::repeat_with(|| None)
+                .take(records.len())
+                .collect(),
             left: records.len(),
             done: Some(done),
         }));
@@ -187,6 +200,10 @@ impl KafkaPublisher {
         for (index, record) in records.into_iter().enumerate() {
             let call = Arc::clone(&call);
             let number = self.reports.expect(Waiting { call, index });
+            if let Some(error) = self.too_large(&record) {
+                self.reports.settle(number, PublishOutcome::Failed(error));
+                continue;
+            }
             if !backlog.is_empty() {
                 backlog.push_back((record, number));
             } else if let Some(record) = send(&self.producer, &self.reports, record, number) {
@@ -194,6 +211,19 @@ impl KafkaPublisher {
             }
         }
         outcomes
+    }
+}
+
+impl KafkaPublisher {
+    fn too_large(&self, record: &PublishRecord) -> Option<Error> {
+        let bytes = record.message.size();
+        (bytes > self.max_record_bytes).then(|| {
+            Error::new(ErrorKind::TooLarge, "publish", "the record is larger than is allowed")
+                .with("topic", &record.topic)
+                .with("bytes", bytes)
+                .with("limit", self.max_record_bytes)
+                .remedy("Raise \"message.max.bytes\" in [backend.<name>.kafka], on the topic and on the broker")
+        })
     }
 }
 
@@ -221,7 +251,8 @@ fn send(
     number: usize,
 ) -> Option<PublishRecord> {
     let message = &record.message;
-    let mut out: BaseRecord<'_, [u8], [u8], usize> = BaseRecord::with_opaque_to(&record.topic, number);
+    let mut out: BaseRecord<'_, [u8], [u8], usize> =
+        BaseRecord::with_opaque_to(&record.topic, number);
     if let Some(partition) = record.partition {
         out = out.partition(i32::try_from(partition).unwrap_or(i32::MAX));
     }
@@ -250,7 +281,10 @@ fn send(
     if error.rdkafka_error_code() == Some(Code::QueueFull) {
         return Some(record);
     }
-    reports.settle(number, PublishOutcome::Failed(described(&error, &record.topic)));
+    reports.settle(
+        number,
+        PublishOutcome::Failed(described(&error, &record.topic)),
+    );
     None
 }
 
@@ -261,13 +295,20 @@ impl Publisher for KafkaPublisher {
         }
         let closed = || Error::new(ErrorKind::Closed, "publish", "the backend was closed");
         if self.closed.load(Ordering::Acquire) {
-            let refused = records.iter().map(|_| PublishOutcome::Failed(closed())).collect();
+            let refused = records
+                .iter()
+                .map(|_| PublishOutcome::Failed(closed()))
+                .collect();
             return Box::pin(std::future::ready(refused));
         }
         let count = records.len();
         let outcomes = self.hand_over(records);
         Box::pin(async move {
-            let gone = |_| std::iter::repeat_with(|| PublishOutcome::Unknown(closed())).take(count).collect();
+            let gone = |_| {
+                std::iter::repeat_with(|| PublishOutcome::Unknown(closed()))
+                    .take(count)
+                    .collect()
+            };
             outcomes.await.unwrap_or_else(gone)
         })
     }
@@ -284,9 +325,13 @@ impl Publisher for KafkaPublisher {
                 }
             };
             tokio::time::timeout(deadline, settled).await.map_err(|_| {
-                Error::new(ErrorKind::Timeout, "flush", "messages are still on their way")
-                    .with("messages", self.reports.pending.load(Ordering::Acquire))
-                    .with("in the client", self.producer.in_flight_count())
+                Error::new(
+                    ErrorKind::Timeout,
+                    "flush",
+                    "messages are still on their way",
+                )
+                .with("messages", self.reports.pending.load(Ordering::Acquire))
+                .with("in the client", self.producer.in_flight_count())
             })
         })
     }

@@ -18,6 +18,7 @@ use rdkafka::consumer::{BaseConsumer, Consumer};
 use rdkafka::error::KafkaError;
 use rdkafka::topic_partition_list::Offset;
 
+use crate::admin::KafkaAdmin;
 use crate::backend::AHEAD;
 use crate::bell::Bell;
 use crate::context::Context;
@@ -43,11 +44,12 @@ enum Command {
 pub(crate) struct KafkaReader {
     inbox: Arc<Mutex<Inbox>>,
     bell: Arc<Bell>,
+    admin: Arc<KafkaAdmin>,
     commands: Option<Sender<Command>>,
 }
 
 impl KafkaReader {
-    pub(crate) fn open(settings: &Settings) -> Result<Self> {
+    pub(crate) fn open(settings: &Settings, admin: &Arc<KafkaAdmin>) -> Result<Self> {
         let (bell, events) = (Arc::new(Bell::default()), Arc::new(AtomicBool::new(true)));
         let mut consumer: BaseConsumer<Context> = settings
             .reader()
@@ -79,26 +81,37 @@ impl KafkaReader {
         thread::Builder::new()
             .name("kafka reader".to_owned())
             .spawn(move || reading.run())
-            .map_err(|error| Error::new(ErrorKind::Unexpected, "open reader", "no thread").source_error(error))?;
+            .map_err(|error| {
+                Error::new(ErrorKind::Unexpected, "open reader", "no thread").source_error(error)
+            })?;
         Ok(Self {
             inbox,
             bell,
+            admin: Arc::clone(admin),
             commands: Some(commands),
         })
     }
 
     fn send(&self, command: Command) -> Result<()> {
-        let sent = self.commands.as_ref().is_some_and(|commands| commands.send(command).is_ok());
+        let sent = self
+            .commands
+            .as_ref()
+            .is_some_and(|commands| commands.send(command).is_ok());
         self.bell.ring();
         match sent {
             true => Ok(()),
-            false => Err(Error::new(ErrorKind::Closed, "read", "the reader has ended")),
+            false => Err(Error::new(
+                ErrorKind::Closed,
+                "read",
+                "the reader has ended",
+            )),
         }
     }
 }
 
 impl Reader for KafkaReader {
     fn assign(&mut self, topic: &Arc<str>, partition: u32, from: u64) -> Result<()> {
+        self.admin.check_partition(topic, partition)?;
         let from = lock(&self.inbox).start(topic, partition, Some(from));
         let from = from.expect("a start that says from where has one");
         self.send(Command::Assign(Arc::clone(topic), partition, from))
@@ -167,7 +180,9 @@ impl Reading {
             }
             let mut troubles = Vec::new();
             let had_some = lock(&self.inbox).has_room()
-                && self.fetch.turn(&self.messages, &self.inbox, &mut troubles, |_, _, _| {});
+                && self
+                    .fetch
+                    .turn(&self.messages, &self.inbox, &mut troubles, |_, _, _| {});
             for trouble in troubles {
                 self.trouble(trouble);
             }
@@ -176,7 +191,11 @@ impl Reading {
                 self.bell.wait(wait);
             }
         }
-        lock(&self.inbox).fail(Error::new(ErrorKind::Closed, "read", "the reader has ended"));
+        lock(&self.inbox).fail(Error::new(
+            ErrorKind::Closed,
+            "read",
+            "the reader has ended",
+        ));
     }
 
     /// `false`: nobody reads any more.
@@ -184,7 +203,8 @@ impl Reading {
         loop {
             match self.commands.try_recv() {
                 Ok(Command::Assign(topic, partition, from)) => {
-                    self.starts.retain(|(of, number, _)| (of, *number) != (&topic, partition));
+                    self.starts
+                        .retain(|(of, number, _)| (of, *number) != (&topic, partition));
                     self.fetch.stop(&topic, partition);
                     self.starts.push((topic, partition, from));
                 }
@@ -196,7 +216,8 @@ impl Reading {
     }
 
     fn end(&mut self, topic: Arc<str>, partition: u32) {
-        self.starts.retain(|(of, number, _)| (of, *number) != (&topic, partition));
+        self.starts
+            .retain(|(of, number, _)| (of, *number) != (&topic, partition));
         self.fetch.stop(&topic, partition);
         let gone = list(&topic, &[partition], Offset::Invalid);
         if self.assigned.remove(&(topic, partition)).is_some()
@@ -207,17 +228,25 @@ impl Reading {
     }
 
     /// Assigns a partition that is new, and seeks in one that is not.
-    fn begin(&mut self, topic: &Arc<str>, partition: u32, from: (u64, u64)) -> Result<(), KafkaError> {
+    fn begin(
+        &mut self,
+        topic: &Arc<str>,
+        partition: u32,
+        from: (u64, u64),
+    ) -> Result<(), KafkaError> {
         let offset = Offset::Offset(i64::try_from(from.0).unwrap_or(i64::MAX));
         let key = (Arc::clone(topic), partition);
         if self.assigned.contains_key(&key) {
-            let sought = self.consumer.seek_partitions(list(topic, &[partition], offset), SEEK)?;
+            let sought = self
+                .consumer
+                .seek_partitions(list(topic, &[partition], offset), SEEK)?;
             for element in sought.elements() {
                 element.error()?;
             }
         } else {
             self.messages.receive(topic, partition);
-            self.consumer.incremental_assign(&list(topic, &[partition], offset))?;
+            self.consumer
+                .incremental_assign(&list(topic, &[partition], offset))?;
         }
         self.assigned.insert(key, from);
         self.fetch.start(topic, partition, 0, from);
@@ -240,7 +269,12 @@ impl Reading {
     fn trouble(&mut self, trouble: Trouble) {
         match trouble {
             Trouble::Failed(error) => lock(&self.inbox).fail(error),
-            Trouble::OutOfRange { topic, partition, position, .. } => {
+            Trouble::OutOfRange {
+                topic,
+                partition,
+                position,
+                ..
+            } => {
                 if let Err(error) = self.skip(&topic, partition, position) {
                     lock(&self.inbox).fail(error);
                 }
@@ -254,7 +288,9 @@ impl Reading {
         let (first, _) = self
             .consumer
             .fetch_watermarks(topic, number, native::CALL)
-            .map_err(|error| error::of_client("look up the log's start", error).with("topic", topic))?;
+            .map_err(|error| {
+                error::of_client("look up the log's start", error).with("topic", topic)
+            })?;
         let first = u64::try_from(first).unwrap_or(0);
         let Some((_, start)) = self.assigned.get(&(Arc::clone(topic), partition)).copied() else {
             return Ok(());
@@ -277,7 +313,8 @@ impl Reading {
             records: Vec::new(),
             removed: Some(position..first),
         });
-        self.starts.push((Arc::clone(topic), partition, (first, start)));
+        self.starts
+            .push((Arc::clone(topic), partition, (first, start)));
         Ok(())
     }
 }

@@ -15,6 +15,11 @@ use crate::metadata;
 /// The group id of readers outside of any group: librdkafka wants one, and nothing is committed under it.
 const READER_GROUP: &str = "dotmsg-reader";
 
+/// What a broker takes unless it was told otherwise (`message.max.bytes`, 1,048,588), less the framing.
+const MAX_RECORD_BYTES: usize = 1_000_000;
+/// What librdkafka counts of a record beside key, payload and headers: the lengths of the headers.
+const FRAMING: usize = 40_000;
+
 /// Everything that clients of one backend are made with.
 #[derive(Clone)]
 pub(crate) struct Settings {
@@ -44,9 +49,11 @@ impl Settings {
         let brokers = options.url.strip_prefix("kafka://").unwrap_or_default();
         let brokers = brokers.trim_end_matches('/').to_owned();
         if brokers.is_empty() {
-            return Err(Error::new(ErrorKind::Config, "open kafka", "the URL names no broker")
-                .with("backend", &options.name)
-                .remedy("Write it as kafka://host:9092 or kafka://host:9092,other:9092"));
+            return Err(
+                Error::new(ErrorKind::Config, "open kafka", "the URL names no broker")
+                    .with("backend", &options.name)
+                    .remedy("Write it as kafka://host:9092 or kafka://host:9092,other:9092"),
+            );
         }
         let mut properties = options.settings.clone();
         let mut own = |key: &str| properties.remove(key);
@@ -89,7 +96,11 @@ impl Settings {
             .set("fetch.error.backoff.ms", "100")
             .set("queued.min.messages", "100000")
             .set("queued.max.messages.kbytes", "16384");
-        if self.properties.get("group.protocol").is_some_and(|protocol| protocol == "consumer") {
+        if self
+            .properties
+            .get("group.protocol")
+            .is_some_and(|protocol| protocol == "consumer")
+        {
             config.remove("partition.assignment.strategy");
         }
         self.finish(
@@ -126,7 +137,11 @@ impl Settings {
 
     /// Without what only members of a group have.
     fn plain(&self, mut config: ClientConfig) -> ClientConfig {
-        for key in ["group.protocol", "group.remote.assignor", "group.instance.id"] {
+        for key in [
+            "group.protocol",
+            "group.remote.assignor",
+            "group.instance.id",
+        ] {
             config.remove(key);
         }
         config
@@ -139,15 +154,31 @@ impl Settings {
             .set("linger.ms", "5")
             .set("compression.type", "lz4")
             .set("partitioner", "murmur2_random")
+            // Null keys are spread message by message.
+            .set("sticky.partitioning.linger.ms", "0")
+            .set("topic.metadata.propagation.max.ms", "5000")
             .set("batch.num.messages", "10000")
             .set("queue.buffering.max.messages", "100000")
             .set("queue.buffering.max.kbytes", "65536");
-        self.finish(config, &[("enable.idempotence", "true"), ("acks", "all")])
+        let most = (self.max_record_bytes() + FRAMING).to_string();
+        let fixed = [
+            ("enable.idempotence", "true"),
+            ("acks", "all"),
+            ("message.max.bytes", &most),
+        ];
+        self.finish(config, &fixed)
     }
 
     /// The administrator.
     pub(crate) fn admin(&self) -> ClientConfig {
         self.finish(self.base(), &[])
+    }
+
+    /// The largest record that is published: bytes of key, payload and headers.
+    pub(crate) fn max_record_bytes(&self) -> usize {
+        let set = self.properties.get("message.max.bytes");
+        set.and_then(|set| set.parse().ok())
+            .unwrap_or(MAX_RECORD_BYTES)
     }
 
     /// How long a group waits for a member that is to give partitions up, and for one that does not poll.

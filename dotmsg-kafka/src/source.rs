@@ -25,7 +25,11 @@ impl Source for KafkaSource {
         if let Some((kind, text)) = &events.failure {
             return Poll::Ready(Err(Error::new(*kind, "consume", text.clone())));
         }
-        if events.waker.as_ref().is_none_or(|waker| !waker.will_wake(cx.waker())) {
+        if events
+            .waker
+            .as_ref()
+            .is_none_or(|waker| !waker.will_wake(cx.waker()))
+        {
             events.waker = Some(cx.waker().clone());
         }
         Poll::Pending

@@ -96,7 +96,8 @@ pub(crate) async fn to_where_the_key_belongs(trial: Trial) {
     for (key, published) in keys.iter().zip(published) {
         assert_eq!(published.partition, partition_for_key(key.as_bytes(), 5));
     }
-    let nulls = (0..50).map(|n| by_key(&topic, Message::new(n.to_string())));
+    // Enough of them that choosing at random leaves none of five out.
+    let nulls = (0..200).map(|n| by_key(&topic, Message::new(n.to_string())));
     let spread: BTreeSet<u32> = publish_all(&*backend, nulls.collect())
         .await
         .iter()
