@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use dotmsg_core::backend::{BoxFuture, CommitOutcome, Control, Granted, Progress};
-use dotmsg_core::error::{Error, ErrorKind, Result};
+use dotmsg_core::error::{Error, ErrorKind, Result, Retryability};
 use rdkafka::consumer::Consumer;
 use rdkafka::error::RDKafkaErrorCode as Code;
 use rdkafka::topic_partition_list::{Offset, TopicPartitionList};
@@ -137,12 +137,13 @@ impl KafkaControl {
         };
         let outcome = |one: &Progress| match sent.contains(&one.partition) {
             false => CommitOutcome::Fenced,
-            true => self.outcome(one.partition, reply.as_ref()),
+            true => self.outcome(one, reply.as_ref()),
         };
         progress.iter().map(outcome).collect()
     }
 
-    fn outcome(&self, partition: u32, reply: Option<&CommitReply>) -> CommitOutcome {
+    fn outcome(&self, progress: &Progress, reply: Option<&CommitReply>) -> CommitOutcome {
+        let partition = progress.partition;
         let Some(reply) = reply else {
             return CommitOutcome::Unknown(self.closed("commit"));
         };
@@ -165,6 +166,14 @@ impl KafkaControl {
             }
         };
         match (error::kind(code), code) {
+            // It was sent under a generation that is over. The partition may be this member's in the next one too; if not, a
+            // rebalance says so.
+            (ErrorKind::Fenced, code)
+                if matches!(code, Code::IllegalGeneration | Code::StaleMemberEpoch)
+                    && lock(&self.member.ownership).holds(partition, progress.grant) =>
+            {
+                CommitOutcome::Failed(described(code).retryable(Retryability::Transient))
+            }
             (ErrorKind::Fenced, _) => CommitOutcome::Fenced,
             (ErrorKind::Timeout, _)
             | (
