@@ -118,7 +118,7 @@ pub(crate) fn run(arguments: &[String]) -> Result<(), String> {
         options.names.is_empty() || options.names.iter().any(|name| name == cell.name)
     };
     let cells: Vec<&Cell> = CELLS.iter().filter(wanted).collect();
-    let done = cells.iter().try_fold(table_head(), |table, cell| {
+    let done: Result<String, String> = cells.iter().try_fold(table_head(), |table, cell| {
         prepare(&boot, cell, cell.messages(&options))?;
         Ok(table + &compare(&boot, cell, &options)?)
     });

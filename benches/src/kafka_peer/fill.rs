@@ -131,8 +131,9 @@ pub(crate) fn topic(boot: &str, topic: &str, shape: Shape, messages: u64) -> Res
     for number in 0..messages {
         let key = format!("key-{:08}", number % KEYS);
         shape.write(number, &mut payload);
-        let mut record: BaseRecord<'_, str, [u8]> =
-            BaseRecord::to(topic).key(&key).payload(&payload);
+        let mut record: BaseRecord<'_, str, [u8]> = BaseRecord::to(topic)
+            .key(key.as_str())
+            .payload(payload.as_slice());
         while let Err((error, again)) = producer.send(record) {
             if error.rdkafka_error_code() != Some(rdkafka::types::RDKafkaErrorCode::QueueFull) {
                 return Err(format!("cannot fill {topic}: {error}"));

@@ -143,8 +143,8 @@ fn config(environment: &Environment, route: &str, concurrency: Option<usize>) ->
     let config = Config::new()
         .env_os(std::env::vars_os())
         .default_value("backend.main.url", format!("kafka://{boot}"))
-        .default_value(&format!("routes.{route}.topic"), topic.as_str())
-        .default_value(&format!("routes.{route}.group"), group.as_str())
+        .set(&format!("routes.{route}.topic"), topic.as_str())
+        .set(&format!("routes.{route}.group"), group.as_str())
         .default_value("backend.main.kafka.fetch.queue.backoff.ms", "5");
     let concurrency = environment.concurrency.or(concurrency);
     match concurrency.and_then(|concurrency| i64::try_from(concurrency).ok()) {
