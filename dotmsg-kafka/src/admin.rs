@@ -1,8 +1,7 @@
 //! Topics, partitions, groups and positions, looked at from outside of any group.
 //!
 //! A topic that is asked to keep its records is one of the framework's own: it is created with append-time stamps, since a
-//! retry is due a delay after its append, and without compaction. Positions are read by a consumer that belongs to the group
-//! by name only: it joins nothing.
+//! retry is due a delay after its append, and without compaction.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
@@ -18,12 +17,9 @@ use rdkafka::admin::{
     OwnedResourceSpecifier, ResourceSpecifier, TopicReplication,
 };
 use rdkafka::client::DefaultClientContext;
-use rdkafka::consumer::{BaseConsumer, Consumer};
 use rdkafka::error::RDKafkaErrorCode as Code;
-use rdkafka::topic_partition_list::{Offset, TopicPartitionList};
 
 use crate::backend::blocking;
-use crate::context::Context;
 use crate::error;
 use crate::lock;
 use crate::metadata;
@@ -34,16 +30,11 @@ use crate::settings::Settings;
 const LOOK: Duration = Duration::from_millis(20);
 /// How long a look may block a thread of the runtime.
 const LOOK_WITHIN: Duration = Duration::from_secs(2);
-/// Consumers kept for looking at groups.
-const ONLOOKERS: usize = 16;
-
-type Onlooker = Arc<BaseConsumer<Context>>;
 
 /// Looks at and changes what a cluster holds.
 pub(crate) struct KafkaAdmin {
     client: Arc<AdminClient<DefaultClientContext>>,
     settings: Arc<Settings>,
-    onlookers: Mutex<BTreeMap<String, Onlooker>>,
     /// Partitions of the topics that were looked at.
     known: Mutex<BTreeMap<String, u32>>,
 }
@@ -63,7 +54,6 @@ impl KafkaAdmin {
         Ok(Self {
             client: Arc::new(client),
             settings: Arc::clone(settings),
-            onlookers: Mutex::default(),
             known: Mutex::default(),
         })
     }
@@ -298,39 +288,22 @@ impl KafkaAdmin {
         Ok(())
     }
 
-    fn onlooker(&self, group: &str) -> Result<Onlooker> {
-        let mut onlookers = lock(&self.onlookers);
-        if let Some(onlooker) = onlookers.get(group) {
-            return Ok(Arc::clone(onlooker));
-        }
-        let made: BaseConsumer<Context> = self
-            .settings
-            .onlooker(group)
-            .create_with_context(Context::default())
-            .map_err(|error| error::of_client("read positions", error))?;
-        let made = Arc::new(made);
-        if onlookers.len() >= ONLOOKERS {
-            onlookers.pop_first();
-        }
-        onlookers.insert(group.to_owned(), Arc::clone(&made));
-        Ok(made)
-    }
-
-    /// What a group has committed in these topics.
-    async fn committed(&self, group: &str, topics: Vec<Topic>) -> Result<TopicPartitionList> {
-        let onlooker = self.onlooker(group)?;
-        let read = blocking("read positions", move || {
-            let mut wanted = TopicPartitionList::new();
-            for topic in &topics {
-                for partition in 0..topic.partitions {
-                    wanted.add_partition(&topic.name, i32::try_from(partition).unwrap_or(i32::MAX));
-                }
-            }
-            onlooker
-                .committed_offsets(wanted, CALL)
-                .map_err(|error| error::of_client("read positions", error))
+    /// The position records of a group: topic, partition, record; by topic and partition.
+    async fn records(&self, group: &str) -> Result<Vec<(String, u32, Bytes)>> {
+        let (client, name) = (Arc::clone(&self.client), group.to_owned());
+        let listed = blocking("read positions", move || {
+            patiently("read positions", || {
+                native::list_group_offsets(client.inner().native_ptr(), &name, CALL)
+            })
         });
-        read.await.map_err(|error| error.with("group", group))
+        let listed = listed.await.map_err(|error| error.with("group", group))?;
+        let record = |(topic, partition, offset, metadata): (String, u32, i64, String)| {
+            let record = metadata::decode(&metadata).filter(|_| offset >= 0)?;
+            Some((topic, partition, record))
+        };
+        let mut records: Vec<_> = listed.into_iter().filter_map(record).collect();
+        records.sort();
+        Ok(records)
     }
 
     /// Refuses when anybody is in the group.
@@ -373,34 +346,40 @@ impl KafkaAdmin {
             names.sort();
             Ok(names)
         });
-        let (names, topics) = (names.await?, self.all_names().await?);
-        let topics = self.describe(topics).await?;
         let mut groups = Vec::new();
-        for name in names {
-            let committed = self.committed(&name, topics.clone()).await?;
-            let mut has: Vec<String> = records(&committed).map(|(topic, _, _)| topic).collect();
-            has.dedup();
-            if !has.is_empty() {
-                groups.push(GroupDescription { name, topics: has });
+        for name in names.await? {
+            let mut topics: Vec<String> = self
+                .records(&name)
+                .await?
+                .into_iter()
+                .map(|(topic, _, _)| topic)
+                .collect();
+            topics.dedup();
+            if !topics.is_empty() {
+                groups.push(GroupDescription { name, topics });
             }
         }
         Ok(groups)
     }
 }
 
-/// The position records in a list of committed offsets.
-fn records(committed: &TopicPartitionList) -> impl Iterator<Item = (String, u32, Bytes)> {
-    let elements = committed.elements();
-    let all: Vec<_> = elements
-        .iter()
-        .filter(|element| matches!(element.offset(), Offset::Offset(_)))
-        .filter_map(|element| {
-            let record = metadata::decode(element.metadata())?;
-            let partition = u32::try_from(element.partition()).ok()?;
-            Some((element.topic().to_owned(), partition, record))
-        })
-        .collect();
-    all.into_iter()
+/// Calls again while a broker says that it is not ready: that another one leads or coordinates by now, or that it is loading.
+fn patiently<T>(operation: &'static str, call: impl Fn() -> Result<T, Code>) -> Result<T> {
+    let until = Instant::now() + CALL;
+    loop {
+        match call() {
+            Ok(value) => return Ok(value),
+            Err(
+                Code::NotLeaderForPartition
+                | Code::LeaderNotAvailable
+                | Code::NotCoordinator
+                | Code::CoordinatorNotAvailable
+                | Code::CoordinatorLoadInProgress
+                | Code::UnstableOffsetCommit,
+            ) if Instant::now() < until => std::thread::sleep(LOOK),
+            Err(code) => return Err(error::of_code(operation, code)),
+        }
+    }
 }
 
 fn options() -> AdminOptions {
@@ -456,10 +435,10 @@ impl Admin for KafkaAdmin {
             let (client, name) = (Arc::clone(&self.client), topic.to_owned());
             let looked = blocking("look up offsets", move || {
                 let number = i32::try_from(partition).unwrap_or(i32::MAX);
-                client
-                    .inner()
-                    .fetch_watermarks(&name, number, CALL)
-                    .map_err(|error| error::of_client("look up offsets", error))
+                patiently("look up offsets", || {
+                    let looked = client.inner().fetch_watermarks(&name, number, CALL);
+                    looked.map_err(|error| error.rdkafka_error_code().unwrap_or(Code::Unknown))
+                })
             });
             let (start, end) = looked
                 .await
@@ -481,12 +460,9 @@ impl Admin for KafkaAdmin {
         topic: &'a str,
     ) -> BoxFuture<'a, Result<Vec<(u32, Bytes)>>> {
         Box::pin(async move {
-            let topics = self.describe(vec![topic.to_owned()]).await?;
-            if topics.is_empty() {
-                return Ok(Vec::new());
-            }
-            let committed = self.committed(group, topics).await?;
-            let positions = records(&committed).map(|(_, partition, record)| (partition, record));
+            let records = self.records(group).await?;
+            let of_topic = records.into_iter().filter(|(of, _, _)| of == topic);
+            let positions = of_topic.map(|(_, partition, record)| (partition, record));
             Ok(positions.collect())
         })
     }

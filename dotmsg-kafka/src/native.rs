@@ -437,6 +437,87 @@ unsafe fn described(event: *mut ffi::rd_kafka_event_t) -> Result<Vec<Topic>, RDK
     }
 }
 
+/// All that a group has committed: topic, partition, offset, metadata. Blocks its thread for at most `within`.
+///
+/// # Errors
+/// What befell the request, or the group.
+pub(crate) fn list_group_offsets(
+    client: *mut RDKafka,
+    group: &str,
+    within: Duration,
+) -> Result<Vec<(String, u32, i64, String)>, RDKafkaErrorCode> {
+    let Ok(group) = CString::new(group) else {
+        return Ok(Vec::new());
+    };
+    let within = i32::try_from(within.as_millis()).unwrap_or(i32::MAX);
+    // SAFETY: as in `describe_topics`. Without a list of partitions all of the group are listed.
+    unsafe {
+        let queue = ffi::rd_kafka_queue_new(client);
+        let options = ffi::rd_kafka_AdminOptions_new(
+            client,
+            ffi::rd_kafka_admin_op_t::RD_KAFKA_ADMIN_OP_LISTCONSUMERGROUPOFFSETS,
+        );
+        ffi::rd_kafka_AdminOptions_set_request_timeout(options, within, ptr::null_mut(), 0);
+        ffi::rd_kafka_AdminOptions_set_require_stable_offsets(options, 1);
+        let mut asked = ffi::rd_kafka_ListConsumerGroupOffsets_new(group.as_ptr(), ptr::null());
+        ffi::rd_kafka_ListConsumerGroupOffsets(client, &mut asked, 1, options, queue);
+        let event = ffi::rd_kafka_queue_poll(queue, within);
+        let listed = match event.is_null() {
+            true => Err(RDKafkaErrorCode::OperationTimedOut),
+            false => listed(event),
+        };
+        if !event.is_null() {
+            ffi::rd_kafka_event_destroy(event);
+        }
+        ffi::rd_kafka_ListConsumerGroupOffsets_destroy(asked);
+        ffi::rd_kafka_AdminOptions_destroy(options);
+        ffi::rd_kafka_queue_destroy(queue);
+        listed
+    }
+}
+
+/// # Safety
+/// The event is alive.
+unsafe fn listed(
+    event: *mut ffi::rd_kafka_event_t,
+) -> Result<Vec<(String, u32, i64, String)>, RDKafkaErrorCode> {
+    // SAFETY: what is looked at belongs to the event; metadata has as many bytes as it says.
+    unsafe {
+        if let Some(code) = code(ffi::rd_kafka_event_error(event)) {
+            return Err(code);
+        }
+        let result = ffi::rd_kafka_event_ListConsumerGroupOffsets_result(event);
+        let mut count = 0;
+        let groups = ffi::rd_kafka_ListConsumerGroupOffsets_result_groups(result, &mut count);
+        let mut all = Vec::new();
+        for index in 0..count {
+            let group = *groups.add(index);
+            let failed = ffi::rd_kafka_group_result_error(group);
+            if let Some(code) = code(ffi::rd_kafka_error_code(failed)) {
+                return Err(code);
+            }
+            let list = ffi::rd_kafka_group_result_partitions(group);
+            if list.is_null() {
+                continue;
+            }
+            for index in 0..usize::try_from((*list).cnt).unwrap_or(0) {
+                let element = &*(*list).elems.add(index);
+                if let Some(code) = code(element.err) {
+                    return Err(code);
+                }
+                let metadata = bytes(element.metadata, element.metadata_size).unwrap_or_default();
+                all.push((
+                    text(element.topic),
+                    u32::try_from(element.partition).unwrap_or(u32::MAX),
+                    element.offset,
+                    String::from_utf8_lossy(metadata).into_owned(),
+                ));
+            }
+        }
+        Ok(all)
+    }
+}
+
 /// Whether a message that could not be confirmed may be in the log all the same.
 pub(crate) fn possibly_persisted(message: *const RDKafkaMessage) -> bool {
     // SAFETY: the caller's message is alive during its delivery report.

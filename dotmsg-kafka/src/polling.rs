@@ -121,6 +121,7 @@ impl Polling {
                 Consumed::Yes => {
                     self.serve();
                     self.hear_commits();
+                    self.notice_loss();
                     self.answer();
                     self.start_reading();
                     let had_some = self.read();
@@ -131,6 +132,7 @@ impl Polling {
                 Consumed::No => {
                     self.serve();
                     self.hear_commits();
+                    self.notice_loss();
                     false
                 }
             };
@@ -250,6 +252,8 @@ impl Polling {
         let (topic, group) = (&self.member.topic, &self.member.group);
         let is_fatal = matches!(error, KafkaError::MessageConsumptionFatal(_));
         match code {
+            // It has left the group by then.
+            Code::PollExceeded => self.lost_all(),
             Code::FencedInstanceId => self.member.fail(
                 Error::new(
                     ErrorKind::Fenced,
@@ -345,6 +349,13 @@ impl Polling {
         self.state.revoked.push(partitions);
     }
 
+    /// The membership may end while a revocation waits for its answer. librdkafka does not call again then.
+    fn notice_loss(&self) {
+        if !self.state.revoked.is_empty() && self.consumer.assignment_lost() {
+            self.lost_all();
+        }
+    }
+
     /// Answers the revocations that may be answered.
     fn answer(&mut self) {
         let mut index = 0;
@@ -368,8 +379,27 @@ impl Polling {
         }
     }
 
+    /// The membership is over, whatever librdkafka still waits for: nothing that is owned is this member's.
+    fn lost_all(&self) {
+        let mut ownership = lock(&self.member.ownership);
+        let held = ownership.held();
+        ownership.lost(&held);
+        drop(ownership);
+        if !held.is_empty() {
+            self.member.tell(AssignmentEvent::Lost(held));
+        }
+    }
+
     fn hear_commits(&self) {
         while let Some(reply) = self.replies.poll_commit() {
+            let codes = reply.partitions.iter().filter_map(|(_, code)| *code);
+            if codes
+                .chain(reply.error)
+                .any(|code| matches!(code, Code::UnknownMemberId | Code::FencedMemberEpoch))
+            {
+                // A revocation that waits for its answer hides the loss: librdkafka does not call again.
+                self.lost_all();
+            }
             let Some(pending) = lock(&self.member.commits).remove(&reply.token) else {
                 continue;
             };

@@ -127,21 +127,8 @@ impl Settings {
 
     /// A reader outside of any group, of nobody's offsets.
     pub(crate) fn reader(&self) -> ClientConfig {
-        self.plain(self.consumer(READER_GROUP))
-    }
-
-    /// A consumer that only looks at a group's committed offsets.
-    pub(crate) fn onlooker(&self, group: &str) -> ClientConfig {
-        self.plain(self.consumer(group))
-    }
-
-    /// Without what only members of a group have.
-    fn plain(&self, mut config: ClientConfig) -> ClientConfig {
-        for key in [
-            "group.protocol",
-            "group.remote.assignor",
-            "group.instance.id",
-        ] {
+        let mut config = self.consumer(READER_GROUP);
+        for key in ["group.protocol", "group.remote.assignor"] {
             config.remove(key);
         }
         config

@@ -36,7 +36,7 @@ impl Fixture for Kafka {
         let settings = [
             ("session.timeout.ms", "3000"),
             ("heartbeat.interval.ms", "500"),
-            ("max.poll.interval.ms", "4000"),
+            ("max.poll.interval.ms", "8000"),
         ];
         let settings: BTreeMap<String, String> = settings
             .into_iter()

@@ -311,3 +311,19 @@ pub(crate) fn fenced(outcome: &CommitOutcome) {
         "a commit of somebody who is not the owner was not refused: {outcome:?}"
     );
 }
+
+/// Does some work while all of these members are polled for events.
+pub(crate) async fn all_polled<T>(members: &mut [Member], work: impl Future<Output = T>) -> T {
+    let mut polled: Vec<_> = members
+        .iter_mut()
+        .map(|member| Box::pin(member.keep_polling()))
+        .collect();
+    let mut work = std::pin::pin!(work);
+    poll_fn(|cx| {
+        for member in &mut polled {
+            let _ = member.as_mut().poll(cx);
+        }
+        work.as_mut().poll(cx)
+    })
+    .await
+}

@@ -7,7 +7,7 @@ use dotmsg_core::error::ErrorKind;
 use dotmsg_core::message::Message;
 
 use crate::feed::publish_all;
-use crate::member::Member;
+use crate::member::{Member, all_polled};
 use crate::topic::ALL;
 use crate::trial::{Trial, to};
 
@@ -140,13 +140,18 @@ pub(crate) async fn topics_are_apart(trial: Trial) {
     let group = trial.name();
     let mut members = Vec::new();
     for number in 0..20 {
-        let topic = trial.topic(&*backend, 2).await;
-        let member = Member::owner(&*backend, &topic, &group, 2).await;
-        member.resume_all(0);
-        let message = || Message::new(number.to_string());
-        let records = (0..100).map(|n| to(&topic, n % 2, message()));
-        publish_all(&*backend, records.collect()).await;
-        members.push(member);
+        let joins = async {
+            let topic = trial.topic(&*backend, 2).await;
+            let member = Member::owner(&*backend, &topic, &group, 2).await;
+            member.resume_all(0);
+            let message = || Message::new(number.to_string());
+            let records = (0..100).map(|n| to(&topic, n % 2, message()));
+            publish_all(&*backend, records.collect()).await;
+            member
+        };
+        // Where all members of a group take part in each round, those that are there have to be polled meanwhile.
+        let joined = all_polled(&mut members, joins).await;
+        members.push(joined);
     }
     for (number, member) in members.iter_mut().enumerate() {
         for (_, record) in member.records(100).await {
