@@ -5,7 +5,6 @@
 
 use std::time::Duration;
 
-use rdkafka::ClientContext;
 use rdkafka::config::ClientConfig;
 use rdkafka::consumer::{BaseConsumer, Consumer};
 use rdkafka::producer::{BaseProducer, ProducerContext};
@@ -59,8 +58,3 @@ pub(crate) fn producer<C: ProducerContext>(
         .create_with_context(context)
         .map_err(|error| format!("no producer: {error}"))
 }
-
-/// A context that hears nothing.
-pub(crate) struct Quiet;
-
-impl ClientContext for Quiet {}

@@ -3,6 +3,7 @@
 //! Every run is a process and a group of its own. Ratios are taken within a round, then the median over the rounds: a slow minute
 //! of the machine falls on both sides alike. Topics that are long enough are used as they are.
 
+use std::collections::BTreeSet;
 use std::io::Write;
 use std::process::{Command, Stdio};
 
@@ -86,6 +87,8 @@ const CELLS: [Cell; 5] = [
 
 /// Where `w4` publishes to; gone afterwards.
 const OUT: &str = "dotmsg-bench-out";
+/// Attempts to make a topic whose predecessor is still being deleted.
+const RENEWALS: usize = 50;
 /// How busy the machine is.
 const LOAD: &str = "/proc/loadavg";
 
@@ -118,16 +121,16 @@ pub(crate) fn run(arguments: &[String]) -> Result<(), String> {
         options.names.is_empty() || options.names.iter().any(|name| name == cell.name)
     };
     let cells: Vec<&Cell> = CELLS.iter().filter(wanted).collect();
-    let done: Result<String, String> = cells.iter().try_fold(table_head(), |table, cell| {
+    let compared: Result<String, String> = cells.iter().try_fold(table_head(), |table, cell| {
         prepare(&boot, cell, cell.messages(&options))?;
         Ok(table + &compare(&boot, cell, &options)?)
     });
     if !options.keep {
-        let mut topics: Vec<&str> = cells.iter().map(|cell| cell.topic).collect();
-        topics.push(OUT);
-        fill::delete(&boot, &topics)?;
+        // Each once: librdkafka refuses to delete a topic twice in one request, and the binding does not survive that.
+        let topics: BTreeSet<&str> = cells.iter().map(|cell| cell.topic).chain([OUT]).collect();
+        fill::delete(&boot, &Vec::from_iter(topics))?;
     }
-    print(&done?)
+    print(&compared?)
 }
 
 fn parse(arguments: &[String]) -> Result<Options, String> {
@@ -212,19 +215,11 @@ fn compare(boot: &str, cell: &Cell, options: &Options) -> Result<String, String>
     Ok(row(cell, &own, &bare))
 }
 
-/// Runs one side once.
+/// Runs one side once, and removes the topics that it leaves.
 fn child(boot: &str, cell: &Cell, mode: &str, messages: u64) -> Result<Measured, String> {
-    if cell.mode == "w4" {
-        fill::delete(boot, &[OUT])?;
-        // The cluster may still be deleting the one before.
-        let mut made = fill::make(boot, OUT, 12);
-        for _ in 0..20 {
-            if made.is_ok() {
-                break;
-            }
-            made = fill::make(boot, OUT, 12);
-        }
-        made?;
+    let publishes = cell.mode == "w4";
+    if publishes {
+        renew(boot, OUT, cell.partitions)?;
     }
     let program = std::env::current_exe().map_err(|error| error.to_string())?;
     let group = format!("bench-{}-{:08x}", cell.name, fastrand::u32(..));
@@ -232,16 +227,31 @@ fn child(boot: &str, cell: &Cell, mode: &str, messages: u64) -> Result<Measured,
         .arg(mode)
         .envs([("BOOT", boot), ("TOPIC", cell.topic), ("GROUP_ID", &group)])
         .env("N", messages.to_string())
-        .env("OUT_TOPIC", if cell.mode == "w4" { OUT } else { "" })
+        .env("OUT_TOPIC", if publishes { OUT } else { "" })
         .stderr(Stdio::inherit())
         .output()
         .map_err(|error| format!("{mode} does not start: {error}"))?;
+    let own = ["dlq", "replay"].map(|topic| format!("{}.{group}.{topic}", cell.topic));
+    fill::delete(boot, &own.each_ref().map(String::as_str))?;
     let line = String::from_utf8_lossy(&done.stdout);
     if !done.status.success() {
         return Err(format!("{mode} failed ({})", done.status));
     }
     progress(&format!("  {mode}: {}", line.trim()));
     serde_json::from_str(&line).map_err(|error| format!("{mode} printed no line: {error}"))
+}
+
+/// Makes an empty topic in the place of the one that may be there. The cluster deletes when it finds the time.
+fn renew(boot: &str, topic: &str, partitions: i32) -> Result<(), String> {
+    fill::delete(boot, &[topic])?;
+    let mut made = fill::make(boot, topic, partitions);
+    for _ in 0..RENEWALS {
+        if made.is_ok() {
+            break;
+        }
+        made = fill::make(boot, topic, partitions);
+    }
+    made
 }
 
 fn table_head() -> String {
