@@ -131,7 +131,7 @@ pub use dotmsg_core::message::{self, Message};
 pub use dotmsg_core::sim;
 #[cfg(feature = "testing")]
 pub use dotmsg_core::testing;
-pub use dotmsg_core::{app, log, middleware, progress, replay, reset, router, runtime};
+pub use dotmsg_core::{app, lag, log, middleware, progress, replay, reset, router, runtime};
 
 /// Makes a message handler of an async function.
 ///
@@ -219,6 +219,8 @@ mod docs {
     mod guarantees {}
     #[doc = include_str!("../docs/service.md")]
     mod service {}
+    #[doc = include_str!("../docs/lag.md")]
+    mod lag {}
     #[doc = include_str!("../docs/concepts.md")]
     mod concepts {}
     #[doc = include_str!("../docs/retry-and-order.md")]

@@ -13,6 +13,7 @@ pub mod config;
 pub mod delivery;
 pub mod error;
 pub mod handler;
+pub mod lag;
 pub mod log;
 pub mod message;
 pub mod middleware;

@@ -24,6 +24,13 @@ pub enum Purpose {
 /// one multi-threaded tokio runtime that lives as long as the process; a fixture is never dropped, so what it starts outside
 /// of the process must end on its own or outlive the tests anyway.
 pub trait Fixture: Send + Sync + Sized + 'static {
+    /// Why there is no broker to test here; `None` when there is one, which is the default. Each case then says so on standard
+    /// error and passes, so that who has no server can still run the rest.
+    #[must_use]
+    fn absent() -> Option<String> {
+        None
+    }
+
     /// Starts the broker, or finds it; panics when it cannot.
     fn start(purpose: Purpose) -> impl Future<Output = Self> + Send;
 

@@ -1,12 +1,12 @@
 //! What committed position records say.
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
 
 use dotmsg_core::backend::Backend;
+use dotmsg_core::clock::{Clock, SystemClock};
+use dotmsg_core::lag::{self, Lag};
 use dotmsg_core::progress::{Origin, PositionRecord};
 
-use crate::trial::range;
 use crate::wait::within;
 
 /// The committed position records of a group, by partition.
@@ -38,15 +38,9 @@ pub(crate) fn is_settled(record: &PositionRecord, offset: u64) -> bool {
     record.source.is_settled(offset) && !is_away(offset)
 }
 
-/// Messages that are not settled: log end − watermark, over all partitions.
-pub(crate) async fn lag(backend: &dyn Backend, topic: &Arc<str>, group: &str, of: u32) -> u64 {
-    let committed = committed(backend, topic, group).await;
-    let mut lag = 0;
-    for partition in 0..of {
-        let watermark = committed
-            .get(&partition)
-            .map_or(0, PositionRecord::watermark);
-        lag += range(backend, topic, partition).await.end - watermark;
-    }
-    lag
+/// The lag of a group by what it has committed.
+pub(crate) async fn outside(backend: &dyn Backend, topic: &str, group: &str) -> Lag {
+    let now = SystemClock.now();
+    let lag = within("the lag is told", lag::of(backend, topic, group, now)).await;
+    lag.unwrap_or_else(|error| panic!("the lag of {group} on {topic}: {error}"))
 }

@@ -57,6 +57,10 @@ impl<F: Fixture> Suite<F> {
             .iter()
             .find(|case| case.theme == theme && case.name == name)
             .unwrap_or_else(|| panic!("there is no case {theme}::{name}"));
+        if let Some(reason) = F::absent() {
+            skip(case, &reason);
+            return;
+        }
         let started = self.started.get_or_init(start);
         let fixture = Arc::clone(&started.fixture);
         started.runtime.block_on(async move {

@@ -23,14 +23,15 @@ backend: delivery message clock error
 handler: delivery message clock error
 middleware: handler backend delivery message clock error
 router: middleware handler backend delivery message clock error
-runtime: router middleware handler progress backend delivery message clock error
+lag: progress backend delivery message clock error
+runtime: lag router middleware handler progress backend delivery message clock error
 log: backend delivery message clock error
 registry: log config backend delivery message clock error
-app: replay reset registry config runtime router middleware handler progress backend delivery message clock error
+app: lag replay reset registry config runtime router middleware handler progress backend delivery message clock error
 replay: router progress backend delivery message clock error
 reset: router progress backend delivery message clock error
-sim: testing app replay reset log config runtime router middleware handler progress backend delivery message clock error
-testing: app replay reset log registry config runtime router middleware handler progress backend delivery message clock error";
+sim: testing app lag replay reset log config runtime router middleware handler progress backend delivery message clock error
+testing: app lag replay reset log registry config runtime router middleware handler progress backend delivery message clock error";
 
 /// The table as it is checked: module → modules it may import.
 fn rules() -> BTreeMap<&'static str, Vec<&'static str>> {

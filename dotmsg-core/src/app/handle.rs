@@ -8,6 +8,7 @@ use tokio::sync::watch;
 use crate::backend::{Backend, PublishOutcome, PublishRecord, Published, Publisher};
 use crate::clock::{Clock, Timestamp};
 use crate::error::{Error, ErrorKind, Result};
+use crate::lag::Lag;
 use crate::message::Message;
 use crate::progress::{LogIdentity, PositionRecord};
 use crate::replay::{DeadLetters, Replay};
@@ -39,6 +40,16 @@ impl RouteHandle {
     #[must_use]
     pub fn reset(&self) -> Reset {
         Reset::new(Arc::clone(&self.backend), Arc::clone(&self.topology))
+    }
+
+    /// How far the partitions that this process owns are behind, as of now, what is not committed yet included. The whole
+    /// group, by what it has committed: [`lag::of`](crate::lag::of).
+    ///
+    /// # Errors
+    /// As [`RouteStats::look_at_lag`].
+    pub async fn lag(&self) -> Result<Lag> {
+        let lag = self.stats.look_at_lag().await;
+        lag.map_err(|error| error.with("route", &self.spec.handler))
     }
 
     /// Its dead letters, replayed or not.
@@ -176,6 +187,20 @@ impl AppHandle {
         self.routes
             .iter()
             .find(|route| route.spec.handler == handler)
+    }
+
+    /// How far the route of a handler is behind: [`RouteHandle::lag`].
+    ///
+    /// # Errors
+    /// No such route; as [`RouteStats::look_at_lag`].
+    pub async fn lag(&self, handler: &str) -> Result<Lag> {
+        match self.route(handler) {
+            Some(route) => route.lag().await,
+            None => {
+                let error = Error::new(ErrorKind::NotFound, "tell lag", "no such route");
+                Err(error.with("route", handler))
+            }
+        }
     }
 
     /// An open backend, by its name in the configuration.

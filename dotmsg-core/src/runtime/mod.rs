@@ -6,6 +6,7 @@
 
 mod declare;
 mod group;
+mod lag_gauge;
 mod lanes;
 mod mailbox;
 mod partition;

@@ -9,6 +9,10 @@ use std::task::Waker;
 use atomic_waker::AtomicWaker;
 use tokio::sync::Notify;
 
+use super::lag_gauge::LagGauge;
+use crate::error::Result;
+use crate::lag::Lag;
+
 /// Counters of one route. All count since the route started; those that say "now" are 0 once it has ended.
 #[derive(Default)]
 pub struct RouteStats {
@@ -25,6 +29,7 @@ pub struct RouteStats {
     pub(crate) removed: AtomicU64,
     pub(crate) lost: AtomicU64,
     pub(crate) commits: AtomicU64,
+    pub(super) lag: LagGauge,
     asked: AtomicU64,
     answered: AtomicU64,
     route: AtomicWaker,
@@ -76,6 +81,21 @@ readers! {
 }
 
 impl RouteStats {
+    /// How far the partitions that this process owns are behind, as it was looked at last: at most 10 s ago while they move,
+    /// up to 5 minutes ago while nothing does. Empty before the first look. For an exporter, which may call it at any rate.
+    #[must_use]
+    pub fn lag(&self) -> Lag {
+        self.lag.get()
+    }
+
+    /// The same as of now; once the route is told to stop, what was seen last.
+    ///
+    /// # Errors
+    /// The route has ended or does not answer; the broker does not say where partitions end.
+    pub async fn look_at_lag(&self) -> Result<Lag> {
+        self.lag.ask(|| self.route.wake()).await
+    }
+
     /// Waits until the route has nothing to do but wait for new messages or for the next due retry, with its progress
     /// committed. A route that ended counts as idle.
     pub async fn idle(&self) {
@@ -116,6 +136,7 @@ impl RouteStats {
 
     /// The route ended: everybody who asks is answered.
     pub(crate) fn answer_for_ever(&self) {
+        self.lag.end();
         self.answered.store(u64::MAX, Ordering::SeqCst);
         self.answer.notify_waiters();
     }

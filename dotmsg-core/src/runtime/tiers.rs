@@ -102,6 +102,12 @@ impl Tier {
         self.reading.is_none().then_some(name.due)
     }
 
+    /// When the next name is due, whatever the reader does.
+    pub(crate) fn next_due(&self) -> Option<Instant> {
+        let (_, name) = self.waiting.first_key_value()?;
+        Some(name.due)
+    }
+
     /// The next record that is due, when it has been read: its name moves to the dispatched ones.
     pub(crate) fn pop_due(&mut self, now: Instant) -> Option<Record> {
         let (&offset, name) = self.waiting.first_key_value()?;

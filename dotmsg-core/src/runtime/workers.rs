@@ -116,6 +116,14 @@ where
         }
     }
 
+    /// Whether the handler of this source record runs. Not known of workers in tasks of their own.
+    pub(crate) fn runs(&self, partition: u32, offset: u64) -> Option<bool> {
+        match self {
+            Self::Inline(worker) => Some(worker.runs(partition, offset)),
+            Self::Spawned(_) => None,
+        }
+    }
+
     /// Hands over what was offered since the last call.
     pub(crate) fn flush(&mut self) {
         if let Self::Spawned(spawned) = self {

@@ -19,8 +19,8 @@ use crate::replay::{DeadLetter, DeadLetters, Replay, ReplayReport};
 /// Turns of the scheduler that aborted tasks get to be dropped: each needs a few at most.
 const TURNS_MAX: u32 = 10_000;
 
-/// Virtual time after which an app that is still busy is taken for one that never will be idle: nobody waits a year.
-const IDLE_WITHIN: Duration = Duration::from_secs(365 * 24 * 60 * 60);
+/// Virtual time after which an app that is still busy is taken for one that never will be idle: nobody waits a month.
+const IDLE_WITHIN: Duration = Duration::from_secs(30 * 24 * 60 * 60);
 
 /// Entries of the journal that the message of a failed assertion shows: the last ones.
 const SHOWN_ENTRIES: usize = 60;

@@ -8,6 +8,7 @@ mod crashes;
 mod exchange;
 mod flaky;
 mod ladder;
+mod lag;
 mod lifecycle;
 mod order;
 mod random;

@@ -6,8 +6,9 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use bytes::Bytes;
-use dotmsg_core::backend::{CommitOutcome, PositionStore, Progress};
+use dotmsg_core::backend::{CommitOutcome, History, PositionStore, Progress};
 use dotmsg_core::delivery::Delivery;
+use dotmsg_core::lag::Lag;
 use tokio::sync::watch;
 use tokio::time::sleep;
 
@@ -15,7 +16,7 @@ use crate::calls::Calls;
 use crate::feed::{by_key, in_turns, numbered, publish_all};
 use crate::interpose::Interposed;
 use crate::member::{Member, fenced, record_of, stored};
-use crate::positions::{committed, decoded, is_settled, lag};
+use crate::positions::{committed, decoded, is_settled, outside};
 use crate::service::{Service, noting, well};
 use crate::trial::Trial;
 use crate::wait::{until, within};
@@ -245,7 +246,8 @@ pub(crate) async fn remembers_out_of_order_completions(trial: Trial) {
     trial.assert_key_order(&calls);
 }
 
-/// Lag is what is not settled: log end − watermark, seen from outside of the group.
+/// Lag is what is not settled, in records and by the append time of the oldest: the same from outside of the group as by the
+/// route itself. Without history nobody can read when a record was appended that is not delivered.
 pub(crate) async fn tells_the_lag(trial: Trial) {
     let backend = trial.connect().await;
     let topic = trial.topic(&*backend, 2).await;
@@ -271,18 +273,47 @@ pub(crate) async fn tells_the_lag(trial: Trial) {
     let published = publish_all(&*backend, (0..10).flat_map(each).collect()).await;
     let left = |first: usize| published[first + 10].offset + 1 - published[first].offset;
     let left = left(8) + left(9);
+    let tells = |lag: &Lag, records: u64| {
+        assert_eq!(lag.partitions.len(), 2);
+        assert_eq!(lag.records(), records, "{lag}");
+        for one in &lag.partitions {
+            let first = &published[8 + one.partition as usize];
+            let by_stamp = one.oldest.map(|oldest| (oldest.at, oldest.estimated));
+            match (records, trial.capability.history) {
+                (0, _) => assert_eq!(one.behind_for(lag.at), Some(Duration::ZERO), "{lag}"),
+                (_, History::Retained) => {
+                    assert_eq!(by_stamp, Some((first.appended_at, false)), "{lag}");
+                }
+                (_, History::None) => assert_ne!(by_stamp.map(|(_, known)| known), Some(false)),
+            }
+        }
+    };
     let app = trial.unordered(&topic, &group);
     let service = Service::start(trial.connect().await, app, handler).await;
     until("8 of 20 are settled", || async {
-        let lag = lag(&*backend, &topic, &group, 2).await;
-        assert!(lag >= left, "{lag} left, and {left} are not handled");
-        (lag == left).then_some(())
+        let lag = outside(&*backend, &topic, &group).await;
+        let records = lag.records();
+        assert!(records >= left, "{records} told, and {left} are left");
+        (records == left).then(|| tells(&lag, left))
+    })
+    .await;
+    let inside = || async {
+        let lag = within("the route tells its lag", service.route().lag()).await;
+        lag.unwrap_or_else(|error| panic!("the route does not tell its lag: {error}"))
+    };
+    until("the other 12 are delivered", || async {
+        let lag = inside().await;
+        tells(&lag, left);
+        let held: u64 = lag.partitions.iter().map(|one| one.held).sum();
+        (held == 12).then_some(())
     })
     .await;
     open.send_replace(true);
     until("everything is settled", || async {
-        (lag(&*backend, &topic, &group, 2).await == 0).then_some(())
+        let lag = outside(&*backend, &topic, &group).await;
+        (lag.records() == 0).then(|| tells(&lag, 0))
     })
     .await;
+    tells(&inside().await, 0);
     service.drain().await;
 }

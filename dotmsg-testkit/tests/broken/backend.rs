@@ -48,6 +48,8 @@ pub(crate) enum Fault {
     HandsAKeyToTwo,
     CommitsTooMuch,
     StampsTooEarly,
+    StampsWhatItReads,
+    UnderstatesEnds,
     LosesDeadLetters,
 }
 
@@ -112,7 +114,10 @@ impl Backend for Broken {
 
     fn admin(&self) -> Arc<dyn Admin> {
         match self.fault {
-            Fault::MakesTopicsByTheWay => Arc::new(GenerousAdmin(self.log.admin())),
+            Fault::MakesTopicsByTheWay | Fault::UnderstatesEnds => Arc::new(BrokenAdmin {
+                admin: self.log.admin(),
+                fault: self.fault,
+            }),
             _ => self.log.admin(),
         }
     }
@@ -417,23 +422,31 @@ impl Reader for BrokenReader {
                     record.appended_at = an_hour_before(record.appended_at);
                 }
             }
+            Fault::StampsWhatItReads => {
+                for record in &mut batch.records {
+                    record.appended_at = record.appended_at.after(Duration::from_secs(3_600));
+                }
+            }
             _ => {}
         }
         polled
     }
 }
 
-/// Makes every topic that somebody asks about.
+/// Makes every topic that somebody asks about, or tells less than there is of each.
 #[derive(Debug)]
-struct GenerousAdmin(Arc<dyn Admin>);
+struct BrokenAdmin {
+    admin: Arc<dyn Admin>,
+    fault: Fault,
+}
 
-impl Admin for GenerousAdmin {
+impl Admin for BrokenAdmin {
     fn cluster(&self) -> BoxFuture<'_, Result<String>> {
-        self.0.cluster()
+        self.admin.cluster()
     }
 
     fn topics(&self) -> BoxFuture<'_, Result<Vec<dotmsg_core::backend::TopicDescription>>> {
-        self.0.topics()
+        self.admin.topics()
     }
 
     fn topic<'a>(
@@ -441,20 +454,21 @@ impl Admin for GenerousAdmin {
         name: &'a str,
     ) -> BoxFuture<'a, Result<Option<dotmsg_core::backend::TopicDescription>>> {
         Box::pin(async move {
-            if self.0.topic(name).await?.is_none() {
+            let makes = self.fault == Fault::MakesTopicsByTheWay;
+            if makes && self.admin.topic(name).await?.is_none() {
                 let spec = TopicSpec {
                     name: name.to_owned(),
                     partitions: 1,
                     retention: Retention::AsBackend,
                 };
-                self.0.create_topic(spec).await?;
+                self.admin.create_topic(spec).await?;
             }
-            self.0.topic(name).await
+            self.admin.topic(name).await
         })
     }
 
     fn create_topic(&self, spec: TopicSpec) -> BoxFuture<'_, Result<()>> {
-        self.0.create_topic(spec)
+        self.admin.create_topic(spec)
     }
 
     fn offsets<'a>(
@@ -462,11 +476,17 @@ impl Admin for GenerousAdmin {
         topic: &'a str,
         partition: u32,
     ) -> BoxFuture<'a, Result<dotmsg_core::backend::OffsetRange>> {
-        self.0.offsets(topic, partition)
+        Box::pin(async move {
+            let mut range = self.admin.offsets(topic, partition).await?;
+            if self.fault == Fault::UnderstatesEnds {
+                range.end = range.end.saturating_sub(1).max(range.start);
+            }
+            Ok(range)
+        })
     }
 
     fn groups(&self) -> BoxFuture<'_, Result<Vec<dotmsg_core::backend::GroupDescription>>> {
-        self.0.groups()
+        self.admin.groups()
     }
 
     fn positions<'a>(
@@ -474,6 +494,6 @@ impl Admin for GenerousAdmin {
         group: &'a str,
         topic: &'a str,
     ) -> BoxFuture<'a, Result<Vec<(u32, Bytes)>>> {
-        self.0.positions(group, topic)
+        self.admin.positions(group, topic)
     }
 }

@@ -132,5 +132,7 @@ is_found! {
     HandsAKeyToTwo => order::of_a_key;
     CommitsTooMuch => progress::remembers_out_of_order_completions;
     StampsTooEarly => retry::away_heads_survive_a_stop;
+    StampsWhatItReads => progress::tells_the_lag;
+    UnderstatesEnds => progress::tells_the_lag;
     LosesDeadLetters => dead_letters::many_at_once;
 }

@@ -5,6 +5,7 @@
 
 mod delivered;
 mod staging;
+mod standing;
 mod track;
 
 use std::collections::VecDeque;
@@ -14,6 +15,7 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 pub(crate) use self::staging::Staged;
+pub(crate) use self::standing::Around;
 use self::track::Track;
 use super::tiers::Tier;
 use crate::delivery::{Role, Stream};
@@ -68,6 +70,10 @@ pub(crate) struct Partition {
     pub(crate) crash_policy: CrashLoopPolicy,
     /// Something changed since the last commit was built.
     pub(crate) dirty: bool,
+    /// When a commit was last confirmed, the one of the takeover included.
+    pub(crate) committed: Option<Instant>,
+    /// When the first commit began of those since then that are not confirmed.
+    pub(crate) uncommitted: Option<Instant>,
     /// Delivered from the source and not finished, and their bytes.
     pub(crate) held: usize,
     pub(crate) held_bytes: usize,
@@ -131,6 +137,8 @@ impl Partition {
             crash: record.crash,
             crash_policy,
             dirty: false,
+            committed: None,
+            uncommitted: None,
             held: 0,
             held_bytes: 0,
             retried: 0,

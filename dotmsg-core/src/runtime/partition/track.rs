@@ -73,7 +73,7 @@ impl Track {
         after.resume_map().followed_by(self.earlier.map())
     }
 
-    fn map(&self) -> ResumeMap {
+    pub(super) fn map(&self) -> ResumeMap {
         self.tracker.resume_map().followed_by(self.earlier.map())
     }
 

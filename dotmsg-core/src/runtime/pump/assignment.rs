@@ -332,6 +332,8 @@ where
             crash_policy(&self.route),
         );
         let now = Instant::now();
+        owned.committed = Some(now);
+        self.looks.moved(now);
         let wall = self.clock.now();
         for head in taken.heads {
             let delay = Duration::from_millis(head.name.tier.0);

@@ -39,11 +39,15 @@ where
 
     pub(super) fn start_commit(&mut self) {
         let asked = self.stats.is_asked();
-        let due = self.commit_at.is_some_and(|at| at <= Instant::now());
-        if self.commit_at.is_none() || !(due || asked) {
+        let Some(at) = self.commit_at else {
+            return;
+        };
+        let now = Instant::now();
+        if !(at <= now || asked) {
             return;
         }
         self.commit_at = None;
+        self.looks.moved(now);
         let mut progress = Vec::new();
         let mut notes = Vec::new();
         let mut again = false;
@@ -52,6 +56,7 @@ where
             if partition.phase == Phase::Left || !partition.dirty {
                 continue;
             }
+            partition.uncommitted.get_or_insert(now);
             let nothing_runs = partition.nothing_runs();
             let staged = !partition.staged.is_empty();
             let covered = match (self.route.delivery, partition.phase) {
@@ -109,6 +114,8 @@ where
         match outcome {
             CommitOutcome::Committed => {
                 add(&self.stats.commits, 1);
+                partition.committed = Some(Instant::now());
+                partition.uncommitted = None;
                 if note.clean && !partition.dirty {
                     partition.phase = Phase::Left;
                 }

@@ -6,6 +6,7 @@
 
 mod assignment;
 mod commits;
+mod lag;
 mod learning;
 mod leaving;
 mod outcomes;
@@ -25,6 +26,7 @@ use tokio::sync::watch;
 use tokio::time::{Instant, Sleep};
 use tower_service::Service;
 
+use self::lag::Looks;
 use super::partition::{Partition, Phase};
 use super::reports::Reports;
 use super::stats::RouteStats;
@@ -166,6 +168,7 @@ pub(crate) struct Pump<S: Service<Delivery>> {
     unwanted: Vec<Granted>,
     releasing: Option<BoxFuture<'static, Result<()>>>,
     closing: Option<BoxFuture<'static, Result<()>>>,
+    looks: Looks,
     timer: Pin<Box<Sleep>>,
     timer_at: Option<Instant>,
     reports: Reports,
@@ -214,6 +217,7 @@ where
             unwanted: Vec::new(),
             releasing: None,
             closing: None,
+            looks: Looks::default(),
             timer: Box::pin(tokio::time::sleep(Duration::ZERO)),
             timer_at: None,
             reports: Reports::default(),
@@ -250,6 +254,7 @@ where
             progress |= fetched;
             progress |= self.poll_commit(cx);
             progress |= self.poll_leaving(cx);
+            progress |= self.poll_lag(cx);
             if let Some(done) = self.poll_closing(cx) {
                 self.publish_stats();
                 return Poll::Ready(done);

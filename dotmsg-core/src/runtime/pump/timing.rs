@@ -38,6 +38,7 @@ where
             next = earlier(next, at);
         }
         next = earlier(next, self.end_at);
+        next = earlier(next, self.looks.at);
         let Some(next) = next else {
             self.timer_at = None;
             return false;
@@ -49,6 +50,7 @@ where
         let due = self.timer.as_mut().poll(cx).is_ready();
         if due {
             self.timer_at = None;
+            self.looks.due = self.looks.at.is_some_and(|at| at <= next);
         }
         due
     }

@@ -6,6 +6,7 @@ mod basics;
 mod beginning;
 mod declared;
 mod gated;
+mod lag;
 mod late_release;
 mod overtaken;
 mod partly;

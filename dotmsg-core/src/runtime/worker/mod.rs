@@ -23,7 +23,7 @@ use super::ready::ReadySet;
 use super::reports::Reports;
 use super::slots::{Slots, Turn};
 use super::stopping::Stopping;
-use super::ticket::Item;
+use super::ticket::{Item, Settles, Ticket};
 use crate::delivery::Delivery;
 use crate::middleware::{Away, Outcome};
 use crate::router::Ordering;
@@ -119,6 +119,19 @@ where
     /// Whether a further message would have to wait for a permit.
     pub(crate) fn is_saturated(&self) -> bool {
         !self.ready.is_empty() || self.permits.are_exhausted()
+    }
+
+    /// Whether the handler of this source record runs. It walks all slots.
+    pub(crate) fn runs(&self, partition: u32, offset: u64) -> bool {
+        let is_it = |ticket: &Ticket| {
+            let source = matches!(
+                ticket.settles,
+                Settles::Source(_) | Settles::Nothing { replay: false }
+            );
+            source && ticket.partition == partition && ticket.offset == offset
+        };
+        let mut slots = self.slots.iter();
+        slots.any(|slot| slot.is_running() && is_it(&slot.ticket))
     }
 
     /// Starts lanes that wait for a permit; whether it started any.

@@ -85,5 +85,8 @@ fn has_a_cause(kind: ErrorKind, plan: &Plan) -> bool {
                 | Kind::CommitUnheard
         )
     };
-    matches!(kind, ErrorKind::Unreachable | ErrorKind::Full) && plan.faults.iter().any(broker_fails)
+    matches!(
+        kind,
+        ErrorKind::Unreachable | ErrorKind::Full | ErrorKind::Timeout
+    ) && plan.faults.iter().any(broker_fails)
 }
