@@ -103,10 +103,10 @@ pub(crate) fn make(boot: &str, topic: &str, partitions: i32) -> Result<(), Strin
     let new = NewTopic::new(topic, partitions, TopicReplication::Fixed(-1));
     let made = wait(admin(boot)?.create_topics([&new], &AdminOptions::new()))?;
     let made = made.map_err(|error| format!("cannot make topic {topic}: {error}"))?;
-    for (topic, code) in made.into_iter().filter_map(Result::err) {
-        return Err(format!("cannot make topic {topic}: {code}"));
-    }
-    Ok(())
+    let refused = made.into_iter().find_map(Result::err);
+    refused.map_or(Ok(()), |(topic, code)| {
+        Err(format!("cannot make topic {topic}: {code}"))
+    })
 }
 
 /// Deletes topics, as far as they exist.
