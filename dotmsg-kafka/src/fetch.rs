@@ -21,8 +21,8 @@ use crate::inbox::{Chunk, Inbox};
 use crate::lock;
 use crate::native::{Fetched, Messages, Queue};
 
-/// Messages taken at once.
-const BATCH: usize = 1_024;
+/// Messages taken at once: what a route takes at once by default, so that a run is handed on whole and not moved again.
+const BATCH: usize = 512;
 /// Bytes of a block that records share, unless one record is larger.
 const BLOCK: usize = 64 << 10;
 /// Header names that are remembered.

@@ -40,7 +40,8 @@ usage: cargo xtask <task>
   sim --seeds N [--from S]        simulations of the runtime, until a seed fails; --plan FILE runs a kept one again,
                                   --scenarios the named ones; any other argument goes to the program too
   services up|down|env|status     real servers for tests, on this machine; `cargo xtask services` alone lists commands
-  bench [ARGS]                    the benchmarks; ARGS go to the bench program (--json)";
+  bench [ARGS]                    the benchmarks; ARGS go to the bench program (--json)
+  bench kafka [ARGS]              dotmsg and the bare client on a real Kafka (w1 w1-1k w2 w3 w4 --n N --rounds R --keep)";
 
 fn main() -> ExitCode {
     let args: Vec<String> = std::env::args().skip(1).collect();
