@@ -16,7 +16,7 @@ use rdkafka::admin::{
     AdminClient, AdminOptions, AlterConfig, ConfigResource, ConfigSource, NewTopic,
     OwnedResourceSpecifier, ResourceSpecifier, TopicReplication,
 };
-use rdkafka::error::RDKafkaErrorCode as Code;
+use rdkafka::error::{KafkaError, RDKafkaErrorCode as Code};
 
 use crate::backend::blocking;
 use crate::contact::{self, Contact};
@@ -29,6 +29,8 @@ use crate::settings::{Settings, TopicCheck};
 
 /// The pause between looks at something that is on its way.
 const LOOK: Duration = Duration::from_millis(20);
+/// How long a topic that exists may hide its settings before that is taken for a missing right.
+const SHOWN_WITHIN: Duration = Duration::from_secs(1);
 /// How long a look may block a thread of the runtime.
 const LOOK_WITHIN: Duration = Duration::from_secs(2);
 
@@ -137,14 +139,15 @@ impl KafkaAdmin {
         Ok(described)
     }
 
+    /// Whether a look has shown the partition.
+    fn knows(&self, topic: &str, partition: u32) -> bool {
+        let known = lock(&self.known);
+        known.get(topic).is_some_and(|count| partition < *count)
+    }
+
     /// Checks that a partition exists: by what was looked at before, and else by a look that blocks its thread for a moment.
     pub(crate) fn check_partition(&self, topic: &str, partition: u32) -> Result<()> {
-        let known = |admin: &Self| {
-            lock(&admin.known)
-                .get(topic)
-                .is_some_and(|count| partition < *count)
-        };
-        if known(self) {
+        if self.knows(topic, partition) {
             return Ok(());
         }
         let looked =
@@ -153,7 +156,7 @@ impl KafkaAdmin {
         for topic in looked {
             lock(&self.known).insert(topic.name, topic.partitions);
         }
-        match known(self) {
+        match self.knows(topic, partition) {
             true => Ok(()),
             false => Err(
                 Error::new(ErrorKind::NotFound, "read", "no such topic or partition")
@@ -185,6 +188,23 @@ impl KafkaAdmin {
         names: &[&str],
         hidden: Hidden,
     ) -> Result<BTreeMap<String, ConfigResource>> {
+        let until = Instant::now() + SHOWN_WITHIN;
+        loop {
+            let configs = self.look_at_configs(names).await?;
+            if hidden == Hidden::LeftOut {
+                return Ok(configs);
+            }
+            match self.check_shown(names, &configs).await {
+                // The broker that was asked may not have heard yet of a topic that another one has shown.
+                Err(error) if error.kind() == ErrorKind::Denied && Instant::now() < until => {
+                    tokio::time::sleep(LOOK).await;
+                }
+                shown => return shown.map(|()| configs),
+            }
+        }
+    }
+
+    async fn look_at_configs(&self, names: &[&str]) -> Result<BTreeMap<String, ConfigResource>> {
         if names.is_empty() {
             return Ok(BTreeMap::new());
         }
@@ -210,9 +230,6 @@ impl KafkaAdmin {
                 Err(Code::UnknownTopicOrPartition) => {}
                 Err(code) => return Err(error::of_code("read the topics' settings", code)),
             }
-        }
-        if hidden == Hidden::Refused {
-            self.check_shown(names, &configs).await?;
         }
         Ok(configs)
     }
@@ -567,11 +584,20 @@ impl Admin for KafkaAdmin {
     fn offsets<'a>(&'a self, topic: &'a str, partition: u32) -> BoxFuture<'a, Result<OffsetRange>> {
         Box::pin(async move {
             let (client, name) = (Arc::clone(&self.client), topic.to_owned());
+            let exists = self.knows(topic, partition);
             let looked = blocking("look up offsets", move || {
                 let number = i32::try_from(partition).unwrap_or(i32::MAX);
+                let until = Instant::now() + LOOK_WITHIN;
                 patiently("look up offsets", || {
                     let looked = client.inner().fetch_watermarks(&name, number, CALL);
-                    looked.map_err(|error| error.rdkafka_error_code().unwrap_or(Code::Unknown))
+                    let code = |error: KafkaError| error.rdkafka_error_code();
+                    match looked.map_err(|error| code(error).unwrap_or(Code::Unknown)) {
+                        // Its leader has not heard yet of a topic that another broker has shown.
+                        Err(Code::UnknownTopicOrPartition) if exists && Instant::now() < until => {
+                            Err(Code::LeaderNotAvailable)
+                        }
+                        looked => looked,
+                    }
                 })
             });
             let (start, end) = looked
