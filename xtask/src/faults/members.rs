@@ -40,6 +40,11 @@ impl Process {
         Ok(status.map(|status| status.success()))
     }
 
+    /// Whether it ended by a signal, which no supervisor's restart excuses.
+    fn crashed(&self) -> bool {
+        self.status.is_some_and(|status| status.code().is_none())
+    }
+
     /// How it ended, and what it said last.
     fn last_words(&self, directory: &Path) -> String {
         let path = directory.join(format!("{}.err", self.name));
@@ -236,7 +241,11 @@ impl<'f> Members<'f> {
     fn ended_by_itself(&mut self, place: usize) -> Result<(), String> {
         let free = Place::Free(clock::now());
         if let Place::Taken(process) = std::mem::replace(&mut self.places[place], free) {
-            self.ends.push(process.last_words(self.directory));
+            let words = process.last_words(self.directory);
+            if process.crashed() {
+                return Err(format!("a process crashed: {words}"));
+            }
+            self.ends.push(words);
         }
         match self.ends.len() > MOST_ENDS {
             true => Err(format!(
@@ -303,7 +312,11 @@ impl<'f> Members<'f> {
                 Ok(())
             }
             Some(false) => {
-                self.ends.push(process.last_words(self.directory));
+                let words = process.last_words(self.directory);
+                if process.crashed() {
+                    return Err(format!("a process crashed: {words}"));
+                }
+                self.ends.push(words);
                 self.publisher.process = Some(self.spawn("publish", None)?);
                 Ok(())
             }

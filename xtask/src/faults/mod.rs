@@ -26,7 +26,7 @@ const FAIL_RATE: &str = "0.05";
 /// Handlers at once in each member. Few, so that a round lasts: all else is a matter of `--delay-ms`.
 const CONCURRENCY: u64 = 8;
 /// How long the work of three undisturbed members should last at least, for each fault. A fault after the end is none.
-const WORK_PER_FAULT_MS: u64 = 7_000;
+const WORK_PER_FAULT_MS: u64 = 4_000;
 /// How long the rest may take once everything is left alone. Measured are seconds.
 const DEADLINE: Duration = Duration::from_secs(150);
 
