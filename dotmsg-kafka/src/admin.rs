@@ -29,7 +29,8 @@ use crate::settings::{Settings, TopicCheck};
 
 /// The pause between looks at something that is on its way.
 const LOOK: Duration = Duration::from_millis(20);
-/// How long a topic that exists may hide its settings before that is taken for a missing right.
+/// How long a topic that was shown may be unknown to another broker, or hide its settings, before it is taken for deleted or
+/// for one that this client has no right to.
 const SHOWN_WITHIN: Duration = Duration::from_secs(1);
 /// How long a look may block a thread of the runtime.
 const LOOK_WITHIN: Duration = Duration::from_secs(2);
@@ -78,7 +79,16 @@ impl KafkaAdmin {
 
     /// One topic, if it exists.
     pub(crate) async fn topic(&self, name: &str) -> Result<Option<TopicDescription>> {
-        let topics = self.describe(vec![name.to_owned()]).await?;
+        let until = Instant::now() + SHOWN_WITHIN;
+        let mut topics = self.describe(vec![name.to_owned()]).await?;
+        // Shown before and not now: it is deleted, or the broker that was asked has not heard yet of what another one made.
+        while topics.is_empty() && lock(&self.known).contains_key(name) {
+            if Instant::now() >= until {
+                lock(&self.known).remove(name);
+            }
+            tokio::time::sleep(LOOK).await;
+            topics = self.describe(vec![name.to_owned()]).await?;
+        }
         Ok(self.with_configs(topics, Hidden::Refused).await?.pop())
     }
 
