@@ -517,6 +517,8 @@ fn patiently<T>(operation: &'static str, call: impl Fn() -> Result<T, Code>) -> 
                 | Code::NotCoordinator
                 | Code::CoordinatorNotAvailable
                 | Code::CoordinatorLoadInProgress
+                // The client has let go of a broker that is gone, and asks another one next time.
+                | Code::BrokerDestroy
                 | Code::UnstableOffsetCommit,
             ) if Instant::now() < until => std::thread::sleep(LOOK),
             Err(code) => return Err(error::of_code(operation, code)),
@@ -603,7 +605,9 @@ impl Admin for KafkaAdmin {
                     let code = |error: KafkaError| error.rdkafka_error_code();
                     match looked.map_err(|error| code(error).unwrap_or(Code::Unknown)) {
                         // Its leader has not heard yet of a topic that another broker has shown.
-                        Err(Code::UnknownTopicOrPartition) if exists && Instant::now() < until => {
+                        Err(Code::UnknownTopicOrPartition | Code::UnknownPartition)
+                            if exists && Instant::now() < until =>
+                        {
                             Err(Code::LeaderNotAvailable)
                         }
                         looked => looked,
