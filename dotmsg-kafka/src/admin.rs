@@ -4,7 +4,7 @@
 //! retry is due a delay after its append, and without compaction.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, OnceLock};
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
@@ -16,10 +16,13 @@ use rdkafka::admin::{
     AdminClient, AdminOptions, AlterConfig, ConfigResource, ConfigSource, NewTopic,
     OwnedResourceSpecifier, ResourceSpecifier, TopicReplication,
 };
+use rdkafka::config::RDKafkaLogLevel;
+use rdkafka::consumer::{BaseConsumer, Consumer};
 use rdkafka::error::{KafkaError, RDKafkaErrorCode as Code};
 
 use crate::backend::blocking;
 use crate::contact::{self, Contact};
+use crate::context::Context;
 use crate::durability::{self, Found};
 use crate::error;
 use crate::lock;
@@ -38,6 +41,9 @@ const LOOK_WITHIN: Duration = Duration::from_secs(2);
 /// Looks at and changes what a cluster holds.
 pub(crate) struct KafkaAdmin {
     client: Arc<AdminClient<Contact>>,
+    /// Asks for the positions of groups, in place of `client`: when a coordinator has moved, librdkafka 2.12.1 also tells the
+    /// client's own group, without a look whether it has one, and an administrator has none. Made when it is needed.
+    asker: OnceLock<Arc<BaseConsumer<Context>>>,
     settings: Arc<Settings>,
     /// Partitions of the topics that were looked at.
     known: Mutex<BTreeMap<String, u32>>,
@@ -59,6 +65,7 @@ impl KafkaAdmin {
             .map_err(|error| error::of_client("open kafka", error))?;
         Ok(Self {
             client: Arc::new(client),
+            asker: OnceLock::new(),
             settings: Arc::clone(settings),
             known: Mutex::default(),
             judged: Mutex::default(),
@@ -430,12 +437,26 @@ impl KafkaAdmin {
         }
     }
 
+    fn asker(&self) -> Result<Arc<BaseConsumer<Context>>> {
+        if let Some(asker) = self.asker.get() {
+            return Ok(Arc::clone(asker));
+        }
+        let mut config = self.settings.reader();
+        config.remove("debug").set_log_level(RDKafkaLogLevel::Emerg);
+        let made = config
+            .create_with_context(Context::default())
+            .map_err(|error| error::of_client("read positions", error))?;
+        Ok(Arc::clone(self.asker.get_or_init(|| Arc::new(made))))
+    }
+
     /// The position records of a group: topic, partition, record; by topic and partition.
     async fn records(&self, group: &str) -> Result<Vec<(String, u32, Bytes)>> {
-        let (client, name) = (Arc::clone(&self.client), group.to_owned());
+        let (asker, name) = (self.asker()?, group.to_owned());
         let listed = blocking("read positions", move || {
+            // What it has to say meanwhile, such as that a broker is gone, would pile up.
+            while asker.poll(Duration::ZERO).is_some() {}
             patiently("read positions", || {
-                native::list_group_offsets(client.inner().native_ptr(), &name, CALL)
+                native::list_group_offsets(asker.client().native_ptr(), &name, CALL)
             })
         });
         let listed = listed.await.map_err(|error| error.with("group", group))?;
