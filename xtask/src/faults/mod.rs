@@ -234,10 +234,8 @@ impl Campaign<'_> {
             self.inflict(&mut members, fault)?;
             in_time += usize::from(members.is_at_work());
         }
-        let faults_end = start.elapsed();
         self.cluster.whole()?;
         members.finish(DEADLINE)?;
-        println!("    faults until {:.0} s", faults_end.as_secs_f64());
         for table in members.tables()? {
             flights::exact(&table)?;
         }
