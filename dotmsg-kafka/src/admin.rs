@@ -5,7 +5,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use bytes::Bytes;
 use dotmsg_core::backend::{
@@ -25,6 +25,7 @@ use crate::error;
 use crate::lock;
 use crate::metadata;
 use crate::native::{self, CALL, Topic};
+use crate::now;
 use crate::settings::{Settings, TopicCheck};
 
 /// The pause between looks at something that is on its way.
@@ -298,9 +299,9 @@ impl KafkaAdmin {
 
     /// Waits until all brokers may be expected to know a topic that was created.
     async fn wait_for(&self, spec: &TopicSpec) -> Result<()> {
-        let until = Instant::now() + CALL;
+        let until = now() + CALL;
         while self.describe(vec![spec.name.clone()]).await?.is_empty() {
-            if Instant::now() >= until {
+            if now() >= until {
                 return Err(
                     Error::new(ErrorKind::Timeout, "create topic", "it does not appear")
                         .with("topic", &spec.name),
@@ -479,8 +480,12 @@ impl KafkaAdmin {
 }
 
 /// Calls again while a broker says that it is not ready: that another one leads or coordinates by now, or that it is loading.
+#[expect(
+    clippy::disallowed_methods,
+    reason = "on a thread that may block; a broker tells nobody when it is ready"
+)]
 fn patiently<T>(operation: &'static str, call: impl Fn() -> Result<T, Code>) -> Result<T> {
-    let until = Instant::now() + CALL;
+    let until = now() + CALL;
     loop {
         match call() {
             Ok(value) => return Ok(value),
@@ -491,7 +496,7 @@ fn patiently<T>(operation: &'static str, call: impl Fn() -> Result<T, Code>) -> 
                 | Code::CoordinatorNotAvailable
                 | Code::CoordinatorLoadInProgress
                 | Code::UnstableOffsetCommit,
-            ) if Instant::now() < until => std::thread::sleep(LOOK),
+            ) if now() < until => std::thread::sleep(LOOK),
             Err(code) => return Err(error::of_code(operation, code)),
         }
     }
