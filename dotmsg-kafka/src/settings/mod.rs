@@ -234,7 +234,14 @@ impl Settings {
     /// A reader outside of any group, of nobody's offsets.
     pub(crate) fn reader(&self) -> ClientConfig {
         let mut config = self.consumer(READER_GROUP);
-        for key in ["group.protocol", "group.remote.assignor"] {
+        // What members have and a reader has not: their limits need not fit those of the protocol that a reader is left with.
+        for key in [
+            "group.protocol",
+            "group.remote.assignor",
+            "session.timeout.ms",
+            "heartbeat.interval.ms",
+            "max.poll.interval.ms",
+        ] {
             config.remove(key);
         }
         config
