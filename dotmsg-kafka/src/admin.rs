@@ -16,7 +16,7 @@ use rdkafka::admin::{
     AdminClient, AdminOptions, AlterConfig, ConfigResource, ConfigSource, NewTopic,
     OwnedResourceSpecifier, ResourceSpecifier, TopicReplication,
 };
-use rdkafka::error::RDKafkaErrorCode as Code;
+use rdkafka::error::{KafkaError, RDKafkaErrorCode as Code};
 
 use crate::backend::blocking;
 use crate::contact::{self, Contact};
@@ -30,6 +30,9 @@ use crate::settings::{Settings, TopicCheck};
 
 /// The pause between looks at something that is on its way.
 const LOOK: Duration = Duration::from_millis(20);
+/// How long a topic that was shown may be unknown to another broker, or hide its settings, before it is taken for deleted or
+/// for one that this client has no right to.
+const SHOWN_WITHIN: Duration = Duration::from_secs(1);
 /// How long a look may block a thread of the runtime.
 const LOOK_WITHIN: Duration = Duration::from_secs(2);
 
@@ -77,7 +80,16 @@ impl KafkaAdmin {
 
     /// One topic, if it exists.
     pub(crate) async fn topic(&self, name: &str) -> Result<Option<TopicDescription>> {
-        let topics = self.describe(vec![name.to_owned()]).await?;
+        let until = now() + SHOWN_WITHIN;
+        let mut topics = self.describe(vec![name.to_owned()]).await?;
+        // Shown before and not now: it is deleted, or the broker that was asked has not heard yet of what another one made.
+        while topics.is_empty() && lock(&self.known).contains_key(name) {
+            if now() >= until {
+                lock(&self.known).remove(name);
+            }
+            tokio::time::sleep(LOOK).await;
+            topics = self.describe(vec![name.to_owned()]).await?;
+        }
         Ok(self.with_configs(topics, Hidden::Refused).await?.pop())
     }
 
@@ -138,14 +150,15 @@ impl KafkaAdmin {
         Ok(described)
     }
 
+    /// Whether a look has shown the partition.
+    fn knows(&self, topic: &str, partition: u32) -> bool {
+        let known = lock(&self.known);
+        known.get(topic).is_some_and(|count| partition < *count)
+    }
+
     /// Checks that a partition exists: by what was looked at before, and else by a look that blocks its thread for a moment.
     pub(crate) fn check_partition(&self, topic: &str, partition: u32) -> Result<()> {
-        let known = |admin: &Self| {
-            lock(&admin.known)
-                .get(topic)
-                .is_some_and(|count| partition < *count)
-        };
-        if known(self) {
+        if self.knows(topic, partition) {
             return Ok(());
         }
         let looked =
@@ -154,7 +167,7 @@ impl KafkaAdmin {
         for topic in looked {
             lock(&self.known).insert(topic.name, topic.partitions);
         }
-        match known(self) {
+        match self.knows(topic, partition) {
             true => Ok(()),
             false => Err(
                 Error::new(ErrorKind::NotFound, "read", "no such topic or partition")
@@ -186,6 +199,23 @@ impl KafkaAdmin {
         names: &[&str],
         hidden: Hidden,
     ) -> Result<BTreeMap<String, ConfigResource>> {
+        let until = now() + SHOWN_WITHIN;
+        loop {
+            let configs = self.look_at_configs(names).await?;
+            if hidden == Hidden::LeftOut {
+                return Ok(configs);
+            }
+            match self.check_shown(names, &configs).await {
+                // The broker that was asked may not have heard yet of a topic that another one has shown.
+                Err(error) if error.kind() == ErrorKind::Denied && now() < until => {
+                    tokio::time::sleep(LOOK).await;
+                }
+                shown => return shown.map(|()| configs),
+            }
+        }
+    }
+
+    async fn look_at_configs(&self, names: &[&str]) -> Result<BTreeMap<String, ConfigResource>> {
         if names.is_empty() {
             return Ok(BTreeMap::new());
         }
@@ -211,9 +241,6 @@ impl KafkaAdmin {
                 Err(Code::UnknownTopicOrPartition) => {}
                 Err(code) => return Err(error::of_code("read the topics' settings", code)),
             }
-        }
-        if hidden == Hidden::Refused {
-            self.check_shown(names, &configs).await?;
         }
         Ok(configs)
     }
@@ -426,15 +453,9 @@ impl KafkaAdmin {
     pub(crate) async fn check_nobody_in(&self, group: &str) -> Result<()> {
         let (client, name) = (Arc::clone(&self.client), group.to_owned());
         let members = blocking("look at the group", move || {
-            let groups = client
-                .inner()
-                .fetch_group_list(Some(&name), CALL)
-                .map_err(|error| error::of_client("look at the group", error))?;
-            Ok(groups
-                .groups()
-                .iter()
-                .map(|group| group.members().len())
-                .sum::<usize>())
+            patiently("look at the group", || {
+                native::count_members(client.inner().native_ptr(), &name, CALL)
+            })
         });
         match members.await? {
             0 => Ok(()),
@@ -572,11 +593,20 @@ impl Admin for KafkaAdmin {
     fn offsets<'a>(&'a self, topic: &'a str, partition: u32) -> BoxFuture<'a, Result<OffsetRange>> {
         Box::pin(async move {
             let (client, name) = (Arc::clone(&self.client), topic.to_owned());
+            let exists = self.knows(topic, partition);
             let looked = blocking("look up offsets", move || {
                 let number = i32::try_from(partition).unwrap_or(i32::MAX);
+                let until = now() + LOOK_WITHIN;
                 patiently("look up offsets", || {
                     let looked = client.inner().fetch_watermarks(&name, number, CALL);
-                    looked.map_err(|error| error.rdkafka_error_code().unwrap_or(Code::Unknown))
+                    let code = |error: KafkaError| error.rdkafka_error_code();
+                    match looked.map_err(|error| code(error).unwrap_or(Code::Unknown)) {
+                        // Its leader has not heard yet of a topic that another broker has shown.
+                        Err(Code::UnknownTopicOrPartition) if exists && now() < until => {
+                            Err(Code::LeaderNotAvailable)
+                        }
+                        looked => looked,
+                    }
                 })
             });
             let (start, end) = looked

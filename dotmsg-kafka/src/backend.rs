@@ -98,7 +98,7 @@ impl KafkaBackend {
         }
         let config = self
             .settings
-            .member(group, subscription.instance.as_deref());
+            .member(group, topic, subscription.instance.as_deref());
         let (bell, events) = (Arc::new(Bell::default()), Arc::new(AtomicBool::new(true)));
         let consumer = {
             let mut consumer: BaseConsumer<Context> = config

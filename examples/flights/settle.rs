@@ -34,7 +34,8 @@ pub(crate) async fn settled(
         let note = Published::read(state, topic)?;
         let mut over = note.complete;
         if !over {
-            let end = end(departures, topic).await?;
+            let end = end(departures, topic).await;
+            let end = unless_away(end, growth.end)?;
             if alone && end == 0 {
                 return Err(
                     "nothing is published yet: --role publish first, or leave --role out".into(),
@@ -46,13 +47,13 @@ pub(crate) async fn settled(
             }
         }
         progress.published(note.rows);
-        if over && departures.is_settled().await? {
+        if over && is_settled(departures).await? {
             break;
         }
         tokio::time::sleep(LOOK).await;
     }
     for name in ["total", "dead"] {
-        while !route(app, name)?.is_settled().await? {
+        while !is_settled(route(app, name)?).await? {
             tokio::time::sleep(LOOK).await;
         }
     }
@@ -62,6 +63,18 @@ pub(crate) async fn settled(
 fn route<'a>(app: &'a AppHandle, handler: &str) -> Result<&'a RouteHandle, Failure> {
     let route = app.route(handler);
     route.ok_or_else(|| format!("no route of the handler {handler}").into())
+}
+
+/// A look that fails because a broker is away is none: the handlers wait for it too.
+fn unless_away<T>(look: dotmsg::Result<T>, otherwise: T) -> Result<T, Failure> {
+    match look {
+        Err(error) if error.is_transient() => Ok(otherwise),
+        look => Ok(look?),
+    }
+}
+
+async fn is_settled(route: &RouteHandle) -> Result<bool, Failure> {
+    unless_away(route.is_settled().await, false)
 }
 
 /// What a process that only handles finds before publishing is complete.
@@ -74,7 +87,7 @@ fn waits_for(alone: bool, end: u64) -> &'static str {
 }
 
 /// How many records `departures` has ever held.
-async fn end(route: &RouteHandle, topic: &TopicDescription) -> Result<u64, Failure> {
+async fn end(route: &RouteHandle, topic: &TopicDescription) -> dotmsg::Result<u64> {
     let admin = route.backend.admin();
     let mut end = 0;
     for partition in 0..topic.partitions {

@@ -7,6 +7,7 @@
 use crate::flights::ROWS;
 use serde_json::Value;
 use std::collections::{BTreeMap, BTreeSet};
+use std::path::Path;
 
 /// How a handler call ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -37,6 +38,26 @@ impl Call {
     fn is_final(&self) -> bool {
         self.outcome != Outcome::Retry
     }
+}
+
+/// Every call that any process noted in this directory.
+///
+/// # Errors
+/// When a file cannot be read, or is no audit.
+pub(crate) fn read(directory: &Path) -> Result<Vec<Call>, String> {
+    let shown = directory.display();
+    let mut calls = Vec::new();
+    let entries =
+        std::fs::read_dir(directory).map_err(|error| format!("cannot list {shown}: {error}"))?;
+    for entry in entries {
+        let path = entry
+            .map_err(|error| format!("cannot list {shown}: {error}"))?
+            .path();
+        let text = std::fs::read_to_string(&path)
+            .map_err(|error| format!("cannot read {}: {error}", path.display()))?;
+        calls.extend(parse(&path.display().to_string(), &text)?);
+    }
+    Ok(calls)
 }
 
 /// Parses one audit file. A last line without its end is the mark of a kill in the middle of a write, and left out.
@@ -241,6 +262,23 @@ fn overlap(lane: &[&Call]) -> Vec<String> {
         latest = latest.max(call.end_us);
     }
     violations
+}
+
+/// How many calls of keys began before a call of the key by another owner had ended. An owner that lost its partitions and has
+/// not heard of it yet makes such calls, and no checker can tell from the audit alone whether it could have known.
+pub(crate) fn under_two_owners(calls: &[Call]) -> usize {
+    let mut found = 0;
+    for lane in lanes(calls, |_| ()) {
+        let mut ends: BTreeMap<(u64, u64), u64> = BTreeMap::new();
+        for call in lane {
+            let owner = (call.epoch, call.pid);
+            let mut others = ends.iter().filter(|(other, _)| **other != owner);
+            found += usize::from(others.any(|(_, end)| *end > call.start_us));
+            let end = ends.entry(owner).or_default();
+            *end = call.end_us.max(*end);
+        }
+    }
+    found
 }
 
 /// Another record of the key runs while the one before it waits for a retry.

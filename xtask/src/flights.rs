@@ -10,7 +10,7 @@ use crate::workspace::Workspace;
 use serde_json::Value;
 use std::fs::File;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Stdio};
+use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
 /// Rows of the input, numbered from 1.
@@ -77,6 +77,41 @@ impl Flights {
         )
     }
 
+    /// Builds it with the adapter of Kafka.
+    ///
+    /// # Errors
+    /// When it does not build.
+    pub(crate) fn build_for_kafka(&self) -> Result<(), String> {
+        cargo::run(
+            &self.root,
+            &[
+                "build",
+                "--release",
+                "--package",
+                "dotmsg",
+                "--features",
+                "kafka",
+                "--example",
+                "flights",
+            ],
+            &[],
+        )
+    }
+
+    /// A command of it that runs in `directory`, where it finds its configuration; what it prints goes to files there that
+    /// begin with `name`.
+    ///
+    /// # Errors
+    /// When these cannot be made.
+    pub(crate) fn command_in(&self, directory: &Path, name: &str) -> Result<Command, String> {
+        let program = self.target.join("release/examples/flights");
+        let mut command = cargo::command(&program, directory);
+        command
+            .stdout(create(&directory.join(format!("{name}.out")))?)
+            .stderr(create(&directory.join(format!("{name}.err")))?);
+        Ok(command)
+    }
+
     /// An empty directory for one run.
     ///
     /// # Errors
@@ -137,12 +172,19 @@ impl Flights {
         if !status.success() {
             return Err(format!("flights ended with {status}{}", said(directory)));
         }
-        let printed = read(&directory.join("stdout"))?;
-        let object = printed.find('{').map_or("", |start| &printed[start..]);
-        serde_json::from_str(object).map_err(|error| {
-            format!("flights --json printed no JSON object ({error}): {printed:?}")
-        })
+        printed_table(&directory.join("stdout"))
     }
+}
+
+/// The table in a file that standard output went to.
+///
+/// # Errors
+/// When there is none.
+pub(crate) fn printed_table(path: &Path) -> Result<Value, String> {
+    let printed = read(path)?;
+    let object = printed.find('{').map_or("", |start| &printed[start..]);
+    serde_json::from_str(object)
+        .map_err(|error| format!("flights --json printed no JSON object ({error}): {printed:?}"))
 }
 
 /// Inputs that must be refused without a trace: the run after them prints the exact table. Each is a name, and what the file

@@ -4,9 +4,10 @@
 //! then a run to the end. The table must be exact and the audit of all its processes must show no row missing and no key
 //! out of order. The seed fixes the moments and the injected failures; what the machine does between them stays open.
 
-use crate::audit::{self, Call};
+use crate::audit;
 use crate::clock;
 use crate::flights::{self, Flights};
+use crate::random::Random;
 use crate::workspace::Workspace;
 use std::path::Path;
 use std::time::Duration;
@@ -87,7 +88,7 @@ fn undisturbed(flights: &Flights, seed: u64) -> Result<Duration, String> {
     let table = flights.finish(&directory, &options(&directory, seed))?;
     let took = start.elapsed();
     flights::exact(&table).map_err(|error| format!("without any kill: {error}"))?;
-    audit::check_flights(&read_audit(&directory)?)
+    audit::check_flights(&audit::read(&directory.join("audit"))?)
         .map_err(|error| format!("without any kill: {error}"))?;
     remove(&directory)?;
     Ok(took)
@@ -119,7 +120,7 @@ fn one_round(
     }
     let table = flights.finish(directory, &options)?;
     flights::exact(&table)?;
-    let summary = audit::check_flights(&read_audit(directory)?)?;
+    let summary = audit::check_flights(&audit::read(&directory.join("audit"))?)?;
     println!(
         "round {round}: killed after {} ms; table exact; {} calls, {} retries, {} records repeated; redelivered {}",
         moments.join(", "),
@@ -147,54 +148,7 @@ fn options(directory: &Path, seed: u64) -> Vec<String> {
     .to_vec()
 }
 
-/// Every call that any process of the round noted.
-fn read_audit(directory: &Path) -> Result<Vec<Call>, String> {
-    let directory = directory.join("audit");
-    let shown = directory.display();
-    let mut calls = Vec::new();
-    let entries =
-        std::fs::read_dir(&directory).map_err(|error| format!("cannot list {shown}: {error}"))?;
-    for entry in entries {
-        let path = entry
-            .map_err(|error| format!("cannot list {shown}: {error}"))?
-            .path();
-        let text = std::fs::read_to_string(&path)
-            .map_err(|error| format!("cannot read {}: {error}", path.display()))?;
-        calls.extend(audit::parse(&path.display().to_string(), &text)?);
-    }
-    Ok(calls)
-}
-
 fn remove(directory: &Path) -> Result<(), String> {
     std::fs::remove_dir_all(directory)
         .map_err(|error| format!("cannot remove {}: {error}", directory.display()))
-}
-
-/// SplitMix64 (Steele, Lea, Flood 2014): small, seedable, the same on every machine.
-struct Random(u64);
-
-impl Random {
-    fn next(&mut self) -> u64 {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mixed = (self.0 ^ (self.0 >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        let mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        mixed ^ (mixed >> 31)
-    }
-
-    /// A number from the first to the last, both included.
-    fn between(&mut self, (first, last): (u64, u64)) -> u64 {
-        first + self.next() % (last - first + 1)
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::Random;
-
-    #[test]
-    fn the_generator_is_split_mix_64() {
-        let mut random = Random(1_234_567);
-        assert_eq!(random.next(), 6_457_827_717_110_365_317);
-        assert_eq!(random.next(), 3_203_168_211_198_807_973);
-    }
 }

@@ -15,12 +15,14 @@ mod cargo;
 mod check;
 mod clock;
 mod deny;
+mod faults;
 mod flights;
 mod kill_loop;
 mod lexer;
 mod modules;
 mod mutants;
 mod pager;
+mod random;
 mod services;
 mod sim;
 mod step;
@@ -36,6 +38,8 @@ usage: cargo xtask <task>
   check                           format, clippy, docs, each feature alone, arrows, module docs, tidy
   test [--offline]                all that CI needs; --offline leaves real servers out
   kill-loop --rounds N [--seed S] flights killed at random moments, then finished and audited
+  faults kafka --rounds N [--seed S] [--only R]
+                                  flights as several processes on three brokers, members and brokers killed, frozen, restarted
   mutants [NAME…] [--list]        each broken runtime of a list is found by the simulation
   sim --seeds N [--from S]        simulations of the runtime, until a seed fails; --plan FILE runs a kept one again,
                                   --scenarios the named ones; any other argument goes to the program too
@@ -65,6 +69,7 @@ fn run(args: &[String]) -> Result<(), String> {
         }
         "test" => test::run(rest),
         "kill-loop" => kill_loop::run(rest),
+        "faults" => faults::run(rest),
         "mutants" => mutants::run(rest),
         "bench" => bench::run(rest),
         "services" => services::run(rest),

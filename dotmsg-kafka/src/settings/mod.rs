@@ -43,6 +43,14 @@ use url::Address;
 
 /// The group id of readers outside of any group: librdkafka wants one, and nothing is committed under it.
 const READER_GROUP: &str = "dotmsg-reader";
+/// What says how a member is one.
+const MEMBERSHIP: &[&str] = &[
+    "group.protocol",
+    "group.remote.assignor",
+    "session.timeout.ms",
+    "heartbeat.interval.ms",
+    "max.poll.interval.ms",
+];
 /// What a broker takes unless it was told otherwise (`message.max.bytes`, 1,048,588), less the framing.
 const MAX_RECORD_BYTES: usize = 1_000_000;
 /// What librdkafka counts of a record beside key, payload and headers: the lengths of the headers.
@@ -222,26 +230,21 @@ impl Settings {
             .unwrap_or(self.own.consumer.prefetch_kib())
     }
 
-    /// A member of a group.
-    pub(crate) fn member(&self, group: &str, instance: Option<&str>) -> ClientConfig {
+    /// A member of a group, for one topic of it. Two routes of a process may share a group, and are two members of it: with one
+    /// name they would fence each other, so the name of a static member ends with its topic.
+    pub(crate) fn member(&self, group: &str, topic: &str, instance: Option<&str>) -> ClientConfig {
         let mut config = self.consumer(group);
         if let Some(instance) = instance {
-            config.set("group.instance.id", instance);
+            config.set("group.instance.id", format!("{instance}.{topic}"));
         }
         config
     }
 
-    /// A reader outside of any group, of nobody's offsets.
+    /// A reader outside of any group, of nobody's offsets. Without a group there is no protocol and no timeout of a membership;
+    /// a longest interval between polls alone would be compared with the default of the session timeout, and refused.
     pub(crate) fn reader(&self) -> ClientConfig {
         let mut config = self.consumer(READER_GROUP);
-        // What members have and a reader has not: their limits need not fit those of the protocol that a reader is left with.
-        for key in [
-            "group.protocol",
-            "group.remote.assignor",
-            "session.timeout.ms",
-            "heartbeat.interval.ms",
-            "max.poll.interval.ms",
-        ] {
+        for key in MEMBERSHIP {
             config.remove(key);
         }
         config

@@ -41,7 +41,7 @@ fn each_client_gets_what_it_takes_and_no_more() {
         ("client.rack", "a"),
     ]);
     let (member, producer, admin) = (
-        settings.member("g", Some("i")),
+        settings.member("g", "t", Some("i")),
         settings.producer(),
         settings.admin(),
     );
@@ -65,7 +65,7 @@ fn each_client_gets_what_it_takes_and_no_more() {
         assert_eq!(client.get("client.rack"), Some("a"));
         client.create_native_config().unwrap();
     }
-    assert_eq!(member.get("group.instance.id"), Some("i"));
+    assert_eq!(member.get("group.instance.id"), Some("i.t"));
     assert_eq!(producer.get("acks"), Some("all"));
 }
 
@@ -86,7 +86,7 @@ fn a_property_under_its_other_name_counts_instead_of_the_profile_s() {
 #[test]
 fn what_is_fetched_ahead_is_bounded() {
     let bounds = |given: &[(&str, &str)]| {
-        let member = settings(given).member("g", None);
+        let member = settings(given).member("g", "t", None);
         let bound = |name: &str| member.get(name).unwrap().to_owned();
         (
             bound("queued.max.messages.kbytes"),
@@ -117,12 +117,12 @@ fn the_group_protocol_of_the_broker_gets_nothing_of_the_classic_one() {
     let settings = settings(&[("group.protocol", "consumer")]);
     assert_eq!(
         settings
-            .member("g", None)
+            .member("g", "t", None)
             .get("partition.assignment.strategy"),
         None
     );
     assert_eq!(
-        settings.member("g", None).get("group.protocol"),
+        settings.member("g", "t", None).get("group.protocol"),
         Some("consumer")
     );
     assert_eq!(settings.reader().get("group.protocol"), None);
@@ -247,4 +247,32 @@ fn the_reference_file_shows_every_key_with_its_default() {
         ..options("kafka://h:1", &[])
     };
     Settings::of(&whole).unwrap();
+}
+
+#[test]
+fn two_topics_of_a_group_are_two_static_members() {
+    let settings = settings(&[]);
+    let id = |topic| {
+        let member = settings.member("g", topic, Some("i"));
+        member.get("group.instance.id").map(str::to_owned)
+    };
+    assert_ne!(id("a"), id("b"));
+}
+
+#[test]
+fn a_reader_has_no_timeout_of_a_membership() {
+    for given in [
+        [
+            ("group.protocol", "consumer"),
+            ("max.poll.interval.ms", "8000"),
+        ],
+        [
+            ("session.timeout.ms", "6000"),
+            ("max.poll.interval.ms", "8000"),
+        ],
+    ] {
+        let reader = settings(&given).reader();
+        assert_eq!(reader.get("max.poll.interval.ms"), None);
+        reader.create_native_config().unwrap();
+    }
 }

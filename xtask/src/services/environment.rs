@@ -32,7 +32,7 @@ fn stem(name: &str) -> String {
     format!("{}{name}", super::VARIABLES)
 }
 
-fn url(server: &Server) -> String {
+pub(super) fn url(server: &Server) -> String {
     let nodes: Vec<String> = server
         .nodes
         .iter()

@@ -13,6 +13,7 @@
 mod access;
 mod arguments;
 mod borrowed;
+mod cluster;
 mod docker;
 mod environment;
 mod install;
@@ -25,8 +26,10 @@ mod tls;
 use crate::workspace::Workspace;
 use arguments::{Action, Fault};
 pub(crate) use borrowed::Borrowed;
+pub(crate) use cluster::Cluster;
 use kafka::{NodeSpec, Server};
 use node::Node;
+pub(crate) use process::send;
 use std::fs::File;
 use std::path::{Path, PathBuf};
 

@@ -89,16 +89,27 @@ impl Process {
         let Some(id) = self.id() else {
             return Ok(());
         };
-        // The shell's own `kill`: the program of that name is not installed everywhere.
-        let sent = Command::new("sh")
-            .args(["-c", "kill -s \"$0\" \"$1\"", name, &id.to_string()])
-            .stdin(Stdio::null())
-            .status();
-        match sent {
-            Ok(status) if status.success() || self.state() == State::Ended => Ok(()),
-            Ok(status) => Err(format!("`kill -s {name} {id}` ended with {status}")),
-            Err(error) => Err(format!("cannot start `sh` for a signal: {error}")),
-        }
+        send(name, id).or_else(|error| match self.state() {
+            State::Ended => Ok(()),
+            _ => Err(error),
+        })
+    }
+}
+
+/// Sends a signal, by its name without `SIG`. The caller knows that the id is still that of its process.
+///
+/// # Errors
+/// When it cannot be sent.
+pub(crate) fn send(name: &str, id: u32) -> Result<(), String> {
+    // The shell's own `kill`: the program of that name is not installed everywhere.
+    let sent = Command::new("sh")
+        .args(["-c", "kill -s \"$0\" \"$1\"", name, &id.to_string()])
+        .stdin(Stdio::null())
+        .status();
+    match sent {
+        Ok(status) if status.success() => Ok(()),
+        Ok(status) => Err(format!("`kill -s {name} {id}` ended with {status}")),
+        Err(error) => Err(format!("cannot start `sh` for a signal: {error}")),
     }
 }
 
