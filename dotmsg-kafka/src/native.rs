@@ -1,4 +1,4 @@
-//! The part of librdkafka that has no safe wrapper: batches of messages, results of commits, leader epochs.
+//! The part of librdkafka that has no safe wrapper: batches of messages, results of commits, leader epochs, topic ids, groups.
 //!
 //! It is here, and nowhere else, that this crate is unsafe (ADR 0010). What must stay true:
 //! - a queue is destroyed before its client: [`Queue`] holds the consumer that it belongs to, and is dropped first;

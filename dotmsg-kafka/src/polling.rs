@@ -1,4 +1,4 @@
-//! The polling thread of a member.
+//! The polling thread of a member (ADR 0011).
 //!
 //! It alone serves librdkafka's callbacks and takes what was fetched. Messages come into a queue of their own, so the group's
 //! events are served also when nobody takes messages: a slow handler is never evicted, and nothing has to be paused, which would
