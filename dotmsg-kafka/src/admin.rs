@@ -5,7 +5,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, OnceLock};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use bytes::Bytes;
 use dotmsg_core::backend::{
@@ -28,6 +28,7 @@ use crate::error;
 use crate::lock;
 use crate::metadata;
 use crate::native::{self, CALL, Topic};
+use crate::now;
 use crate::settings::{Settings, TopicCheck};
 
 /// The pause between looks at something that is on its way.
@@ -86,11 +87,11 @@ impl KafkaAdmin {
 
     /// One topic, if it exists.
     pub(crate) async fn topic(&self, name: &str) -> Result<Option<TopicDescription>> {
-        let until = Instant::now() + SHOWN_WITHIN;
+        let until = now() + SHOWN_WITHIN;
         let mut topics = self.describe(vec![name.to_owned()]).await?;
         // Shown before and not now: it is deleted, or the broker that was asked has not heard yet of what another one made.
         while topics.is_empty() && lock(&self.known).contains_key(name) {
-            if Instant::now() >= until {
+            if now() >= until {
                 lock(&self.known).remove(name);
             }
             tokio::time::sleep(LOOK).await;
@@ -205,7 +206,7 @@ impl KafkaAdmin {
         names: &[&str],
         hidden: Hidden,
     ) -> Result<BTreeMap<String, ConfigResource>> {
-        let until = Instant::now() + SHOWN_WITHIN;
+        let until = now() + SHOWN_WITHIN;
         loop {
             let configs = self.look_at_configs(names).await?;
             if hidden == Hidden::LeftOut {
@@ -213,7 +214,7 @@ impl KafkaAdmin {
             }
             match self.check_shown(names, &configs).await {
                 // The broker that was asked may not have heard yet of a topic that another one has shown.
-                Err(error) if error.kind() == ErrorKind::Denied && Instant::now() < until => {
+                Err(error) if error.kind() == ErrorKind::Denied && now() < until => {
                     tokio::time::sleep(LOOK).await;
                 }
                 shown => return shown.map(|()| configs),
@@ -332,9 +333,9 @@ impl KafkaAdmin {
 
     /// Waits until all brokers may be expected to know a topic that was created.
     async fn wait_for(&self, spec: &TopicSpec) -> Result<()> {
-        let until = Instant::now() + CALL;
+        let until = now() + CALL;
         while self.describe(vec![spec.name.clone()]).await?.is_empty() {
-            if Instant::now() >= until {
+            if now() >= until {
                 return Err(
                     Error::new(ErrorKind::Timeout, "create topic", "it does not appear")
                         .with("topic", &spec.name),
@@ -473,15 +474,9 @@ impl KafkaAdmin {
     pub(crate) async fn check_nobody_in(&self, group: &str) -> Result<()> {
         let (client, name) = (Arc::clone(&self.client), group.to_owned());
         let members = blocking("look at the group", move || {
-            let groups = client
-                .inner()
-                .fetch_group_list(Some(&name), CALL)
-                .map_err(|error| error::of_client("look at the group", error))?;
-            Ok(groups
-                .groups()
-                .iter()
-                .map(|group| group.members().len())
-                .sum::<usize>())
+            patiently("look at the group", || {
+                native::count_members(client.inner().native_ptr(), &name, CALL)
+            })
         });
         match members.await? {
             0 => Ok(()),
@@ -527,8 +522,12 @@ impl KafkaAdmin {
 }
 
 /// Calls again while a broker says that it is not ready: that another one leads or coordinates by now, or that it is loading.
+#[expect(
+    clippy::disallowed_methods,
+    reason = "on a thread that may block; a broker tells nobody when it is ready"
+)]
 fn patiently<T>(operation: &'static str, call: impl Fn() -> Result<T, Code>) -> Result<T> {
-    let until = Instant::now() + CALL;
+    let until = now() + CALL;
     loop {
         match call() {
             Ok(value) => return Ok(value),
@@ -541,7 +540,7 @@ fn patiently<T>(operation: &'static str, call: impl Fn() -> Result<T, Code>) -> 
                 // The client has let go of a broker that is gone, and asks another one next time.
                 | Code::BrokerDestroy
                 | Code::UnstableOffsetCommit,
-            ) if Instant::now() < until => std::thread::sleep(LOOK),
+            ) if now() < until => std::thread::sleep(LOOK),
             Err(code) => return Err(error::of_code(operation, code)),
         }
     }
@@ -620,14 +619,14 @@ impl Admin for KafkaAdmin {
             let exists = self.knows(topic, partition);
             let looked = blocking("look up offsets", move || {
                 let number = i32::try_from(partition).unwrap_or(i32::MAX);
-                let until = Instant::now() + LOOK_WITHIN;
+                let until = now() + LOOK_WITHIN;
                 patiently("look up offsets", || {
                     let looked = client.inner().fetch_watermarks(&name, number, CALL);
                     let code = |error: KafkaError| error.rdkafka_error_code();
                     match looked.map_err(|error| code(error).unwrap_or(Code::Unknown)) {
                         // Its leader has not heard yet of a topic that another broker has shown.
                         Err(Code::UnknownTopicOrPartition | Code::UnknownPartition)
-                            if exists && Instant::now() < until =>
+                            if exists && now() < until =>
                         {
                             Err(Code::LeaderNotAvailable)
                         }

@@ -6,7 +6,7 @@
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::mpsc::Sender;
 use std::sync::{Arc, Mutex};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use bytes::Bytes;
 use dotmsg_core::backend::{BoxFuture, CommitOutcome, Control, Granted, Progress};
@@ -21,6 +21,7 @@ use crate::lock;
 use crate::member::{Command, Member, PendingCommit};
 use crate::metadata;
 use crate::native::{self, CommitReply};
+use crate::now;
 use crate::polling::list;
 
 /// Progress, flow control and close of one member.
@@ -300,7 +301,7 @@ impl Control for KafkaControl {
     fn close(&self, deadline: Duration) -> BoxFuture<'_, Result<()>> {
         Box::pin(async move {
             let (done, left) = oneshot::channel();
-            let until = Instant::now() + deadline;
+            let until = now() + deadline;
             if !self.send(Command::Close {
                 deadline: until,
                 done,

@@ -126,13 +126,13 @@ impl Fetch {
                 continue;
             }
             let (handle, partition) = (first.topic_handle(), first.partition());
-            let mut of_run = |next: &Fetched<'_>| {
+            let of_run = |next: &Fetched<'_>| {
                 next.error().is_none()
                     && next.topic_handle() == handle
                     && next.partition() == partition
             };
             let Some(stream) = stream else {
-                while rest.next_if(&mut of_run).is_some() {}
+                while rest.next_if(of_run).is_some() {}
                 continue;
             };
             let mut records = lock(inbox).spare();
@@ -144,7 +144,7 @@ impl Fetch {
                     records.push(record(message, &mut self.block, &mut self.names));
                     stream.next = message.offset() + 1;
                 }
-                next = rest.next_if(&mut of_run);
+                next = rest.next_if(of_run);
             }
             for end in [first, last] {
                 if let Some(epoch) = end.leader_epoch() {

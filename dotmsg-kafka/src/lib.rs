@@ -50,3 +50,9 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
+
+/// The time. Real, always: it is compared with what brokers and librdkafka's own threads do, which know no other.
+#[expect(clippy::disallowed_methods, reason = "brokers keep real time")]
+fn now() -> std::time::Instant {
+    std::time::Instant::now()
+}

@@ -19,6 +19,7 @@ use crate::context::Context;
 use crate::inbox::Inbox;
 use crate::lock;
 use crate::native::{CommitReply, Queue};
+use crate::now;
 use crate::ownership::Ownership;
 
 /// What the control asks of the thread.
@@ -107,7 +108,7 @@ impl Member {
             commits: Mutex::default(),
             client: Mutex::new(Some(client)),
             polled: AtomicU64::new(0),
-            began: Instant::now(),
+            began: now(),
         }
     }
 

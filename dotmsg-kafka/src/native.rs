@@ -1,4 +1,4 @@
-//! The part of librdkafka that has no safe wrapper: batches of messages, results of commits, leader epochs.
+//! The part of librdkafka that has no safe wrapper: batches of messages, results of commits, leader epochs, topic ids, groups.
 //!
 //! It is here, and nowhere else, that this crate is unsafe (ADR 0010). What must stay true:
 //! - a queue is destroyed before its client: [`Queue`] holds the consumer that it belongs to, and is dropped first;
@@ -515,6 +515,68 @@ unsafe fn listed(
             }
         }
         Ok(all)
+    }
+}
+
+/// How many members a group has, of whichever protocol; none when there is no such group. Blocks its thread for at most `within`.
+///
+/// # Errors
+/// What befell the request, or the group.
+pub(crate) fn count_members(
+    client: *mut RDKafka,
+    group: &str,
+    within: Duration,
+) -> Result<usize, RDKafkaErrorCode> {
+    let Ok(group) = CString::new(group) else {
+        return Ok(0);
+    };
+    let within = i32::try_from(within.as_millis()).unwrap_or(i32::MAX);
+    // SAFETY: as in `describe_topics`.
+    unsafe {
+        let queue = ffi::rd_kafka_queue_new(client);
+        let options = ffi::rd_kafka_AdminOptions_new(
+            client,
+            ffi::rd_kafka_admin_op_t::RD_KAFKA_ADMIN_OP_DESCRIBECONSUMERGROUPS,
+        );
+        ffi::rd_kafka_AdminOptions_set_request_timeout(options, within, ptr::null_mut(), 0);
+        let mut names = [group.as_ptr()];
+        ffi::rd_kafka_DescribeConsumerGroups(client, names.as_mut_ptr(), 1, options, queue);
+        let event = ffi::rd_kafka_queue_poll(queue, within);
+        let counted = match event.is_null() {
+            true => Err(RDKafkaErrorCode::OperationTimedOut),
+            false => counted(event),
+        };
+        if !event.is_null() {
+            ffi::rd_kafka_event_destroy(event);
+        }
+        ffi::rd_kafka_AdminOptions_destroy(options);
+        ffi::rd_kafka_queue_destroy(queue);
+        counted
+    }
+}
+
+/// # Safety
+/// The event is alive.
+unsafe fn counted(event: *mut ffi::rd_kafka_event_t) -> Result<usize, RDKafkaErrorCode> {
+    // SAFETY: what is looked at belongs to the event.
+    unsafe {
+        if let Some(code) = code(ffi::rd_kafka_event_error(event)) {
+            return Err(code);
+        }
+        let result = ffi::rd_kafka_event_DescribeConsumerGroups_result(event);
+        let mut count = 0;
+        let groups = ffi::rd_kafka_DescribeConsumerGroups_result_groups(result, &mut count);
+        let mut members = 0;
+        for index in 0..count {
+            let group = *groups.add(index);
+            let error = ffi::rd_kafka_ConsumerGroupDescription_error(group);
+            match code(ffi::rd_kafka_error_code(error)) {
+                None => members += ffi::rd_kafka_ConsumerGroupDescription_member_count(group),
+                Some(RDKafkaErrorCode::GroupIdNotFound) => {}
+                Some(code) => return Err(code),
+            }
+        }
+        Ok(members)
     }
 }
 

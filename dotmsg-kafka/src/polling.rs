@@ -1,4 +1,4 @@
-//! The polling thread of a member.
+//! The polling thread of a member (ADR 0011).
 //!
 //! It alone serves librdkafka's callbacks and takes what was fetched. Messages come into a queue of their own, so the group's
 //! events are served also when nobody takes messages: a slow handler is never evicted, and nothing has to be paused, which would
@@ -27,6 +27,7 @@ use crate::fetch::{Fetch, Trouble};
 use crate::lock;
 use crate::member::{Command, Member};
 use crate::native::{self, Queue};
+use crate::now;
 
 /// The longest wait: also how often librdkafka is polled when nothing happens.
 const IDLE: Duration = Duration::from_millis(200);
@@ -86,10 +87,6 @@ struct State {
 }
 
 impl Polling {
-    #[expect(
-        clippy::too_many_arguments,
-        reason = "the parts of one thread, made in one place"
-    )]
     pub(crate) fn new(
         member: Arc<Member>,
         consumer: Arc<BaseConsumer<Context>>,
@@ -184,7 +181,7 @@ impl Polling {
                 Err(TryRecvError::Empty) => return,
                 Err(TryRecvError::Disconnected) => {
                     // Nobody controls it any more: it leaves, and commits nothing.
-                    self.state.closing.get_or_insert((Instant::now(), None));
+                    self.state.closing.get_or_insert((now(), None));
                     return;
                 }
             }
@@ -227,7 +224,7 @@ impl Polling {
         if !self.events.swap(false, Ordering::AcqRel) && !due {
             return;
         }
-        self.state.polled = Some(Instant::now());
+        self.state.polled = Some(now());
         for _ in 0..EVENTS {
             match self.consumer.poll(Duration::ZERO) {
                 Some(Err(error)) => self.trouble(error),
@@ -552,7 +549,7 @@ impl Polling {
     /// Whether it is to leave, and no commit is outstanding or there is no time left to wait for it.
     fn may_leave(&self) -> bool {
         self.state.closing.as_ref().is_some_and(|(deadline, _)| {
-            Instant::now() >= *deadline || !lock(&self.member.ownership).commits_outstanding()
+            now() >= *deadline || !lock(&self.member.ownership).commits_outstanding()
         })
     }
 

@@ -27,6 +27,7 @@ use crate::fetch::{Fetch, Trouble};
 use crate::inbox::{Chunk, Inbox};
 use crate::lock;
 use crate::native::{self, Queue};
+use crate::now;
 use crate::polling::list;
 use crate::settings::Settings;
 
@@ -260,7 +261,7 @@ impl Reading {
         if !self.events.swap(false, Ordering::AcqRel) && !due {
             return;
         }
-        self.polled = Some(Instant::now());
+        self.polled = Some(now());
         while let Some(polled) = self.consumer.poll(Duration::ZERO) {
             if let Err(error) = polled {
                 tracing::warn!(%error, "kafka reader");

@@ -14,6 +14,7 @@ use dotmsg::handler::{Annotated, FromDelivery, HandlerError, Invoke};
 use dotmsg::{Config, Delivery, Json, Key, Outgoing};
 use tokio::runtime::{Builder, Runtime};
 
+use crate::client;
 use crate::environment::Environment;
 use crate::meter::Meter;
 use crate::payment::Payment;
@@ -145,7 +146,8 @@ fn config(environment: &Environment, route: &str, concurrency: Option<usize>) ->
         .default_value("backend.main.url", format!("kafka://{boot}"))
         .set(&format!("routes.{route}.topic"), topic.as_str())
         .set(&format!("routes.{route}.group"), group.as_str())
-        .default_value("backend.main.kafka.fetch.queue.backoff.ms", "5");
+        .default_value("backend.main.kafka.fetch.queue.backoff.ms", "5")
+        .default_value("backend.main.kafka.fetch.max.bytes", client::FETCH_BYTES);
     let concurrency = environment.concurrency.or(concurrency);
     match concurrency.and_then(|concurrency| i64::try_from(concurrency).ok()) {
         Some(concurrency) => {

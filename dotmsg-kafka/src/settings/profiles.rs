@@ -88,21 +88,25 @@ impl ConsumerProfile {
         }
     }
 
-    /// Its properties.
+    /// Its properties. With a full queue librdkafka looks for room again after `fetch.queue.backoff.ms`; at its default of a second
+    /// a fast handler waits most of the time.
     pub(super) fn properties(self) -> &'static [(&'static str, &'static str)] {
         match self {
             Self::Balanced => &[
                 ("fetch.wait.max.ms", "100"),
+                ("fetch.queue.backoff.ms", "5"),
                 ("fetch.min.bytes", "1"),
                 ("queued.min.messages", "100000"),
             ],
             Self::LowLatency => &[
                 ("fetch.wait.max.ms", "20"),
+                ("fetch.queue.backoff.ms", "5"),
                 ("fetch.min.bytes", "1"),
                 ("queued.min.messages", "10000"),
             ],
             Self::Throughput => &[
                 ("fetch.wait.max.ms", "500"),
+                ("fetch.queue.backoff.ms", "5"),
                 ("fetch.min.bytes", "65536"),
                 ("queued.min.messages", "1000000"),
             ],
