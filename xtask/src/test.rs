@@ -7,7 +7,7 @@ use crate::flights::{self, Flights};
 use crate::services::Borrowed;
 use crate::step::{Done, Steps};
 use crate::workspace::Workspace;
-use crate::{cargo, check, faults, kill_loop, no_more, sim};
+use crate::{cargo, check, kill_loop, no_more, sim};
 use std::path::Path;
 
 /// Seeds of the simulation: seconds, after its build in release.
@@ -16,10 +16,6 @@ const SIM_SEEDS: &str = "2000";
 const KILL_ROUNDS: u32 = 2;
 /// The seed of the short kill loop, so that CI repeats its choices.
 const KILL_SEED: u64 = 1;
-/// Rounds of the fault campaign: every kind of fault once.
-const FAULT_ROUNDS: u32 = 3;
-/// The seed of the fault campaign.
-const FAULT_SEED: u64 = 1;
 
 /// Runs everything.
 ///
@@ -49,14 +45,6 @@ pub(crate) fn run(args: &[String]) -> Result<(), String> {
     })?;
     steps.run("kill loop", || match &flights {
         Some(flights) => kill_loop::rounds(flights, KILL_ROUNDS, KILL_SEED).map(|()| Done::Passed),
-        None => Ok(flights::absent()),
-    })?;
-    steps.run("faults on Kafka", || match &flights {
-        Some(_) if offline => Ok(Done::Skipped(
-            "--offline; it needs a cluster of its own".to_owned(),
-        )),
-        Some(flights) => faults::rounds(&workspace, flights, FAULT_ROUNDS, (FAULT_SEED, None))
-            .map(|()| Done::Passed),
         None => Ok(flights::absent()),
     })?;
     steps.summary();
