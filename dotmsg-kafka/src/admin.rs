@@ -414,7 +414,7 @@ impl KafkaAdmin {
     /// Waits until a topic's settings are as they were changed. The client library drops a refusal of the change, so it shows
     /// here.
     async fn wait_until_kept(&self, spec: &TopicSpec) -> Result<()> {
-        let until = tokio::time::Instant::now() + CALL;
+        let until = now() + CALL;
         loop {
             let configs = self.configs(&[&spec.name], Hidden::Refused).await?;
             let Some(config) = configs.get(&spec.name) else {
@@ -425,7 +425,7 @@ impl KafkaAdmin {
             if there.keeps(spec.retention) && stamps_appends(config) {
                 return Ok(());
             }
-            if tokio::time::Instant::now() >= until {
+            if now() >= until {
                 return Err(Error::new(
                     ErrorKind::Denied,
                     "change topic",

@@ -40,6 +40,7 @@ pub(crate) const AHEAD: BatchLimits = BatchLimits {
 };
 /// How long members may take to leave when the backend is closed.
 const LEAVE: Duration = Duration::from_secs(5);
+
 /// An open connection to a Kafka cluster.
 #[derive(Debug)]
 pub struct KafkaBackend {
@@ -121,7 +122,7 @@ impl KafkaBackend {
         replies.on_arrival(rung(&bell));
         let replies = Arc::new(replies);
         let client = Client {
-            consumer: Arc::new(crate::member::Consumer(Arc::clone(&consumer))),
+            consumer: Arc::clone(&consumer),
             replies: Arc::clone(&replies),
         };
         let member = Arc::new(Member::new(

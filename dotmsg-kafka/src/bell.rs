@@ -31,7 +31,7 @@ impl Bell {
     pub(crate) fn wait(&self, most: Duration) {
         if !self.rung.swap(false, Ordering::AcqRel) {
             thread::park_timeout(most);
-            self.rung.store(false, Ordering::Release);
+            self.rung.swap(false, Ordering::AcqRel);
         }
     }
 }

@@ -236,7 +236,7 @@ impl Control for KafkaControl {
                 .ok_or_else(|| self.closed("read position"))?;
             let wanted = list(&self.member.topic, &[partition], Offset::Invalid);
             let read = tokio::task::spawn_blocking(move || {
-                client.consumer.0.committed_offsets(wanted, native::CALL)
+                client.consumer.committed_offsets(wanted, native::CALL)
             });
             let committed = read
                 .await

@@ -2,7 +2,7 @@
 //!
 //! A batch holds runs of messages of one partition, and each run becomes one chunk. Keys, payloads and header values are copied
 //! into blocks that the records share, so that a message costs no allocation of its own; a block is small, because a record that
-//! is kept keeps it whole. Header names are few and repeat, so they are shared too.
+//! is kept keeps it whole. Names of topics and headers are few and repeat, so they are shared too.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
@@ -25,7 +25,7 @@ use crate::native::{Fetched, Messages, Queue};
 const BATCH: usize = 512;
 /// Bytes of a block that records share, unless one record is larger.
 const BLOCK: usize = 64 << 10;
-/// Header names that are remembered.
+/// Names that are remembered.
 const NAMES: usize = 64;
 
 /// A partition that is being read.
@@ -117,7 +117,7 @@ impl Fetch {
         let messages = std::mem::replace(&mut self.messages, Messages::with_capacity(0));
         let mut rest = messages.iter().peekable();
         while let Some(first) = rest.next() {
-            let topic: Arc<str> = first.topic().into();
+            let topic = shared(&mut self.names, &first.topic());
             let stream = self
                 .streams
                 .get_mut(&(Arc::clone(&topic), first.partition()));

@@ -1,7 +1,7 @@
 //! One member of a group: what its polling thread, its source and its control share.
 //!
 //! The thread alone talks to the group. The source takes from the inbox and from the list of events; the control sends commands
-//! and commits. Locks are held for a few instructions each, and never two at once.
+//! and commits. Locks are held for a few instructions each; where two are, ownership is the outer one.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -58,19 +58,16 @@ pub(crate) struct PendingCommit {
 }
 
 /// The client of a member, until it has left.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub(crate) struct Client {
-    pub(crate) consumer: Arc<Consumer>,
+    pub(crate) consumer: Arc<BaseConsumer<Context>>,
     /// Answers to commits arrive here.
     pub(crate) replies: Arc<Queue<Context>>,
 }
 
-/// The consumer under a member.
-pub(crate) struct Consumer(pub(crate) Arc<BaseConsumer<Context>>);
-
-impl std::fmt::Debug for Consumer {
+impl std::fmt::Debug for Client {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str("Consumer")
+        f.debug_struct("Client").finish_non_exhaustive()
     }
 }
 

@@ -3,12 +3,13 @@
 //! It is here, and nowhere else, that this crate is unsafe (ADR 0010). What must stay true:
 //! - a queue is destroyed before its client: [`Queue`] holds the consumer that it belongs to, and is dropped first;
 //! - a message is read only while [`Messages`] holds it, and is destroyed exactly once, by its `Drop`;
-//! - a string that librdkafka returns is copied before the call returns.
+//! - a string that librdkafka returns is copied before the call returns, or borrowed no longer than its message.
 //!
 //! Sources: `rdkafka.h` of librdkafka 2.12.1, which says of each function who owns what.
 
 #![allow(unsafe_code)]
 
+use std::borrow::Cow;
 use std::ffi::{CStr, CString, c_char, c_void};
 use std::fmt;
 use std::ptr::{self, NonNull};
@@ -251,12 +252,12 @@ impl<'m> Fetched<'m> {
     }
 
     /// Its topic.
-    pub(crate) fn topic(self) -> String {
+    pub(crate) fn topic(self) -> Cow<'m, str> {
         if self.0.rkt.is_null() {
-            return String::new();
+            return Cow::Borrowed("");
         }
-        // SAFETY: the topic is alive as long as a message refers to it.
-        unsafe { text(ffi::rd_kafka_topic_name(self.0.rkt)) }
+        // SAFETY: the topic, and with it its name, is alive as long as a message refers to it.
+        unsafe { name(ffi::rd_kafka_topic_name(self.0.rkt)) }
     }
 
     /// Its partition.
@@ -307,13 +308,13 @@ impl<'m> Fetched<'m> {
                 return;
             }
             for index in 0.. {
-                let (mut name, mut value, mut size) = (ptr::null(), ptr::null(), 0);
+                let (mut of, mut value, mut size) = (ptr::null(), ptr::null(), 0);
                 let error =
-                    ffi::rd_kafka_header_get_all(headers, index, &mut name, &mut value, &mut size);
+                    ffi::rd_kafka_header_get_all(headers, index, &mut of, &mut value, &mut size);
                 if code(error).is_some() {
                     return;
                 }
-                each(&text(name), bytes(value, size));
+                each(&name(of), bytes(value, size));
             }
         }
     }
@@ -594,11 +595,18 @@ fn code(error: RDKafkaRespErr) -> Option<RDKafkaErrorCode> {
 /// # Safety
 /// `at` is null or the start of a string that ends with a NUL.
 unsafe fn text(at: *const c_char) -> String {
+    // SAFETY: the caller's promise.
+    unsafe { name(at) }.into_owned()
+}
+
+/// # Safety
+/// `at` is null or the start of a string that ends with a NUL and lives during `'m`.
+unsafe fn name<'m>(at: *const c_char) -> Cow<'m, str> {
     if at.is_null() {
-        return String::new();
+        return Cow::Borrowed("");
     }
     // SAFETY: the caller's promise.
-    unsafe { CStr::from_ptr(at) }.to_string_lossy().into_owned()
+    unsafe { CStr::from_ptr(at) }.to_string_lossy()
 }
 
 /// # Safety
