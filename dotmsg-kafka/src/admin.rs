@@ -17,7 +17,7 @@ use rdkafka::admin::{
     OwnedResourceSpecifier, ResourceSpecifier, TopicReplication,
 };
 use rdkafka::config::RDKafkaLogLevel;
-use rdkafka::consumer::{BaseConsumer, Consumer};
+use rdkafka::consumer::BaseConsumer;
 use rdkafka::error::{KafkaError, RDKafkaErrorCode as Code};
 
 use crate::backend::blocking;
@@ -148,7 +148,7 @@ impl KafkaAdmin {
         let client = Arc::clone(&self.client);
         let described = blocking("describe topics", move || {
             let names: Vec<&str> = names.iter().map(String::as_str).collect();
-            native::describe_topics(client.inner().native_ptr(), &names, CALL)
+            native::describe_topics(client.inner(), &names, CALL)
                 .map_err(|code| error::of_code("describe topics", code))
         })
         .await?;
@@ -168,9 +168,8 @@ impl KafkaAdmin {
         if self.knows(topic, partition) {
             return Ok(());
         }
-        let looked =
-            native::describe_topics(self.client.inner().native_ptr(), &[topic], LOOK_WITHIN)
-                .map_err(|code| error::of_code("read", code).with("topic", topic))?;
+        let looked = native::describe_topics(self.client.inner(), &[topic], LOOK_WITHIN)
+            .map_err(|code| error::of_code("read", code).with("topic", topic))?;
         for topic in looked {
             lock(&self.known).insert(topic.name, topic.partitions);
         }
@@ -457,7 +456,7 @@ impl KafkaAdmin {
             // What it has to say meanwhile, such as that a broker is gone, would pile up.
             while asker.poll(Duration::ZERO).is_some() {}
             patiently("read positions", || {
-                native::list_group_offsets(asker.client().native_ptr(), &name, CALL)
+                native::list_group_offsets(&asker, &name, CALL)
             })
         });
         let listed = listed.await.map_err(|error| error.with("group", group))?;
@@ -475,7 +474,7 @@ impl KafkaAdmin {
         let (client, name) = (Arc::clone(&self.client), group.to_owned());
         let members = blocking("look at the group", move || {
             patiently("look at the group", || {
-                native::count_members(client.inner().native_ptr(), &name, CALL)
+                native::count_members(client.inner(), &name, CALL)
             })
         });
         match members.await? {

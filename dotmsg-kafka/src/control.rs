@@ -97,7 +97,7 @@ impl KafkaControl {
             let _ = element.set_offset(Offset::Offset(offset));
             element.set_metadata(metadata::encode(&one.record));
             if let Some(epoch) = epoch {
-                native::set_leader_epoch(&list, one.partition, epoch);
+                native::set_leader_epoch(&mut list, one.partition, epoch);
             }
             partitions.push(one.partition);
         }

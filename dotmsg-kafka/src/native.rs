@@ -17,8 +17,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use rdkafka::bindings as ffi;
+use rdkafka::client::{Client, ClientContext};
 use rdkafka::consumer::{BaseConsumer, Consumer, ConsumerContext};
 use rdkafka::error::RDKafkaErrorCode;
+use rdkafka::message::BorrowedMessage;
 use rdkafka::topic_partition_list::TopicPartitionList;
 use rdkafka::types::{RDKafka, RDKafkaMessage, RDKafkaQueue, RDKafkaRespErr};
 
@@ -320,34 +322,34 @@ impl<'m> Fetched<'m> {
     }
 }
 
-/// Notes, in each element of a list, the epoch of the leader under which its offset was reached.
-pub(crate) fn set_leader_epoch(list: &TopicPartitionList, partition: u32, epoch: i32) {
-    // SAFETY: the list is alive, and `elems` has `cnt` elements; nobody else refers to them during the call.
-    unsafe {
-        let list = list.ptr();
-        for index in 0..usize::try_from((*list).cnt).unwrap_or(0) {
-            let element = (*list).elems.add(index);
-            if u32::try_from((*element).partition) == Ok(partition) {
-                ffi::rd_kafka_topic_partition_set_leader_epoch(element, epoch);
-            }
-        }
+/// Notes, for a partition of a list, the epoch of the leader under which its offset was reached.
+pub(crate) fn set_leader_epoch(list: &mut TopicPartitionList, partition: u32, epoch: i32) {
+    if let Some(element) = element(list, partition) {
+        // SAFETY: it is an element of the list, to which nobody else refers.
+        unsafe { ffi::rd_kafka_topic_partition_set_leader_epoch(element, epoch) };
     }
 }
 
 /// The leader epoch noted for a partition of a list.
 pub(crate) fn leader_epoch(list: &TopicPartitionList, partition: u32) -> Option<i32> {
-    // SAFETY: as in `set_leader_epoch`.
+    let element = element(list, partition)?;
+    // SAFETY: it is an element of the list, and only looked at.
+    let epoch = unsafe { ffi::rd_kafka_topic_partition_get_leader_epoch(element) };
+    (epoch >= 0).then_some(epoch)
+}
+
+/// The element of a partition, in a list of one topic.
+fn element(
+    list: &TopicPartitionList,
+    partition: u32,
+) -> Option<*mut ffi::rd_kafka_topic_partition_t> {
+    // SAFETY: the list is alive, and `elems` has `cnt` elements.
     unsafe {
         let list = list.ptr();
-        for index in 0..usize::try_from((*list).cnt).unwrap_or(0) {
-            let element = (*list).elems.add(index);
-            if u32::try_from((*element).partition) == Ok(partition) {
-                let epoch = ffi::rd_kafka_topic_partition_get_leader_epoch(element);
-                return (epoch >= 0).then_some(epoch);
-            }
-        }
+        let count = usize::try_from((*list).cnt).unwrap_or(0);
+        let mut elements = (0..count).map(|index| (*list).elems.add(index));
+        elements.find(|element| u32::try_from((**element).partition) == Ok(partition))
     }
-    None
 }
 
 /// A topic, as the cluster knows it.
@@ -359,12 +361,52 @@ pub(crate) struct Topic {
     pub(crate) partitions: u32,
 }
 
+type Options = ffi::rd_kafka_AdminOptions_t;
+type Event = ffi::rd_kafka_event_t;
+
+/// One request of an administrator: sent, waited for, read, and all that was made for it destroyed. Blocks its thread for at
+/// most `within`.
+///
+/// # Safety
+/// `send` sends one request, with these options, whose answer comes to this queue; `read` is given that answer, and what it gives
+/// out holds nothing of it.
+unsafe fn ask<C: ClientContext, T>(
+    client: &Client<C>,
+    operation: ffi::rd_kafka_admin_op_t,
+    within: Duration,
+    send: impl FnOnce(*mut RDKafka, *mut Options, *mut RDKafkaQueue),
+    read: impl FnOnce(*mut Event) -> Result<T, RDKafkaErrorCode>,
+) -> Result<T, RDKafkaErrorCode> {
+    let within = i32::try_from(within.as_millis()).unwrap_or(i32::MAX);
+    let client = client.native_ptr();
+    // SAFETY: the client is alive, and what is made here is destroyed here, once.
+    unsafe {
+        let queue = ffi::rd_kafka_queue_new(client);
+        let options = ffi::rd_kafka_AdminOptions_new(client, operation);
+        ffi::rd_kafka_AdminOptions_set_request_timeout(options, within, ptr::null_mut(), 0);
+        send(client, options, queue);
+        let event = ffi::rd_kafka_queue_poll(queue, within);
+        let answer = match event.is_null() {
+            true => Err(RDKafkaErrorCode::OperationTimedOut),
+            false => {
+                let failed = code(ffi::rd_kafka_event_error(event));
+                let answer = failed.map_or_else(|| read(event), Err);
+                ffi::rd_kafka_event_destroy(event);
+                answer
+            }
+        };
+        ffi::rd_kafka_AdminOptions_destroy(options);
+        ffi::rd_kafka_queue_destroy(queue);
+        answer
+    }
+}
+
 /// Looks topics up; those that do not exist are left out. Blocks its thread for at most `within`.
 ///
 /// # Errors
 /// What befell the whole request, or one of the topics.
-pub(crate) fn describe_topics(
-    client: *mut RDKafka,
+pub(crate) fn describe_topics<C: ClientContext>(
+    client: &Client<C>,
     names: &[&str],
     within: Duration,
 ) -> Result<Vec<Topic>, RDKafkaErrorCode> {
@@ -373,42 +415,28 @@ pub(crate) fn describe_topics(
         .filter_map(|name| CString::new(*name).ok())
         .collect();
     let mut pointers: Vec<*const c_char> = names.iter().map(|name| name.as_ptr()).collect();
-    let within = i32::try_from(within.as_millis()).unwrap_or(i32::MAX);
-    // SAFETY: the client is the caller's and alive; all that is made here is destroyed here; strings are copied before the event
-    // that holds them is.
+    // SAFETY: one request is sent; the names outlive the call, which copies them.
     unsafe {
-        let topics =
-            ffi::rd_kafka_TopicCollection_of_topic_names(pointers.as_mut_ptr(), pointers.len());
-        let queue = ffi::rd_kafka_queue_new(client);
-        let options = ffi::rd_kafka_AdminOptions_new(
+        ask(
             client,
             ffi::rd_kafka_admin_op_t::RD_KAFKA_ADMIN_OP_DESCRIBETOPICS,
-        );
-        ffi::rd_kafka_AdminOptions_set_request_timeout(options, within, ptr::null_mut(), 0);
-        ffi::rd_kafka_DescribeTopics(client, topics, options, queue);
-        let event = ffi::rd_kafka_queue_poll(queue, within);
-        let described = match event.is_null() {
-            true => Err(RDKafkaErrorCode::OperationTimedOut),
-            false => described(event),
-        };
-        if !event.is_null() {
-            ffi::rd_kafka_event_destroy(event);
-        }
-        ffi::rd_kafka_AdminOptions_destroy(options);
-        ffi::rd_kafka_TopicCollection_destroy(topics);
-        ffi::rd_kafka_queue_destroy(queue);
-        described
+            within,
+            |client, options, queue| {
+                let (names, count) = (pointers.as_mut_ptr(), pointers.len());
+                let topics = ffi::rd_kafka_TopicCollection_of_topic_names(names, count);
+                ffi::rd_kafka_DescribeTopics(client, topics, options, queue);
+                ffi::rd_kafka_TopicCollection_destroy(topics);
+            },
+            |event| described(event),
+        )
     }
 }
 
 /// # Safety
 /// The event is alive.
-unsafe fn described(event: *mut ffi::rd_kafka_event_t) -> Result<Vec<Topic>, RDKafkaErrorCode> {
+unsafe fn described(event: *mut Event) -> Result<Vec<Topic>, RDKafkaErrorCode> {
     // SAFETY: what is looked at belongs to the event; `count` is how many descriptions there are.
     unsafe {
-        if let Some(code) = code(ffi::rd_kafka_event_error(event)) {
-            return Err(code);
-        }
         let result = ffi::rd_kafka_event_DescribeTopics_result(event);
         let mut count = 0;
         let all = ffi::rd_kafka_DescribeTopics_result_topics(result, &mut count);
@@ -438,55 +466,42 @@ unsafe fn described(event: *mut ffi::rd_kafka_event_t) -> Result<Vec<Topic>, RDK
     }
 }
 
-/// All that a group has committed: topic, partition, offset, metadata. Blocks its thread for at most `within`.
+/// All that a group has committed: topic, partition, offset, metadata. Blocks its thread for at most `within`. The client has to
+/// have a group of its own: librdkafka 2.12.1 tells it when the coordinator has moved, without a look whether there is one.
 ///
 /// # Errors
 /// What befell the request, or the group.
-pub(crate) fn list_group_offsets(
-    client: *mut RDKafka,
+pub(crate) fn list_group_offsets<C: ConsumerContext>(
+    client: &BaseConsumer<C>,
     group: &str,
     within: Duration,
 ) -> Result<Vec<(String, u32, i64, String)>, RDKafkaErrorCode> {
     let Ok(group) = CString::new(group) else {
         return Ok(Vec::new());
     };
-    let within = i32::try_from(within.as_millis()).unwrap_or(i32::MAX);
-    // SAFETY: as in `describe_topics`. Without a list of partitions all of the group are listed.
+    // SAFETY: one request is sent; the call copies what is asked. Without a list of partitions all of the group are listed.
     unsafe {
-        let queue = ffi::rd_kafka_queue_new(client);
-        let options = ffi::rd_kafka_AdminOptions_new(
-            client,
+        ask(
+            client.client(),
             ffi::rd_kafka_admin_op_t::RD_KAFKA_ADMIN_OP_LISTCONSUMERGROUPOFFSETS,
-        );
-        ffi::rd_kafka_AdminOptions_set_request_timeout(options, within, ptr::null_mut(), 0);
-        ffi::rd_kafka_AdminOptions_set_require_stable_offsets(options, 1);
-        let mut asked = ffi::rd_kafka_ListConsumerGroupOffsets_new(group.as_ptr(), ptr::null());
-        ffi::rd_kafka_ListConsumerGroupOffsets(client, &mut asked, 1, options, queue);
-        let event = ffi::rd_kafka_queue_poll(queue, within);
-        let listed = match event.is_null() {
-            true => Err(RDKafkaErrorCode::OperationTimedOut),
-            false => listed(event),
-        };
-        if !event.is_null() {
-            ffi::rd_kafka_event_destroy(event);
-        }
-        ffi::rd_kafka_ListConsumerGroupOffsets_destroy(asked);
-        ffi::rd_kafka_AdminOptions_destroy(options);
-        ffi::rd_kafka_queue_destroy(queue);
-        listed
+            within,
+            |client, options, queue| {
+                ffi::rd_kafka_AdminOptions_set_require_stable_offsets(options, 1);
+                let mut asked =
+                    ffi::rd_kafka_ListConsumerGroupOffsets_new(group.as_ptr(), ptr::null());
+                ffi::rd_kafka_ListConsumerGroupOffsets(client, &mut asked, 1, options, queue);
+                ffi::rd_kafka_ListConsumerGroupOffsets_destroy(asked);
+            },
+            |event| listed(event),
+        )
     }
 }
 
 /// # Safety
 /// The event is alive.
-unsafe fn listed(
-    event: *mut ffi::rd_kafka_event_t,
-) -> Result<Vec<(String, u32, i64, String)>, RDKafkaErrorCode> {
+unsafe fn listed(event: *mut Event) -> Result<Vec<(String, u32, i64, String)>, RDKafkaErrorCode> {
     // SAFETY: what is looked at belongs to the event; metadata has as many bytes as it says.
     unsafe {
-        if let Some(code) = code(ffi::rd_kafka_event_error(event)) {
-            return Err(code);
-        }
         let result = ffi::rd_kafka_event_ListConsumerGroupOffsets_result(event);
         let mut count = 0;
         let groups = ffi::rd_kafka_ListConsumerGroupOffsets_result_groups(result, &mut count);
@@ -523,47 +538,34 @@ unsafe fn listed(
 ///
 /// # Errors
 /// What befell the request, or the group.
-pub(crate) fn count_members(
-    client: *mut RDKafka,
+pub(crate) fn count_members<C: ClientContext>(
+    client: &Client<C>,
     group: &str,
     within: Duration,
 ) -> Result<usize, RDKafkaErrorCode> {
     let Ok(group) = CString::new(group) else {
         return Ok(0);
     };
-    let within = i32::try_from(within.as_millis()).unwrap_or(i32::MAX);
-    // SAFETY: as in `describe_topics`.
+    // SAFETY: one request is sent; the call copies the name.
     unsafe {
-        let queue = ffi::rd_kafka_queue_new(client);
-        let options = ffi::rd_kafka_AdminOptions_new(
+        ask(
             client,
             ffi::rd_kafka_admin_op_t::RD_KAFKA_ADMIN_OP_DESCRIBECONSUMERGROUPS,
-        );
-        ffi::rd_kafka_AdminOptions_set_request_timeout(options, within, ptr::null_mut(), 0);
-        let mut names = [group.as_ptr()];
-        ffi::rd_kafka_DescribeConsumerGroups(client, names.as_mut_ptr(), 1, options, queue);
-        let event = ffi::rd_kafka_queue_poll(queue, within);
-        let counted = match event.is_null() {
-            true => Err(RDKafkaErrorCode::OperationTimedOut),
-            false => counted(event),
-        };
-        if !event.is_null() {
-            ffi::rd_kafka_event_destroy(event);
-        }
-        ffi::rd_kafka_AdminOptions_destroy(options);
-        ffi::rd_kafka_queue_destroy(queue);
-        counted
+            within,
+            |client, options, queue| {
+                let mut names = [group.as_ptr()];
+                ffi::rd_kafka_DescribeConsumerGroups(client, names.as_mut_ptr(), 1, options, queue);
+            },
+            |event| counted(event),
+        )
     }
 }
 
 /// # Safety
 /// The event is alive.
-unsafe fn counted(event: *mut ffi::rd_kafka_event_t) -> Result<usize, RDKafkaErrorCode> {
+unsafe fn counted(event: *mut Event) -> Result<usize, RDKafkaErrorCode> {
     // SAFETY: what is looked at belongs to the event.
     unsafe {
-        if let Some(code) = code(ffi::rd_kafka_event_error(event)) {
-            return Err(code);
-        }
         let result = ffi::rd_kafka_event_DescribeConsumerGroups_result(event);
         let mut count = 0;
         let groups = ffi::rd_kafka_DescribeConsumerGroups_result_groups(result, &mut count);
@@ -582,9 +584,9 @@ unsafe fn counted(event: *mut ffi::rd_kafka_event_t) -> Result<usize, RDKafkaErr
 }
 
 /// Whether a message that could not be confirmed may be in the log all the same.
-pub(crate) fn possibly_persisted(message: *const RDKafkaMessage) -> bool {
-    // SAFETY: the caller's message is alive during its delivery report.
-    let status = unsafe { ffi::rd_kafka_message_status(message) };
+pub(crate) fn possibly_persisted(message: &BorrowedMessage<'_>) -> bool {
+    // SAFETY: the message is alive.
+    let status = unsafe { ffi::rd_kafka_message_status(message.ptr()) };
     status != ffi::rd_kafka_msg_status_t::RD_KAFKA_MSG_STATUS_NOT_PERSISTED
 }
 

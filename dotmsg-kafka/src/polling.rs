@@ -427,12 +427,12 @@ impl Polling {
 
     fn seek(&mut self, start: Start) -> Result<(), KafkaError> {
         let offset = i64::try_from(start.from.0).unwrap_or(i64::MAX);
-        let list = self.list(&[start.partition], Offset::Offset(offset));
+        let mut list = self.list(&[start.partition], Offset::Offset(offset));
         let epoch = lock(&self.member.ownership)
             .epochs(start.partition)
             .and_then(|epochs| epochs.before(start.from.0));
         if let Some(epoch) = epoch {
-            native::set_leader_epoch(&list, start.partition, epoch);
+            native::set_leader_epoch(&mut list, start.partition, epoch);
         }
         if self.state.stopped.contains(&start.partition) {
             self.take_anew(&list)?;

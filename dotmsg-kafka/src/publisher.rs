@@ -109,7 +109,7 @@ impl ProducerContext for Delivery {
             }),
             Err((error, message)) => {
                 let described = described(error, message.topic());
-                match native::possibly_persisted(message.ptr()) {
+                match native::possibly_persisted(message) {
                     true => PublishOutcome::Unknown(described),
                     false => PublishOutcome::Failed(described),
                 }
