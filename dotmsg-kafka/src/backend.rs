@@ -14,19 +14,17 @@ use dotmsg_core::backend::{
     KeyOrder, Membership, Ownership, PositionStore, Publisher, Reader, Subscription,
 };
 use dotmsg_core::error::{Error, ErrorKind, Result};
-use rdkafka::consumer::{BaseConsumer, Consumer};
+use rdkafka::consumer::Consumer;
 
 use crate::admin::KafkaAdmin;
-use crate::bell::Bell;
+use crate::consumer::PolledConsumer;
 use crate::contact;
-use crate::context::Context;
 use crate::control::KafkaControl;
 use crate::error;
 use crate::inbox::Inbox;
 use crate::lock;
 use crate::member::{Client, Member};
 use crate::metadata;
-use crate::native::Queue;
 use crate::polling::Polling;
 use crate::publisher::KafkaPublisher;
 use crate::reader::KafkaReader;
@@ -100,48 +98,28 @@ impl KafkaBackend {
         let config = self
             .settings
             .member(group, topic, subscription.instance.as_deref());
-        let (bell, events) = (Arc::new(Bell::default()), Arc::new(AtomicBool::new(true)));
-        let consumer = {
-            let mut consumer: BaseConsumer<Context> = config
-                .create_with_context(Context::default())
-                .map_err(|error| error::of_client("subscribe", error))?;
-            let (bell, events) = (Arc::clone(&bell), Arc::clone(&events));
-            consumer.set_nonempty_callback(move || {
-                events.store(true, Ordering::Release);
-                bell.ring();
-            });
-            Arc::new(consumer)
-        };
-        let rung = |bell: &Arc<Bell>| {
-            let bell = Arc::clone(bell);
-            move || bell.ring()
-        };
-        let mut messages = Queue::new(&consumer);
-        messages.on_arrival(rung(&bell));
-        let mut replies = Queue::new(&consumer);
-        replies.on_arrival(rung(&bell));
-        let replies = Arc::new(replies);
+        let consumer = PolledConsumer::open("subscribe", &config)?;
+        let replies = Arc::new(consumer.queue());
         let client = Client {
-            consumer: Arc::clone(&consumer),
+            consumer: Arc::clone(&consumer.client),
             replies: Arc::clone(&replies),
         };
         let member = Arc::new(Member::new(
             Arc::clone(topic),
             Arc::clone(group),
-            bell,
+            Arc::clone(&consumer.bell),
             Inbox::new(AHEAD),
             client,
         ));
         consumer
+            .client
             .subscribe(&[topic])
             .map_err(|error| error::of_client("subscribe", error))?;
         let (commands, obeyed) = channel();
         let polling = Polling::new(
             Arc::clone(&member),
             consumer,
-            messages,
             replies,
-            events,
             obeyed,
             self.settings.max_poll_interval(),
         );

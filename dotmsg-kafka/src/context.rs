@@ -15,8 +15,8 @@ use rdkafka::statistics::Statistics;
 use rdkafka::topic_partition_list::TopicPartitionList;
 use rdkafka::types::RDKafkaRespErr;
 
+use crate::consumer::partitions_of;
 use crate::lock;
-use crate::polling::partitions_of;
 
 /// A rebalance that waits for its answer.
 #[derive(Debug, PartialEq, Eq)]

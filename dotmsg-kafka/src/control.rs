@@ -16,13 +16,13 @@ use rdkafka::error::RDKafkaErrorCode as Code;
 use rdkafka::topic_partition_list::{Offset, TopicPartitionList};
 use tokio::sync::oneshot;
 
+use crate::consumer::{at, list};
 use crate::error;
 use crate::lock;
 use crate::member::{Command, Member, PendingCommit};
 use crate::metadata;
 use crate::native::{self, CommitReply};
 use crate::now;
-use crate::polling::list;
 
 /// Progress, flow control and close of one member.
 #[derive(Debug)]
@@ -93,8 +93,8 @@ impl KafkaControl {
                 .and_then(|epochs| epochs.before(one.watermark));
             let number = i32::try_from(one.partition).unwrap_or(i32::MAX);
             let mut element = list.add_partition(&self.member.topic, number);
-            let offset = i64::try_from(one.watermark).unwrap_or(i64::MAX);
-            let _ = element.set_offset(Offset::Offset(offset));
+            // Refused only for offsets that are none.
+            let _ = element.set_offset(at(one.watermark));
             element.set_metadata(metadata::encode(&one.record));
             if let Some(epoch) = epoch {
                 native::set_leader_epoch(&mut list, one.partition, epoch);

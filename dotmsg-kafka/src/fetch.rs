@@ -17,7 +17,7 @@ use rdkafka::consumer::ConsumerContext;
 use rdkafka::error::RDKafkaErrorCode as Code;
 
 use crate::error;
-use crate::inbox::{Chunk, Inbox};
+use crate::inbox::{Begin, Chunk, Inbox};
 use crate::lock;
 use crate::native::{Fetched, Messages, Queue};
 
@@ -72,20 +72,14 @@ impl Fetch {
         }
     }
 
-    /// From now on what comes of this partition is handed over, from `next` on.
-    pub(crate) fn start(
-        &mut self,
-        topic: &Arc<str>,
-        partition: u32,
-        grant: u64,
-        (next, start): (u64, u64),
-    ) {
+    /// From now on what comes of this partition is handed over.
+    pub(crate) fn start(&mut self, topic: &Arc<str>, partition: u32, grant: u64, from: Begin) {
         let stream = Stream {
             topic: Arc::clone(topic),
             partition,
             grant,
-            start,
-            next,
+            start: from.start,
+            next: from.offset,
         };
         self.streams.insert((Arc::clone(topic), partition), stream);
     }

@@ -15,6 +15,15 @@ use dotmsg_core::error::{Error, Result};
 /// Vectors kept for later, at most.
 const SPARE: usize = 16;
 
+/// From where a partition is read, and the number of this start of reading, which its chunks carry.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Begin {
+    /// The offset that is to be read first.
+    pub(crate) offset: u64,
+    /// Greater than that of every earlier start.
+    pub(crate) start: u64,
+}
+
 /// Records of one partition.
 #[derive(Debug)]
 pub(crate) struct Chunk {
@@ -207,21 +216,24 @@ impl Inbox {
         self.taps.remove(&(Arc::clone(topic), partition));
     }
 
-    /// A partition is read from `from`, else from behind what was taken of it. Gives the offset and the number of this start,
-    /// which its chunks carry; `None` when it was never started and `from` says nothing.
+    /// A partition is read from `from`, else from behind what was taken of it. `None` when it was never started and `from` says
+    /// nothing.
     pub(crate) fn start(
         &mut self,
         topic: &Arc<str>,
         partition: u32,
         from: Option<u64>,
-    ) -> Option<(u64, u64)> {
+    ) -> Option<Begin> {
         self.close(topic, partition);
         let key = (Arc::clone(topic), partition);
         let next = from.or_else(|| self.taps.get(&key).map(|tap| tap.next))?;
         self.starts += 1;
         let open = Some(self.starts);
         self.taps.insert(key, Tap { next, open });
-        Some((next, self.starts))
+        Some(Begin {
+            offset: next,
+            start: self.starts,
+        })
     }
 }
 
@@ -257,8 +269,20 @@ mod tests {
     /// An inbox with partitions 0 and 1 started: starts 1 and 2.
     fn inbox() -> (Inbox, Arc<str>) {
         let (mut inbox, topic) = (Inbox::new(LIMITS), Arc::from("t"));
-        assert_eq!(inbox.start(&topic, 0, Some(4)), Some((4, 1)));
-        assert_eq!(inbox.start(&topic, 1, Some(0)), Some((0, 2)));
+        assert_eq!(
+            inbox.start(&topic, 0, Some(4)),
+            Some(Begin {
+                offset: 4,
+                start: 1
+            })
+        );
+        assert_eq!(
+            inbox.start(&topic, 1, Some(0)),
+            Some(Begin {
+                offset: 0,
+                start: 2
+            })
+        );
         (inbox, topic)
     }
 
@@ -341,7 +365,10 @@ mod tests {
         assert!(inbox.has_room());
         assert_eq!(
             inbox.start(&topic, 0, None),
-            Some((6, 3)),
+            Some(Begin {
+                offset: 6,
+                start: 3
+            }),
             "from behind what was taken"
         );
         inbox.put(chunk(0, 8..9));

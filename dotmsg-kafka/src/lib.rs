@@ -8,7 +8,8 @@
 //! |---|---|
 //! | `backend` | the connection, and joining a group |
 //! | `settings` | URL and `[backend.<name>.kafka]` as librdkafka's properties |
-//! | `polling`, `member`, `context`, `bell` | the polling thread, and what it shares with source and control |
+//! | `polling`, `member` | the polling thread of a member, and what it shares with source and control |
+//! | `consumer`, `context`, `bell` | a consumer as a polling thread has it, what it calls back with, what wakes the thread |
 //! | `ownership`, `epochs` | state machines: what may be committed, when a rebalance is answered; leader epochs |
 //! | `source`, `control` | the two halves of a membership |
 //! | `fetch`, `inbox` | from librdkafka's messages to batches |
@@ -23,6 +24,7 @@
 mod admin;
 mod backend;
 mod bell;
+mod consumer;
 mod contact;
 mod context;
 mod control;

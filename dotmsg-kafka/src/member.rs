@@ -16,7 +16,7 @@ use tokio::sync::oneshot;
 
 use crate::bell::Bell;
 use crate::context::Context;
-use crate::inbox::Inbox;
+use crate::inbox::{Begin, Inbox};
 use crate::lock;
 use crate::native::{CommitReply, Queue};
 use crate::now;
@@ -27,12 +27,8 @@ use crate::ownership::Ownership;
 pub(crate) enum Command {
     /// Stop reading a partition.
     Pause(u32),
-    /// Read it, from this offset on.
-    Resume {
-        partition: u32,
-        /// The offset and the number of the start.
-        from: (u64, u64),
-    },
+    /// Read it, from there on.
+    Resume { partition: u32, from: Begin },
     /// These are given up.
     Release(Vec<Granted>, oneshot::Sender<()>),
     /// Leave the group.

@@ -5,39 +5,30 @@
 //! is tried again, and what retention removed is told as a range, after which reading goes on.
 
 use std::collections::BTreeMap;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Receiver, Sender, TryRecvError, channel};
 use std::sync::{Arc, Mutex};
 use std::task::{Context as TaskContext, Poll};
 use std::thread;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use dotmsg_core::backend::{BatchLimits, ReadBatch, Reader};
 use dotmsg_core::error::{Error, ErrorKind, Result};
-use rdkafka::consumer::{BaseConsumer, Consumer};
+use rdkafka::consumer::Consumer;
 use rdkafka::error::KafkaError;
 use rdkafka::topic_partition_list::Offset;
 
 use crate::admin::KafkaAdmin;
 use crate::backend::AHEAD;
 use crate::bell::Bell;
-use crate::context::Context;
-use crate::error;
+use crate::consumer::{PolledConsumer, at, list};
 use crate::fetch::{Fetch, Trouble};
-use crate::inbox::{Chunk, Inbox};
+use crate::inbox::{Begin, Chunk, Inbox};
 use crate::lock;
-use crate::native::{self, Queue};
-use crate::now;
-use crate::polling::list;
 use crate::settings::Settings;
-
-const IDLE: Duration = Duration::from_millis(200);
-const AGAIN: Duration = Duration::from_millis(10);
-const SEEK: Duration = Duration::from_secs(1);
 
 #[derive(Debug)]
 enum Command {
-    Assign(Arc<str>, u32, (u64, u64)),
+    Assign(Arc<str>, u32, Begin),
     Unassign(Arc<str>, u32),
 }
 
@@ -51,33 +42,17 @@ pub(crate) struct KafkaReader {
 
 impl KafkaReader {
     pub(crate) fn open(settings: &Settings, admin: &Arc<KafkaAdmin>) -> Result<Self> {
-        let (bell, events) = (Arc::new(Bell::default()), Arc::new(AtomicBool::new(true)));
-        let mut consumer: BaseConsumer<Context> = settings
-            .reader()
-            .create_with_context(Context::default())
-            .map_err(|error| error::of_client("open reader", error))?;
-        let (ring, flag) = (Arc::clone(&bell), Arc::clone(&events));
-        consumer.set_nonempty_callback(move || {
-            flag.store(true, Ordering::Release);
-            ring.ring();
-        });
-        let consumer = Arc::new(consumer);
-        let mut messages = Queue::new(&consumer);
-        let ring = Arc::clone(&bell);
-        messages.on_arrival(move || ring.ring());
+        let consumer = PolledConsumer::open("open reader", &settings.reader())?;
+        let bell = Arc::clone(&consumer.bell);
         let inbox = Arc::new(Mutex::new(Inbox::new(AHEAD)));
         let (commands, obeyed) = channel();
         let reading = Reading {
             inbox: Arc::clone(&inbox),
-            bell: Arc::clone(&bell),
             consumer,
-            messages,
-            events,
             commands: obeyed,
             fetch: Fetch::new(),
             assigned: BTreeMap::new(),
             starts: Vec::new(),
-            polled: None,
         };
         thread::Builder::new()
             .name("kafka reader".to_owned())
@@ -156,21 +131,17 @@ impl Drop for KafkaReader {
 /// The thread's own state.
 struct Reading {
     inbox: Arc<Mutex<Inbox>>,
-    bell: Arc<Bell>,
-    consumer: Arc<BaseConsumer<Context>>,
-    messages: Queue<Context>,
-    events: Arc<AtomicBool>,
+    consumer: PolledConsumer,
     commands: Receiver<Command>,
     fetch: Fetch,
     /// The partitions that librdkafka has, each with its last start.
-    assigned: BTreeMap<(Arc<str>, u32), (u64, u64)>,
-    starts: Vec<(Arc<str>, u32, (u64, u64))>,
-    polled: Option<Instant>,
+    assigned: BTreeMap<(Arc<str>, u32), Begin>,
+    starts: Vec<(Arc<str>, u32, Begin)>,
 }
 
 impl Reading {
     fn run(mut self) {
-        self.bell.mine();
+        self.consumer.bell.mine();
         while self.obey() {
             self.serve();
             for (topic, partition, from) in std::mem::take(&mut self.starts) {
@@ -181,15 +152,17 @@ impl Reading {
             }
             let mut troubles = Vec::new();
             let had_some = lock(&self.inbox).has_room()
-                && self
-                    .fetch
-                    .turn(&self.messages, &self.inbox, &mut troubles, |_, _, _| {});
+                && self.fetch.turn(
+                    &self.consumer.messages,
+                    &self.inbox,
+                    &mut troubles,
+                    |_, _, _| {},
+                );
             for trouble in troubles {
                 self.trouble(trouble);
             }
             if !had_some {
-                let wait = if self.starts.is_empty() { IDLE } else { AGAIN };
-                self.bell.wait(wait);
+                self.consumer.wait(!self.starts.is_empty());
             }
         }
         lock(&self.inbox).fail(Error::new(
@@ -222,34 +195,22 @@ impl Reading {
         self.fetch.stop(&topic, partition);
         let gone = list(&topic, &[partition], Offset::Invalid);
         if self.assigned.remove(&(topic, partition)).is_some()
-            && let Err(error) = self.consumer.incremental_unassign(&gone)
+            && let Err(error) = self.consumer.client.incremental_unassign(&gone)
         {
             tracing::debug!(%error, "a partition is not unassigned");
         }
     }
 
     /// Assigns a partition that is new, and seeks in one that is not.
-    fn begin(
-        &mut self,
-        topic: &Arc<str>,
-        partition: u32,
-        from: (u64, u64),
-    ) -> Result<(), KafkaError> {
-        let offset = Offset::Offset(i64::try_from(from.0).unwrap_or(i64::MAX));
+    fn begin(&mut self, topic: &Arc<str>, partition: u32, from: Begin) -> Result<(), KafkaError> {
+        let to = list(topic, &[partition], at(from.offset));
         let key = (Arc::clone(topic), partition);
         if self.assigned.contains_key(&key) {
-            let sought = self
-                .consumer
-                .seek_partitions(list(topic, &[partition], offset), SEEK)?;
-            for element in sought.elements() {
-                element.error()?;
-            }
+            self.consumer.seek(to)?;
         } else {
-            self.messages.receive(topic, partition);
-            self.consumer
-                .incremental_assign(&list(topic, &[partition], offset))?;
-            // Again, for librdkafka forgets it when it stops reading a partition.
-            self.messages.receive(topic, partition);
+            self.consumer.receive(topic, &[partition]);
+            self.consumer.client.incremental_assign(&to)?;
+            self.consumer.receive(topic, &[partition]);
         }
         self.assigned.insert(key, from);
         self.fetch.start(topic, partition, 0, from);
@@ -257,12 +218,10 @@ impl Reading {
     }
 
     fn serve(&mut self) {
-        let due = self.polled.is_none_or(|polled| polled.elapsed() >= IDLE);
-        if !self.events.swap(false, Ordering::AcqRel) && !due {
+        if !self.consumer.is_due() {
             return;
         }
-        self.polled = Some(now());
-        while let Some(polled) = self.consumer.poll(Duration::ZERO) {
+        while let Some(polled) = self.consumer.client.poll(Duration::ZERO) {
             if let Err(error) = polled {
                 tracing::warn!(%error, "kafka reader");
             }
@@ -287,15 +246,9 @@ impl Reading {
 
     /// Tells what is gone, and goes on at what is left.
     fn skip(&mut self, topic: &Arc<str>, partition: u32, position: u64) -> Result<()> {
-        let number = i32::try_from(partition).unwrap_or(i32::MAX);
-        let (first, _) = self
-            .consumer
-            .fetch_watermarks(topic, number, native::CALL)
-            .map_err(|error| {
-                error::of_client("look up the log's start", error).with("topic", topic)
-            })?;
-        let first = u64::try_from(first).unwrap_or(0);
-        let Some((_, start)) = self.assigned.get(&(Arc::clone(topic), partition)).copied() else {
+        let first = self.consumer.first_offset(topic, partition)?;
+        let Some(Begin { start, .. }) = self.assigned.get(&(Arc::clone(topic), partition)).copied()
+        else {
             return Ok(());
         };
         if position >= first {
@@ -318,8 +271,14 @@ impl Reading {
         });
         // librdkafka does not read it any more, and would not seek in it: it is assigned anew.
         self.end(Arc::clone(topic), partition);
-        self.starts
-            .push((Arc::clone(topic), partition, (first, start)));
+        self.starts.push((
+            Arc::clone(topic),
+            partition,
+            Begin {
+                offset: first,
+                start,
+            },
+        ));
         Ok(())
     }
 }
