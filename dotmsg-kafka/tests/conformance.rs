@@ -1,14 +1,13 @@
 //! The conformance suite on a real Kafka, found by `DOTMSG_TEST_KAFKA_URL` (`cargo xtask services up kafka`).
 
-use std::collections::BTreeMap;
+mod common;
+
 use std::sync::Arc;
 
 use dotmsg_core::backend::{
-    Backend, BackendOptions, BoxFuture, Capability, History, KeyOrder, Ownership, PositionStore,
+    Backend, BoxFuture, Capability, History, KeyOrder, Ownership, PositionStore,
 };
-use dotmsg_core::clock::SystemClock;
 use dotmsg_core::error::{Error, ErrorKind, Result};
-use dotmsg_kafka::KafkaBackend;
 use dotmsg_testkit::{Fixture, Purpose, conformance};
 use rdkafka::ClientConfig;
 use rdkafka::admin::{AdminClient, AdminOptions};
@@ -49,17 +48,7 @@ impl Fixture for Kafka {
             ("heartbeat.interval.ms", "500"),
             ("max.poll.interval.ms", "8000"),
         ];
-        let settings: BTreeMap<String, String> = settings
-            .into_iter()
-            .map(|(key, value)| (key.to_owned(), value.to_owned()))
-            .collect();
-        let options = BackendOptions {
-            name: "main".into(),
-            url: self.url.clone(),
-            settings,
-            clock: Arc::new(SystemClock),
-        };
-        Ok(Arc::new(KafkaBackend::open(&options).await?))
+        common::open(&self.url, &settings).await
     }
 
     /// A broker's own retention removes whole segments, some time later; deleting records moves the same start of the log.

@@ -1,22 +1,22 @@
 //! TLS, SASL and rights on a real broker, found by `DOTMSG_TEST_KAFKA_SECURE_URL` and its kind (`cargo xtask services up
 //! kafka-secure`). Skipped with a line where it is not set.
 
+mod common;
 #[path = "secure/journal.rs"]
 mod journal;
 #[path = "secure/rights.rs"]
 mod rights;
 
-use std::collections::BTreeMap;
 use std::error::Error as _;
 use std::future::poll_fn;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
+use common::open;
 use dotmsg_core::app::{Adapters, App, NoAdapters};
 use dotmsg_core::backend::{
-    Backend, BackendOptions, BatchLimits, PublishOutcome, PublishRecord, ReadBatch, Registry,
-    Retention, TopicSpec,
+    Backend, BatchLimits, PublishOutcome, PublishRecord, ReadBatch, Registry, Retention, TopicSpec,
 };
 use dotmsg_core::clock::{Clock, SystemClock};
 use dotmsg_core::config::{Config, RouteDefaults};
@@ -24,7 +24,7 @@ use dotmsg_core::delivery::Delivery;
 use dotmsg_core::error::{Error, ErrorKind, Result};
 use dotmsg_core::handler::HandlerError;
 use dotmsg_core::message::Message;
-use dotmsg_kafka::{KafkaBackend, kafka_check_setting, kafka_factory};
+use dotmsg_kafka::{kafka_check_setting, kafka_factory};
 use rights::{On, Right, To};
 use tokio::time::Instant;
 
@@ -88,20 +88,6 @@ impl Server {
     async fn open(&self) -> Result<Arc<dyn Backend>> {
         open(&self.url, &self.login()).await
     }
-}
-
-async fn open(url: &str, settings: &[(&str, &str)]) -> Result<Arc<dyn Backend>> {
-    let settings: BTreeMap<String, String> = settings
-        .iter()
-        .map(|(key, value)| ((*key).to_owned(), (*value).to_owned()))
-        .collect();
-    let options = BackendOptions {
-        name: "main".into(),
-        url: url.into(),
-        settings,
-        clock: Arc::new(SystemClock),
-    };
-    Ok(Arc::new(KafkaBackend::open(&options).await?))
 }
 
 /// A name that no other run has.

@@ -1,14 +1,14 @@
 //! Topics that are created, and those that exist: made what they have to be, warned of, or refused. On the broker that
 //! `DOTMSG_TEST_KAFKA_URL` names; skipped with a line where it is not set.
 
-use std::collections::BTreeMap;
+mod common;
+
 use std::sync::Arc;
 use std::time::Duration;
 
-use dotmsg_core::backend::{Admin, Backend, BackendOptions, Retention, TopicSpec};
+use dotmsg_core::backend::{Admin, Retention, TopicSpec};
 use dotmsg_core::clock::{Clock, SystemClock};
 use dotmsg_core::error::{ErrorKind, Result};
-use dotmsg_kafka::KafkaBackend;
 use rdkafka::admin::{AdminClient, AdminOptions, NewTopic, ResourceSpecifier, TopicReplication};
 use rdkafka::client::DefaultClientContext;
 use rdkafka::config::ClientConfig;
@@ -23,17 +23,7 @@ fn url() -> Option<String> {
 }
 
 async fn admin(url: &str, settings: &[(&str, &str)]) -> Arc<dyn Admin> {
-    let settings: BTreeMap<String, String> = settings
-        .iter()
-        .map(|(key, value)| ((*key).to_owned(), (*value).to_owned()))
-        .collect();
-    let options = BackendOptions {
-        name: "main".into(),
-        url: url.into(),
-        settings,
-        clock: Arc::new(SystemClock),
-    };
-    KafkaBackend::open(&options).await.unwrap().admin()
+    common::open(url, settings).await.unwrap().admin()
 }
 
 fn spec(stem: &str, retention: Retention) -> TopicSpec {

@@ -1,13 +1,9 @@
 //! The lag of a running route as others see it: the last look of its pump, and a way to ask for another.
-//!
-//! Who asks leaves a number and wakes the route; the answer is the number of the last question that a look began after.
 
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use tokio::sync::Notify;
-
+use super::question::Question;
 use crate::error::{Error, ErrorKind, Result};
 use crate::lag::Lag;
 
@@ -19,9 +15,7 @@ const OPERATION: &str = "tell lag";
 #[derive(Debug, Default)]
 pub(crate) struct LagGauge {
     last: Mutex<Last>,
-    asked: AtomicU64,
-    answered: AtomicU64,
-    answer: Notify,
+    question: Question,
 }
 
 #[derive(Debug, Default)]
@@ -43,25 +37,13 @@ impl LagGauge {
 
     /// As it is now, once the route that `wake` wakes has looked.
     pub(super) async fn ask(&self, wake: impl Fn()) -> Result<Lag> {
-        let asked = self.asked.fetch_add(1, Ordering::SeqCst) + 1;
-        let answered = async {
-            loop {
-                let answer = self.answer.notified();
-                tokio::pin!(answer);
-                answer.as_mut().enable();
-                if self.answered.load(Ordering::SeqCst) >= asked {
-                    return;
-                }
-                wake();
-                answer.await;
-            }
-        };
+        let answered = self.question.ask(wake);
         let problem = |kind, message| Error::new(kind, OPERATION, message);
         if tokio::time::timeout(ANSWER_WITHIN, answered).await.is_err() {
             let error = problem(ErrorKind::Timeout, "the route does not answer");
             return Err(error.remedy("Wait until it has joined its group; from outside of it dotmsg::lag::of tells what was committed"));
         }
-        if self.answered.load(Ordering::SeqCst) == u64::MAX {
+        if self.question.is_over() {
             let error = problem(ErrorKind::Closed, "the route has ended");
             return Err(error.remedy("Use dotmsg::lag::of"));
         }
@@ -78,8 +60,7 @@ impl LagGauge {
     /// The last question, if it has no answer yet.
     #[inline]
     pub(super) fn question(&self) -> Option<u64> {
-        let asked = self.asked.load(Ordering::Relaxed);
-        (self.answered.load(Ordering::Relaxed) < asked).then_some(asked)
+        self.question.open()
     }
 
     /// Stores what a look has found and answers every question up to `asked`.
@@ -93,15 +74,13 @@ impl LagGauge {
         }
         drop(last);
         if let Some(asked) = asked {
-            self.answered.fetch_max(asked, Ordering::SeqCst);
-            self.answer.notify_waiters();
+            self.question.answer(asked);
         }
     }
 
     /// The route owns nothing any more, and will not look again.
     pub(super) fn end(&self) {
         self.last().lag.partitions.clear();
-        self.answered.store(u64::MAX, Ordering::SeqCst);
-        self.answer.notify_waiters();
+        self.question.answer_for_ever();
     }
 }

@@ -12,6 +12,7 @@ mod mailbox;
 mod partition;
 mod permits;
 mod pump;
+mod question;
 mod ready;
 mod reports;
 mod route;

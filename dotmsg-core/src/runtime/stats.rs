@@ -7,9 +7,9 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::task::Waker;
 
 use atomic_waker::AtomicWaker;
-use tokio::sync::Notify;
 
 use super::lag_gauge::LagGauge;
+use super::question::Question;
 use crate::error::Result;
 use crate::lag::Lag;
 
@@ -30,10 +30,8 @@ pub struct RouteStats {
     pub(crate) lost: AtomicU64,
     pub(crate) commits: AtomicU64,
     pub(super) lag: LagGauge,
-    asked: AtomicU64,
-    answered: AtomicU64,
+    idle: Question,
     route: AtomicWaker,
-    answer: Notify,
 }
 
 macro_rules! readers {
@@ -99,17 +97,7 @@ impl RouteStats {
     /// Waits until the route has nothing to do but wait for new messages or for the next due retry, with its progress
     /// committed. A route that ended counts as idle.
     pub async fn idle(&self) {
-        let asked = self.asked.fetch_add(1, Ordering::SeqCst) + 1;
-        loop {
-            let answer = self.answer.notified();
-            tokio::pin!(answer);
-            answer.as_mut().enable();
-            if self.answered.load(Ordering::SeqCst) >= asked {
-                return;
-            }
-            self.route.wake();
-            answer.await;
-        }
+        self.idle.ask(|| self.route.wake()).await;
     }
 
     pub(crate) fn register(&self, route: &Waker) {
@@ -118,27 +106,26 @@ impl RouteStats {
 
     /// Somebody waits for the route to be idle.
     pub(crate) fn is_asked(&self) -> bool {
-        self.answered.load(Ordering::Relaxed) < self.asked.load(Ordering::SeqCst)
+        self.idle.open().is_some()
     }
 
     /// Answers whoever asked up to now.
     pub(crate) fn answer_idle(&self) {
-        self.answered
-            .store(self.asked.load(Ordering::SeqCst), Ordering::SeqCst);
-        self.answer.notify_waiters();
+        if let Some(asked) = self.idle.open() {
+            self.idle.answer(asked);
+        }
     }
 
     /// Whether the route ended.
     #[must_use]
     pub fn has_ended(&self) -> bool {
-        self.answered.load(Ordering::SeqCst) == u64::MAX
+        self.idle.is_over()
     }
 
     /// The route ended: everybody who asks is answered.
     pub(crate) fn answer_for_ever(&self) {
         self.lag.end();
-        self.answered.store(u64::MAX, Ordering::SeqCst);
-        self.answer.notify_waiters();
+        self.idle.answer_for_ever();
     }
 }
 

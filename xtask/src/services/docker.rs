@@ -109,7 +109,7 @@ fn run_arguments(node: &NodeSpec, properties: &Path) -> Vec<String> {
         "--volume",
         &format!("{}:/server.properties:ro", properties.display()),
         "--env",
-        "KAFKA_HEAP_OPTS=-Xmx256m",
+        "KAFKA_HEAP_OPTS=-Xmx512m",
         "--entrypoint",
         "sh",
         &format!("apache/kafka:{VERSION}"),

@@ -20,7 +20,7 @@ const JAVA_PACKAGE: &str = "openjdk-17-jre-headless";
 const LOG4J: &str = "2.25.3";
 /// Small, because several nodes share a machine with the tests; starts fast, because nothing here runs for long.
 const JVM: &[&str] = &[
-    "-Xmx256m",
+    "-Xmx512m",
     "-XX:+UseSerialGC",
     "-XX:TieredStopAtLevel=1",
     "-Dlog4j2.level=warn",
@@ -270,7 +270,7 @@ mod tests {
         let class = args.iter().position(|arg| arg == "kafka.Kafka").unwrap();
         assert_eq!(args[class - 1], "/s/kafka-4.3.1/*");
         assert_eq!(args[class + 1..], ["p"]);
-        assert_eq!(args[0], "-Xmx256m");
+        assert_eq!(args[0], "-Xmx512m");
     }
 
     #[test]

@@ -1,0 +1,217 @@
+//! Making a topic what it has to be: created, or found to keep its records so long and in so many copies.
+
+use std::sync::Arc;
+
+use dotmsg_core::backend::{Retention, TopicDescription, TopicSpec};
+use dotmsg_core::error::{Error, ErrorKind, Result};
+use rdkafka::admin::{AlterConfig, ConfigSource, NewTopic, ResourceSpecifier, TopicReplication};
+use rdkafka::error::RDKafkaErrorCode as Code;
+
+use super::configs::{Hidden, retention, stamps_appends, value};
+use super::{KafkaAdmin, LOOK, options};
+use crate::backend::blocking;
+use crate::durability::{self, Found};
+use crate::error;
+use crate::lock;
+use crate::native::CALL;
+use crate::now;
+use crate::settings::TopicCheck;
+
+impl KafkaAdmin {
+    /// Looks, once, whether a topic that exists keeps what the producer profile promises.
+    ///
+    /// # Errors
+    /// It does not, and is to be refused.
+    pub(crate) async fn check_durability(&self, topic: &str) -> Result<()> {
+        let asked = self.settings.durability();
+        if asked.check == TopicCheck::Off || lock(&self.judged).contains(topic) {
+            return Ok(());
+        }
+        let (client, name) = (Arc::clone(&self.client), topic.to_owned());
+        let (brokers, replicas) = blocking("check topic", move || {
+            let metadata = client
+                .inner()
+                .fetch_metadata(Some(&name), CALL)
+                .map_err(|error| error::of_client("check topic", error))?;
+            let partitions = metadata
+                .topics()
+                .iter()
+                .flat_map(|topic| topic.partitions());
+            let replicas = partitions.map(|partition| partition.replicas().len()).min();
+            Ok((metadata.brokers().len(), replicas))
+        })
+        .await?;
+        let configs = self.configs(&[topic], Hidden::Refused).await?;
+        let in_sync = configs
+            .get(topic)
+            .and_then(|config| value(config, "min.insync.replicas"));
+        if let (Some(replicas), Some(in_sync)) =
+            (replicas, in_sync.and_then(|set| set.parse().ok()))
+        {
+            let found = Found {
+                brokers,
+                replicas,
+                in_sync,
+            };
+            durability::judge(&self.settings.name, topic, asked, found)?;
+            lock(&self.judged).insert(topic.to_owned());
+        }
+        Ok(())
+    }
+
+    pub(super) async fn create(&self, spec: &TopicSpec) -> Result<()> {
+        // Looked at first: the broker asks for the right to create before it says that there is nothing to create.
+        if !self.describe(vec![spec.name.clone()]).await?.is_empty() {
+            return self.adjust(spec).await;
+        }
+        let partitions = i32::try_from(spec.partitions).unwrap_or(i32::MAX);
+        let durability = self.settings.durability();
+        let replication = TopicReplication::Fixed(durability.replication.unwrap_or(-1));
+        let in_sync = durability
+            .min_insync_replicas
+            .map(|least| least.to_string());
+        let mut topic = NewTopic::new(&spec.name, partitions, replication);
+        if let Some(in_sync) = &in_sync {
+            topic = topic.set("min.insync.replicas", in_sync);
+        }
+        let kept = retention_ms(spec.retention);
+        if let Some(kept) = &kept {
+            topic = topic
+                .set("retention.ms", kept)
+                .set("retention.bytes", "-1")
+                .set("cleanup.policy", "delete")
+                .set("message.timestamp.type", "LogAppendTime");
+        }
+        let answers = self
+            .client
+            .create_topics([&topic], &options())
+            .await
+            .map_err(|error| error::of_client("create topic", error).with("topic", &spec.name))?;
+        for answer in answers {
+            match answer {
+                Ok(_) => self.wait_for(spec).await?,
+                Err((_, Code::TopicAlreadyExists)) => self.adjust(spec).await?,
+                Err((_, code)) => {
+                    return Err(error::of_code("create topic", code).with("topic", &spec.name));
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Waits until all brokers may be expected to know a topic that was created.
+    pub(super) async fn wait_for(&self, spec: &TopicSpec) -> Result<()> {
+        let until = now() + CALL;
+        while self.describe(vec![spec.name.clone()]).await?.is_empty() {
+            if now() >= until {
+                return Err(
+                    Error::new(ErrorKind::Timeout, "create topic", "it does not appear")
+                        .with("topic", &spec.name),
+                );
+            }
+            tokio::time::sleep(LOOK).await;
+        }
+        Ok(())
+    }
+
+    /// Makes a topic that exists keep its records as is asked for.
+    pub(super) async fn adjust(&self, spec: &TopicSpec) -> Result<()> {
+        let Some(there) = self.topic(&spec.name).await? else {
+            return self.wait_for(spec).await;
+        };
+        if there.partitions != spec.partitions {
+            return Err(Error::new(
+                ErrorKind::AlreadyExists,
+                "create topic",
+                "it exists with another number of partitions",
+            )
+            .with("topic", &spec.name)
+            .with("partitions", there.partitions)
+            .with("asked for", spec.partitions));
+        }
+        self.check_durability(&spec.name).await?;
+        let Some(kept) = retention_ms(spec.retention) else {
+            return Ok(());
+        };
+        let configs = self.configs(&[&spec.name], Hidden::Refused).await?;
+        let config = configs.get(&spec.name);
+        let policy = config.and_then(|config| value(config, "cleanup.policy"));
+        if policy.is_some_and(|policy| policy.contains("compact")) {
+            return Err(Error::new(
+                ErrorKind::Config,
+                "check topic",
+                "a topic of the group is compacted: of two retries of one key the first would be lost",
+            )
+            .with("topic", &spec.name)
+            .remedy("Set its cleanup.policy to delete with the broker's tools"));
+        }
+        if there.keeps(spec.retention) && config.is_none_or(stamps_appends) {
+            return Ok(());
+        }
+        // All settings of the topic's own are sent: what is left out of this request would be reset.
+        let own = configs
+            .get(&spec.name)
+            .map(|config| &config.entries[..])
+            .unwrap_or_default();
+        let own: Vec<(String, String)> = own
+            .iter()
+            .filter(|entry| entry.source == ConfigSource::DynamicTopic)
+            .filter_map(|entry| Some((entry.name.clone(), entry.value.clone()?)))
+            .collect();
+        let mut altered = AlterConfig::new(ResourceSpecifier::Topic(&spec.name));
+        for (name, value) in &own {
+            altered = altered.set(name, value);
+        }
+        altered = altered
+            .set("retention.ms", &kept)
+            .set("retention.bytes", "-1")
+            .set("message.timestamp.type", "LogAppendTime");
+        let answers = self
+            .client
+            .alter_configs([&altered], &options())
+            .await
+            .map_err(|error| error::of_client("change topic", error).with("topic", &spec.name))?;
+        for answer in answers {
+            answer.map_err(|(_, code)| {
+                error::of_code("change topic", code).with("topic", &spec.name)
+            })?;
+        }
+        self.wait_until_kept(spec).await
+    }
+
+    /// Waits until a topic's settings are as they were changed. The client library drops a refusal of the change, so it shows
+    /// here.
+    pub(super) async fn wait_until_kept(&self, spec: &TopicSpec) -> Result<()> {
+        let until = now() + CALL;
+        loop {
+            let configs = self.configs(&[&spec.name], Hidden::Refused).await?;
+            let Some(config) = configs.get(&spec.name) else {
+                return Ok(());
+            };
+            let mut there = TopicDescription::new(&spec.name, spec.partitions, "");
+            (there.retention, there.retention_bytes) = retention(config);
+            if there.keeps(spec.retention) && stamps_appends(config) {
+                return Ok(());
+            }
+            if now() >= until {
+                return Err(Error::new(
+                    ErrorKind::Denied,
+                    "change topic",
+                    "a topic of the group does not keep its records for long enough, or not under the time of their append, and its settings do not change",
+                )
+                .with("topic", &spec.name)
+                .remedy("Give this client the right AlterConfigs on the topic, or set retention.ms, retention.bytes = -1 and message.timestamp.type = LogAppendTime with the broker's tools"));
+            }
+            tokio::time::sleep(LOOK).await;
+        }
+    }
+}
+
+/// `retention.ms`, where one is asked for.
+fn retention_ms(asked: Retention) -> Option<String> {
+    match asked {
+        Retention::AsBackend => None,
+        Retention::Forever => Some("-1".to_owned()),
+        Retention::For(least) => Some(least.as_millis().max(1).to_string()),
+    }
+}

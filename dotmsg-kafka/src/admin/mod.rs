@@ -1,0 +1,279 @@
+//! Topics, partitions, groups and positions, looked at from outside of any group.
+//!
+//! A topic that is asked to keep its records is one of the framework's own: it is created with append-time stamps, since a
+//! retry is due a delay after its append, and without compaction.
+
+mod configs;
+mod declare;
+mod groups;
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::{Arc, Mutex, OnceLock};
+use std::time::Duration;
+
+use bytes::Bytes;
+use dotmsg_core::backend::{
+    Admin, BoxFuture, GroupDescription, OffsetRange, TopicDescription, TopicSpec,
+};
+use dotmsg_core::error::{Error, ErrorKind, Result};
+use rdkafka::admin::{AdminClient, AdminOptions};
+use rdkafka::consumer::BaseConsumer;
+use rdkafka::error::{KafkaError, RDKafkaErrorCode as Code};
+
+use self::configs::{Hidden, retention};
+use crate::backend::blocking;
+use crate::contact::{self, Contact};
+use crate::context::Context;
+use crate::error;
+use crate::lock;
+use crate::native::{self, CALL, Topic};
+use crate::now;
+use crate::settings::Settings;
+
+/// The pause between looks at something that is on its way.
+const LOOK: Duration = Duration::from_millis(20);
+/// How long a topic that was shown may be unknown to another broker, or hide its settings, before it is taken for deleted or
+/// for one that this client has no right to.
+const SHOWN_WITHIN: Duration = Duration::from_secs(1);
+/// How long a look may block a thread of the runtime.
+const LOOK_WITHIN: Duration = Duration::from_secs(2);
+
+/// Looks at and changes what a cluster holds.
+pub(crate) struct KafkaAdmin {
+    client: Arc<AdminClient<Contact>>,
+    /// Asks for the positions of groups, in place of `client`: when a coordinator has moved, librdkafka 2.12.1 also tells the
+    /// client's own group, without a look whether it has one, and an administrator has none. Made when it is needed.
+    asker: OnceLock<Arc<BaseConsumer<Context>>>,
+    settings: Arc<Settings>,
+    /// Partitions of the topics that were looked at.
+    known: Mutex<BTreeMap<String, u32>>,
+    /// Topics whose replicas were looked at: one warning of each is enough.
+    judged: Mutex<BTreeSet<String>>,
+}
+
+impl std::fmt::Debug for KafkaAdmin {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("KafkaAdmin").finish_non_exhaustive()
+    }
+}
+
+impl KafkaAdmin {
+    pub(crate) fn open(settings: &Arc<Settings>) -> Result<Self> {
+        let client = settings
+            .admin()
+            .create_with_context(Contact::default())
+            .map_err(|error| error::of_client("open kafka", error))?;
+        Ok(Self {
+            client: Arc::new(client),
+            asker: OnceLock::new(),
+            settings: Arc::clone(settings),
+            known: Mutex::default(),
+            judged: Mutex::default(),
+        })
+    }
+
+    /// The identity of the cluster.
+    pub(crate) async fn cluster(&self) -> Result<String> {
+        let client = Arc::clone(&self.client);
+        blocking("look up the cluster", move || {
+            client
+                .inner()
+                .fetch_cluster_id(CALL)
+                .ok_or_else(contact::silent)
+        })
+        .await
+    }
+
+    /// One topic, if it exists.
+    pub(crate) async fn topic(&self, name: &str) -> Result<Option<TopicDescription>> {
+        let until = now() + SHOWN_WITHIN;
+        let mut topics = self.describe(vec![name.to_owned()]).await?;
+        // Shown before and not now: it is deleted, or the broker that was asked has not heard yet of what another one made.
+        while topics.is_empty() && lock(&self.known).contains_key(name) {
+            if now() >= until {
+                lock(&self.known).remove(name);
+            }
+            tokio::time::sleep(LOOK).await;
+            topics = self.describe(vec![name.to_owned()]).await?;
+        }
+        Ok(self.with_configs(topics, Hidden::Refused).await?.pop())
+    }
+
+    async fn describe(&self, names: Vec<String>) -> Result<Vec<Topic>> {
+        if names.is_empty() {
+            return Ok(Vec::new());
+        }
+        let client = Arc::clone(&self.client);
+        let described = blocking("describe topics", move || {
+            let names: Vec<&str> = names.iter().map(String::as_str).collect();
+            native::describe_topics(client.inner(), &names, CALL)
+                .map_err(|code| error::of_code("describe topics", code))
+        })
+        .await?;
+        let of = |topic: &Topic| (topic.name.clone(), topic.partitions);
+        lock(&self.known).extend(described.iter().map(of));
+        Ok(described)
+    }
+
+    /// Whether a look has shown the partition.
+    fn knows(&self, topic: &str, partition: u32) -> bool {
+        let known = lock(&self.known);
+        known.get(topic).is_some_and(|count| partition < *count)
+    }
+
+    /// Checks that a partition exists: by what was looked at before, and else by a look that blocks its thread for a moment.
+    pub(crate) fn check_partition(&self, topic: &str, partition: u32) -> Result<()> {
+        if self.knows(topic, partition) {
+            return Ok(());
+        }
+        let looked = native::describe_topics(self.client.inner(), &[topic], LOOK_WITHIN)
+            .map_err(|code| error::of_code("read", code).with("topic", topic))?;
+        for topic in looked {
+            lock(&self.known).insert(topic.name, topic.partitions);
+        }
+        match self.knows(topic, partition) {
+            true => Ok(()),
+            false => Err(
+                Error::new(ErrorKind::NotFound, "read", "no such topic or partition")
+                    .with("topic", topic)
+                    .with("partition", partition),
+            ),
+        }
+    }
+
+    async fn with_configs(
+        &self,
+        topics: Vec<Topic>,
+        hidden: Hidden,
+    ) -> Result<Vec<TopicDescription>> {
+        let names: Vec<&str> = topics.iter().map(|topic| topic.name.as_str()).collect();
+        let configs = self.configs(&names, hidden).await?;
+        let described = |topic: &Topic| {
+            let mut described = TopicDescription::new(&topic.name, topic.partitions, &topic.id);
+            if let Some(config) = configs.get(&topic.name) {
+                (described.retention, described.retention_bytes) = retention(config);
+            }
+            described
+        };
+        Ok(topics.iter().map(described).collect())
+    }
+
+    async fn all_names(&self) -> Result<Vec<String>> {
+        let client = Arc::clone(&self.client);
+        blocking("list topics", move || {
+            let metadata = client
+                .inner()
+                .fetch_metadata(None, CALL)
+                .map_err(|error| error::of_client("list topics", error))?;
+            let names = metadata
+                .topics()
+                .iter()
+                .map(|topic| topic.name().to_owned());
+            let mut names: Vec<String> = names.filter(|name| !name.starts_with("__")).collect();
+            names.sort();
+            Ok(names)
+        })
+        .await
+    }
+}
+
+/// Calls again while a broker says that it is not ready: that another one leads or coordinates by now, or that it is loading.
+#[expect(
+    clippy::disallowed_methods,
+    reason = "on a thread that may block; a broker tells nobody when it is ready"
+)]
+fn patiently<T>(operation: &'static str, call: impl Fn() -> Result<T, Code>) -> Result<T> {
+    let until = now() + CALL;
+    loop {
+        match call() {
+            Ok(value) => return Ok(value),
+            Err(
+                Code::NotLeaderForPartition
+                | Code::LeaderNotAvailable
+                | Code::NotCoordinator
+                | Code::CoordinatorNotAvailable
+                | Code::CoordinatorLoadInProgress
+                // The client has let go of a broker that is gone, and asks another one next time.
+                | Code::BrokerDestroy
+                | Code::UnstableOffsetCommit,
+            ) if now() < until => std::thread::sleep(LOOK),
+            Err(code) => return Err(error::of_code(operation, code)),
+        }
+    }
+}
+
+fn options() -> AdminOptions {
+    AdminOptions::new()
+        .request_timeout(Some(CALL))
+        .operation_timeout(Some(CALL))
+}
+
+impl Admin for KafkaAdmin {
+    fn cluster(&self) -> BoxFuture<'_, Result<String>> {
+        Box::pin(self.cluster())
+    }
+
+    fn topics(&self) -> BoxFuture<'_, Result<Vec<TopicDescription>>> {
+        Box::pin(async move {
+            let names = self.all_names().await?;
+            let topics = self.describe(names).await?;
+            self.with_configs(topics, Hidden::LeftOut).await
+        })
+    }
+
+    fn topic<'a>(&'a self, name: &'a str) -> BoxFuture<'a, Result<Option<TopicDescription>>> {
+        Box::pin(self.topic(name))
+    }
+
+    fn create_topic(&self, spec: TopicSpec) -> BoxFuture<'_, Result<()>> {
+        Box::pin(async move { self.create(&spec).await })
+    }
+
+    fn offsets<'a>(&'a self, topic: &'a str, partition: u32) -> BoxFuture<'a, Result<OffsetRange>> {
+        Box::pin(async move {
+            let (client, name) = (Arc::clone(&self.client), topic.to_owned());
+            let exists = self.knows(topic, partition);
+            let looked = blocking("look up offsets", move || {
+                let number = i32::try_from(partition).unwrap_or(i32::MAX);
+                let until = now() + LOOK_WITHIN;
+                patiently("look up offsets", || {
+                    let looked = client.inner().fetch_watermarks(&name, number, CALL);
+                    let code = |error: KafkaError| error.rdkafka_error_code();
+                    match looked.map_err(|error| code(error).unwrap_or(Code::Unknown)) {
+                        // Its leader has not heard yet of a topic that another broker has shown.
+                        Err(Code::UnknownTopicOrPartition | Code::UnknownPartition)
+                            if exists && now() < until =>
+                        {
+                            Err(Code::LeaderNotAvailable)
+                        }
+                        looked => looked,
+                    }
+                })
+            });
+            let (start, end) = looked
+                .await
+                .map_err(|error| error.with("topic", topic).with("partition", partition))?;
+            Ok(OffsetRange {
+                start: u64::try_from(start).unwrap_or(0),
+                end: u64::try_from(end).unwrap_or(0),
+            })
+        })
+    }
+
+    fn groups(&self) -> BoxFuture<'_, Result<Vec<GroupDescription>>> {
+        Box::pin(self.groups())
+    }
+
+    fn positions<'a>(
+        &'a self,
+        group: &'a str,
+        topic: &'a str,
+    ) -> BoxFuture<'a, Result<Vec<(u32, Bytes)>>> {
+        Box::pin(async move {
+            let records = self.records(group).await?;
+            let of_topic = records.into_iter().filter(|(of, _, _)| of == topic);
+            let positions = of_topic.map(|(_, partition, record)| (partition, record));
+            Ok(positions.collect())
+        })
+    }
+}
