@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use dotmsg_core::backend::{
     Admin, Backend, BackendFactory, BackendOptions, BatchLimits, BoxFuture, Capability, History,
-    KeyOrder, Membership, Ownership, PositionStore, Publisher, Reader, Subscription,
+    KeyOrder, Membership, Ownership, PositionStore, Publisher, Reader, Subscription, Transactional,
 };
 use dotmsg_core::error::{Error, ErrorKind, Result};
 use rdkafka::consumer::Consumer;
@@ -30,6 +30,7 @@ use crate::publisher::KafkaPublisher;
 use crate::reader::KafkaReader;
 use crate::settings::Settings;
 use crate::source::KafkaSource;
+use crate::transactions::KafkaTransactions;
 
 /// What is handed over ahead of the runtime, at most (and one batch more).
 pub(crate) const AHEAD: BatchLimits = BatchLimits {
@@ -111,6 +112,10 @@ impl KafkaBackend {
             Inbox::new(AHEAD),
             client,
         ));
+        let transactions = match subscription.transactions {
+            Some(open_for) => Some(self.transactions(&member, &subscription, open_for).await?),
+            None => None,
+        };
         consumer
             .client
             .subscribe(&[topic])
@@ -129,11 +134,45 @@ impl KafkaBackend {
             .map_err(|error| {
                 Error::new(ErrorKind::Unexpected, "subscribe", "no thread").source_error(error)
             })?;
-        let control = Arc::new(KafkaControl::new(Arc::clone(&member), commands));
+        let control = Arc::new(KafkaControl::new(
+            Arc::clone(&member),
+            commands,
+            transactions,
+        ));
         let mut members = lock(&self.members);
         members.retain(|member| member.strong_count() > 0);
         members.push(Arc::downgrade(&control));
         Ok((Box::new(KafkaSource { member }), control))
+    }
+
+    /// The transactions of a member. Its id is its own, for as long as it is a static member, or lives.
+    async fn transactions(
+        &self,
+        member: &Arc<Member>,
+        subscription: &Subscription,
+        open_for: Duration,
+    ) -> Result<Arc<KafkaTransactions>> {
+        let timeout = self.settings.transaction_timeout();
+        if open_for * 2 > timeout {
+            return Err(Error::new(
+                ErrorKind::Config,
+                "subscribe",
+                "transactions would be ended by the broker before they are committed",
+            )
+            .with("commit_interval", format!("{open_for:?}"))
+            .with("transaction.timeout.ms", timeout.as_millis())
+            .remedy("Commit at least twice as often, or raise \"transaction.timeout.ms\" in [backend.<name>.kafka]"));
+        }
+        let own = match &subscription.instance {
+            Some(instance) => instance.to_string(),
+            None => format!("{:016x}", fastrand::u64(..)),
+        };
+        let id = format!("{}.{}.{own}", subscription.topic, subscription.group);
+        let config = self.settings.transactional(&id);
+        let most = self.settings.max_record_bytes();
+        KafkaTransactions::open(Arc::clone(member), config, most)
+            .await
+            .map(Arc::new)
     }
 
     async fn end(&self) -> Result<()> {
@@ -164,6 +203,7 @@ impl Backend for KafkaBackend {
         capability.max_record_bytes = self.settings.max_record_bytes();
         capability.max_topic_bytes = 249;
         capability.durable = true;
+        capability.transactions = Transactional::Yes;
         capability
     }
 

@@ -9,7 +9,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use bytes::Bytes;
-use dotmsg_core::backend::{BoxFuture, CommitOutcome, Control, Granted, Progress};
+use dotmsg_core::backend::{BoxFuture, CommitOutcome, Control, Granted, Progress, Transactions};
 use dotmsg_core::error::{Error, ErrorKind, Result, Retryability};
 use rdkafka::consumer::Consumer;
 use rdkafka::error::RDKafkaErrorCode as Code;
@@ -23,6 +23,8 @@ use crate::member::{Command, Member, PendingCommit};
 use crate::metadata;
 use crate::native::{self, CommitReply};
 use crate::now;
+use crate::ownership::Ownership;
+use crate::transactions::KafkaTransactions;
 
 /// Progress, flow control and close of one member.
 #[derive(Debug)]
@@ -30,14 +32,20 @@ pub(crate) struct KafkaControl {
     pub(crate) member: Arc<Member>,
     pub(crate) commands: Mutex<Sender<Command>>,
     tokens: AtomicUsize,
+    transactions: Option<Arc<KafkaTransactions>>,
 }
 
 impl KafkaControl {
-    pub(crate) fn new(member: Arc<Member>, commands: Sender<Command>) -> Self {
+    pub(crate) fn new(
+        member: Arc<Member>,
+        commands: Sender<Command>,
+        transactions: Option<Arc<KafkaTransactions>>,
+    ) -> Self {
         Self {
             member,
             commands: Mutex::new(commands),
             tokens: AtomicUsize::new(1),
+            transactions,
         }
     }
 
@@ -78,29 +86,16 @@ impl KafkaControl {
             // It has left: whatever it owned is not its own any more.
             return Ok((Vec::new(), None));
         };
-        let mut list = TopicPartitionList::with_capacity(progress.len());
-        let mut partitions = Vec::with_capacity(progress.len());
         let token = self.tokens.fetch_add(1, Ordering::Relaxed);
         let (answer, answered) = oneshot::channel();
         // Under the lock until it is handed over: what is owned now is what is committed.
         let mut ownership = lock(&self.member.ownership);
-        for one in progress {
-            if !ownership.holds(one.partition, one.grant) {
-                continue;
-            }
-            let epoch = ownership
-                .epochs(one.partition)
-                .and_then(|epochs| epochs.before(one.watermark));
-            let number = i32::try_from(one.partition).unwrap_or(i32::MAX);
-            let mut element = list.add_partition(&self.member.topic, number);
-            // Refused only for offsets that are none.
-            let _ = element.set_offset(at(one.watermark));
-            element.set_metadata(metadata::encode(&one.record));
-            if let Some(epoch) = epoch {
-                native::set_leader_epoch(&mut list, one.partition, epoch);
-            }
-            partitions.push(one.partition);
-        }
+        let list = offsets(&self.member.topic, &mut ownership, progress);
+        let partitions: Vec<u32> = list
+            .elements()
+            .iter()
+            .filter_map(|element| u32::try_from(element.partition()).ok())
+            .collect();
         if partitions.is_empty() {
             return Ok((partitions, None));
         }
@@ -189,6 +184,32 @@ impl KafkaControl {
     }
 }
 
+/// The commit entries of what is still owned.
+pub(crate) fn offsets(
+    topic: &str,
+    ownership: &mut Ownership,
+    progress: &[Progress],
+) -> TopicPartitionList {
+    let mut list = TopicPartitionList::with_capacity(progress.len());
+    for one in progress {
+        if !ownership.holds(one.partition, one.grant) {
+            continue;
+        }
+        let epoch = ownership
+            .epochs(one.partition)
+            .and_then(|epochs| epochs.before(one.watermark));
+        let number = i32::try_from(one.partition).unwrap_or(i32::MAX);
+        let mut element = list.add_partition(topic, number);
+        // Refused only for offsets that are none.
+        let _ = element.set_offset(at(one.watermark));
+        element.set_metadata(metadata::encode(&one.record));
+        if let Some(epoch) = epoch {
+            native::set_leader_epoch(&mut list, one.partition, epoch);
+        }
+    }
+    list
+}
+
 /// What is stored of one partition: the record, and the leader epoch before its watermark.
 fn stored(list: &TopicPartitionList, partition: u32) -> Result<Option<(Bytes, i64, Option<i32>)>> {
     let number = i32::try_from(partition).unwrap_or(i32::MAX);
@@ -269,6 +290,11 @@ impl Control for KafkaControl {
 
     fn commit(&self, progress: Vec<Progress>) -> BoxFuture<'_, Vec<CommitOutcome>> {
         Box::pin(self.commit_all(progress))
+    }
+
+    fn transactions(&self) -> Option<Arc<dyn Transactions>> {
+        let transactions = self.transactions.clone()?;
+        Some(transactions)
     }
 
     fn release(&self, given_up: Vec<Granted>) -> BoxFuture<'_, Result<()>> {

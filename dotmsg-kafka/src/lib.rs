@@ -18,6 +18,7 @@
 //! | `contact` | whether a cluster answers, and what stands in the way |
 //! | `durability` | whether a topic that exists keeps what the profile `durable` promises |
 //! | `publisher`, `admin` | confirmed publishing; topics, groups, positions |
+//! | `transactions` | a member's messages and offsets together |
 //! | `native` | what has no safe wrapper |
 //! | `error` | librdkafka's errors in the framework's words |
 
@@ -42,6 +43,7 @@ mod publisher;
 mod reader;
 mod settings;
 mod source;
+mod transactions;
 
 pub use backend::{KafkaBackend, kafka_factory};
 pub use settings::kafka_check_setting;

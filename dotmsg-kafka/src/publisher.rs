@@ -5,6 +5,7 @@
 //! whose report says that it *may* be in the log is unknown, not failed (`rd_kafka_message_status`).
 
 use std::collections::VecDeque;
+use std::future::Future;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::thread;
@@ -13,12 +14,14 @@ use std::time::Duration;
 use dotmsg_core::backend::{BoxFuture, PublishOutcome, PublishRecord, Published, Publisher};
 use dotmsg_core::clock::Timestamp;
 use dotmsg_core::error::{Error, ErrorKind, Result};
+use rdkafka::ClientConfig;
 use rdkafka::client::ClientContext;
 use rdkafka::config::RDKafkaLogLevel as Level;
 use rdkafka::error::{KafkaError, RDKafkaErrorCode as Code};
 use rdkafka::message::{Header, Message as _, OwnedHeaders};
 use rdkafka::producer::{
     BaseProducer, BaseRecord, DeliveryResult, NoCustomPartitioner, Producer, ProducerContext,
+    PurgeConfig,
 };
 use slab::Slab;
 use tokio::sync::{Notify, oneshot};
@@ -84,7 +87,7 @@ impl Reports {
 
 /// The context of the producer.
 #[derive(Debug)]
-struct Delivery(Arc<Reports>);
+pub(crate) struct Delivery(Arc<Reports>);
 
 impl ClientContext for Delivery {
     fn log(&self, level: Level, facility: &str, message: &str) {
@@ -124,7 +127,7 @@ fn described(error: &KafkaError, topic: &str) -> Error {
     error::of_code("publish", code).with("topic", topic)
 }
 
-type Client = BaseProducer<Delivery, NoCustomPartitioner>;
+pub(crate) type Client = BaseProducer<Delivery, NoCustomPartitioner>;
 
 /// Publishes to any topic of a cluster.
 pub(crate) struct KafkaPublisher {
@@ -144,9 +147,13 @@ impl std::fmt::Debug for KafkaPublisher {
 
 impl KafkaPublisher {
     pub(crate) fn open(settings: &Settings) -> Result<Self> {
+        Self::with(&settings.producer(), settings.max_record_bytes())
+    }
+
+    /// One with this configuration.
+    pub(crate) fn with(config: &ClientConfig, max_record_bytes: usize) -> Result<Self> {
         let reports = Arc::new(Reports::default());
-        let producer: Client = settings
-            .producer()
+        let producer: Client = config
             .create_with_context(Delivery(Arc::clone(&reports)))
             .map_err(|error| error::of_client("open kafka", error))?;
         let publisher = Self {
@@ -154,7 +161,7 @@ impl KafkaPublisher {
             reports,
             backlog: Arc::default(),
             closed: Arc::default(),
-            max_record_bytes: settings.max_record_bytes(),
+            max_record_bytes,
         };
         let (producer, backlog) = (
             Arc::clone(&publisher.producer),
@@ -186,7 +193,37 @@ impl KafkaPublisher {
         flushed
     }
 
-    fn hand_over(&self, records: Vec<PublishRecord>) -> oneshot::Receiver<Vec<PublishOutcome>> {
+    /// librdkafka's producer.
+    pub(crate) fn client(&self) -> &Client {
+        &self.producer
+    }
+
+    /// Nothing more is wanted of it: what is on its way is dropped, and its thread ends.
+    pub(crate) fn give_up(&self) {
+        self.closed.store(true, Ordering::Release);
+        lock(&self.backlog).clear();
+        self.producer
+            .purge(PurgeConfig::default().queue().inflight());
+    }
+
+    /// Hands records over, now; gives their outcomes when all have one.
+    pub(crate) fn hand_over(
+        &self,
+        records: Vec<PublishRecord>,
+    ) -> impl Future<Output = Vec<PublishOutcome>> + Send + use<> {
+        let count = records.len();
+        let outcomes = self.take(records);
+        async move {
+            let gone = |_| {
+                std::iter::repeat_with(|| PublishOutcome::Unknown(closed()))
+                    .take(count)
+                    .collect()
+            };
+            outcomes.await.unwrap_or_else(gone)
+        }
+    }
+
+    fn take(&self, records: Vec<PublishRecord>) -> oneshot::Receiver<Vec<PublishOutcome>> {
         let (done, outcomes) = oneshot::channel();
         let call = Arc::new(Mutex::new(Call {
             outcomes: std::iter::repeat_with(|| None)
@@ -231,6 +268,10 @@ impl Drop for KafkaPublisher {
     fn drop(&mut self) {
         self.closed.store(true, Ordering::Release);
     }
+}
+
+fn closed() -> Error {
+    Error::new(ErrorKind::Closed, "publish", "the backend was closed")
 }
 
 /// Sends what waits, as far as there is room.
@@ -293,7 +334,6 @@ impl Publisher for KafkaPublisher {
         if records.is_empty() {
             return Box::pin(std::future::ready(Vec::new()));
         }
-        let closed = || Error::new(ErrorKind::Closed, "publish", "the backend was closed");
         if self.closed.load(Ordering::Acquire) {
             let refused = records
                 .iter()
@@ -301,16 +341,7 @@ impl Publisher for KafkaPublisher {
                 .collect();
             return Box::pin(std::future::ready(refused));
         }
-        let count = records.len();
-        let outcomes = self.hand_over(records);
-        Box::pin(async move {
-            let gone = |_| {
-                std::iter::repeat_with(|| PublishOutcome::Unknown(closed()))
-                    .take(count)
-                    .collect()
-            };
-            outcomes.await.unwrap_or_else(gone)
-        })
+        Box::pin(self.hand_over(records))
     }
 
     fn flush(&self, deadline: Duration) -> BoxFuture<'_, Result<()>> {

@@ -33,6 +33,8 @@ pub enum Need {
     NoKeyOrder,
     /// The backend stores no position records.
     NoPosition,
+    /// Publishes and progress are committed together.
+    Transactions,
     /// The backend has no transactions.
     NoTransactions,
     /// One member per group and topic.
@@ -83,6 +85,10 @@ impl Need {
                 declared.position == PositionStore::None,
                 "it stores position records",
             ),
+            Self::Transactions => (
+                declared.transactions == Transactional::Yes,
+                "it has no transactions",
+            ),
             Self::NoTransactions => (
                 declared.transactions == Transactional::No,
                 "it has transactions",
@@ -110,6 +116,8 @@ pub enum Guarantee {
     HandOver,
     /// Memory is bounded by configured limits.
     Bounded,
+    /// What handlers return is there once.
+    OnlyOnce,
     /// What a backend cannot keep is refused at start-up.
     Refusal,
 }
@@ -122,6 +130,7 @@ impl fmt::Display for Guarantee {
             Self::NoBlocking => "G3 no blocking",
             Self::HandOver => "G6 clean hand-over",
             Self::Bounded => "G7 bounded",
+            Self::OnlyOnce => "what is returned is there once",
             Self::Refusal => "nothing is silently weaker",
         })
     }

@@ -156,6 +156,16 @@ macro_rules! __conformance_table {
                 away_heads_move_with_their_partition [NoBlocking, KeyOrder, HandOver] [Position, Shared, KeyOrder];
                 a_member_without_partitions_waits_for_some [NoLoss, HandOver] [Position, Shared, KeyOrder];
             }
+            exactly_once {
+                messages_and_progress_are_one [NoLoss, OnlyOnce] [Position, KeyOrder, Transactions];
+                of_messages_that_fail_at_first [OnlyOnce, KeyOrder] [Position, KeyOrder, Transactions];
+                killed_before_a_commit [NoLoss, OnlyOnce] [Position, KeyOrder, Transactions];
+                killed_after_a_commit [NoLoss, OnlyOnce] [Position, KeyOrder, Transactions];
+                lost_answers [NoLoss, OnlyOnce] [Position, KeyOrder, Transactions];
+                across_rebalances [NoLoss, OnlyOnce, HandOver] [Position, KeyOrder, Shared, Transactions];
+                a_frozen_app_has_no_effect [OnlyOnce, HandOver] [Position, KeyOrder, Shared, Transactions];
+                of_messages_that_are_refused [NoBlocking, OnlyOnce] [Position, KeyOrder, RecordLimit, Transactions];
+            }
             refusal {
                 declares_what_it_has [Refusal] [];
                 of_exactly_once [Refusal] [NoTransactions];

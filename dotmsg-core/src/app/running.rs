@@ -16,8 +16,9 @@ use crate::backend::{Backend, Registry};
 use crate::clock::Clock;
 use crate::config::{BackendConfig, Resolved, RouteDefaults};
 use crate::error::{Error, ErrorKind, Result};
+use crate::middleware::publish_returned::Enlistment;
 use crate::router::StackParts;
-use crate::router::{RouteSpec, Topology};
+use crate::router::{DeliverySemantics, RouteSpec, Topology};
 use crate::runtime::{RouteContext, RouteReport, RouteStats, Shutdown, check_sources, prepare};
 
 /// All backends together are closed within this, whatever they do: their routes have ended, so nothing waits for them.
@@ -206,6 +207,7 @@ where
     for (route, spec) in app.routes.into_iter().zip(resolved.routes) {
         let open = &open[&spec.backend];
         let handle = handle_of(spec, open);
+        let enlistment = enlistment(&handle.spec);
         let context = RouteContext {
             route: Arc::clone(&handle.spec),
             topology: Arc::clone(&handle.topology),
@@ -219,6 +221,7 @@ where
             stats: Arc::clone(&handle.stats),
             shutdown: shutdown.clone(),
             seed: random.u64(..),
+            enlistment: enlistment.clone(),
         };
         let parts = StackParts {
             route: Arc::clone(&handle.spec),
@@ -228,6 +231,7 @@ where
             classes: app.classes.clone(),
             topic_prefix: open.config.topic_prefix.clone(),
             jitter_seed: random.u64(..),
+            enlistment,
         };
         handles.push(handle);
         planned.push(Planned {
@@ -327,6 +331,11 @@ fn with_publishers(
         (name, (open.backend, publisher))
     };
     open.into_iter().map(with_publisher).collect()
+}
+
+/// What layers and pump of a route share when its messages are returned in transactions.
+fn enlistment(route: &RouteSpec) -> Option<Arc<Enlistment>> {
+    (route.delivery == DeliverySemantics::ExactlyOnce).then(Arc::default)
 }
 
 fn handle_of(spec: RouteSpec, open: &Open) -> RouteHandle {

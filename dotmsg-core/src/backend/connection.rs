@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use super::{
     Admin, Backend, BoxFuture, Capability, Membership, PublishOutcome, PublishRecord, Publisher,
-    Reader, Subscription, Transactions,
+    Reader, Subscription,
 };
 use crate::error::{Error, ErrorKind, Result};
 
@@ -94,10 +94,6 @@ impl Backend for Connection {
 
     fn admin(&self) -> Arc<dyn Admin> {
         self.backend.admin()
-    }
-
-    fn transactions(&self) -> Option<Arc<dyn Transactions>> {
-        self.backend.transactions()
     }
 
     fn close(&self) -> BoxFuture<'_, Result<()>> {

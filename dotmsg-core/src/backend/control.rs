@@ -1,10 +1,11 @@
 //! The consuming half that is shared: progress, flow control, close.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
 
-use super::{BoxFuture, Granted};
+use super::{BoxFuture, Granted, Transactions};
 use crate::error::{Error, ErrorKind, Result};
 
 /// Progress of one partition: one atomic value, accepted from the current owner only.
@@ -57,6 +58,11 @@ pub trait Control: std::fmt::Debug + Send + Sync + 'static {
 
     /// Stores progress; one outcome per entry, in order.
     fn commit(&self, progress: Vec<Progress>) -> BoxFuture<'_, Vec<CommitOutcome>>;
+
+    /// Transactions over what this member publishes and its progress; `None` unless its subscription asked for them.
+    fn transactions(&self) -> Option<Arc<dyn Transactions>> {
+        None
+    }
 
     /// Gives up partitions that are being revoked, after their last commit was answered. Each names its grant, for a release may
     /// arrive late: when the partition was lost meanwhile, and given again, it must not give that ownership away.

@@ -54,10 +54,6 @@ impl<F: Face> Backend for F {
         Face::admin(self)
     }
 
-    fn transactions(&self) -> Option<Arc<dyn Transactions>> {
-        self.broker().transactions()
-    }
-
     fn close(&self) -> BoxFuture<'_, Result<()>> {
         Face::close(self)
     }
@@ -73,6 +69,10 @@ pub(crate) trait ControlFace: std::fmt::Debug + Send + Sync + 'static {
 
     fn commit(&self, progress: Vec<Progress>) -> BoxFuture<'_, Vec<CommitOutcome>> {
         self.inner().commit(progress)
+    }
+
+    fn transactions(&self) -> Option<Arc<dyn Transactions>> {
+        self.inner().transactions()
     }
 
     fn release(&self, given_up: Vec<Granted>) -> BoxFuture<'_, Result<()>> {
@@ -91,6 +91,10 @@ impl<C: ControlFace> Control for C {
 
     fn commit(&self, progress: Vec<Progress>) -> BoxFuture<'_, Vec<CommitOutcome>> {
         ControlFace::commit(self, progress)
+    }
+
+    fn transactions(&self) -> Option<Arc<dyn Transactions>> {
+        ControlFace::transactions(self)
     }
 
     fn release(&self, given_up: Vec<Granted>) -> BoxFuture<'_, Result<()>> {

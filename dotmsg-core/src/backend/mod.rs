@@ -6,7 +6,7 @@
 //! - a [`Publisher`] (confirmed and pipelined; per message ok, failed or *unknown*);
 //! - a [`Reader`] outside any group (takeover, tiers, replay, dead-letter listing, tail);
 //! - an [`Admin`] (topics, partitions, groups, positions);
-//! - [`Transactions`], where the [`Capability`] says so.
+//! - [`Transactions`] of a member, where the [`Capability`] says so.
 //!
 //! The contract is batch-oriented: one dynamic call per batch, none per message. The runtime tracks which messages are
 //! settled; no adapter does. An adapter never imports another.
@@ -38,7 +38,7 @@ pub use reader::{ReadBatch, Reader};
 pub(crate) use registry::safe_url;
 pub use registry::{BackendFactory, BackendOptions, Registry, SettingCheck, WrongSetting};
 pub use source::{AssignmentEvent, Batch, BatchLimits, Granted, Record, Source, Subscription};
-pub use transaction::{Transaction, TransactionOutcome, Transactions};
+pub use transaction::{TransactionOutcome, Transactions};
 
 use std::future::Future;
 use std::pin::Pin;
@@ -74,11 +74,6 @@ pub trait Backend: std::fmt::Debug + Send + Sync + 'static {
 
     /// Topics, groups, positions.
     fn admin(&self) -> Arc<dyn Admin>;
-
-    /// Transactions over publishes and progress, where the capability has them.
-    fn transactions(&self) -> Option<Arc<dyn Transactions>> {
-        None
-    }
 
     /// Flushes and closes. Afterwards every call answers [`ErrorKind::Closed`](crate::error::ErrorKind::Closed).
     fn close(&self) -> BoxFuture<'_, Result<()>>;

@@ -25,6 +25,9 @@ pub struct Subscription {
     /// To be alone in the group: refused while anybody is in it, and whoever comes later is refused, or tells this member
     /// so by revoking. Default: false.
     pub exclusive: bool,
+    /// To have [`Transactions`](super::Transactions), of which each is open for about so long; a backend that would end them
+    /// earlier refuses. Default: none.
+    pub transactions: Option<Duration>,
 }
 
 impl Subscription {
@@ -36,6 +39,7 @@ impl Subscription {
             group: group.into(),
             instance: None,
             exclusive: false,
+            transactions: None,
         }
     }
 
@@ -43,6 +47,13 @@ impl Subscription {
     #[must_use]
     pub fn instance(mut self, instance: impl Into<Arc<str>>) -> Self {
         self.instance = Some(instance.into());
+        self
+    }
+
+    /// The same, with transactions that are open for about so long.
+    #[must_use]
+    pub fn transactions(mut self, open_for: Duration) -> Self {
+        self.transactions = Some(open_for);
         self
     }
 

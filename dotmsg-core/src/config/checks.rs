@@ -52,12 +52,6 @@ fn semantics(values: &Values<'_>, spec: &RouteSpec, errors: &mut Vec<ConfigError
     if spec.delivery == DeliverySemantics::AtMostOnce {
         at_most_once(values, spec, errors);
     }
-    if spec.delivery == DeliverySemantics::ExactlyOnce {
-        errors.push(values.error(
-            "delivery",
-            "\"exactly_once\" needs a dedup table in a store, or transactions of the backend; neither is available: the embedded log has no transactions yet and there is no dedup store. Use \"at_least_once\"",
-        ));
-    }
     let keep = values.given("retry.order") && spec.retry.order == RetryOrder::Keep;
     if keep && spec.ordering != Ordering::Key {
         errors.push(values.error(

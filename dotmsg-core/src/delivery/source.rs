@@ -48,6 +48,7 @@ pub struct Stream {
     /// What it is to the route.
     pub role: Role,
     stopping: AtomicBool,
+    void: AtomicBool,
 }
 
 impl Stream {
@@ -60,6 +61,7 @@ impl Stream {
             epoch,
             role,
             stopping: AtomicBool::new(false),
+            void: AtomicBool::new(false),
         }
     }
 
@@ -72,5 +74,16 @@ impl Stream {
     #[must_use]
     pub fn is_stopping(&self) -> bool {
         self.stopping.load(Ordering::Acquire)
+    }
+
+    /// The partition is gone, or rewound: whatever still runs of it ends unsettled, and what it returns is dropped.
+    pub(crate) fn annul(&self) {
+        self.void.store(true, Ordering::Release);
+        self.stop();
+    }
+
+    /// Whether what still runs of it counts for nothing.
+    pub(crate) fn is_void(&self) -> bool {
+        self.void.load(Ordering::Acquire)
     }
 }

@@ -73,6 +73,8 @@ pub enum Outcome {
 pub enum Ended {
     /// Handled.
     Handled,
+    /// (`exactly_once`) Handled, and what it returned is in the transaction that settles it.
+    Returned,
     /// Discarded on purpose.
     Discarded,
     /// In the dead-letter topic, confirmed.

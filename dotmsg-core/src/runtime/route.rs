@@ -15,12 +15,13 @@ use super::worker::LanePolicy;
 use super::workers::Workers;
 use crate::backend::{
     Backend, Capability, Control, KeyOrder, PositionStore, Reader, Source, Subscription,
-    Transactional,
+    Transactional, Transactions,
 };
 use crate::clock::Clock;
 use crate::delivery::Delivery;
 use crate::error::{Error, ErrorKind, Result};
 use crate::middleware::Outcome;
+use crate::middleware::publish_returned::Enlistment;
 use crate::router::{DeliverySemantics as Semantics, Ordering, RouteSpec, Topology};
 
 /// What a route runs on.
@@ -44,6 +45,8 @@ pub struct RouteContext {
     pub shutdown: watch::Receiver<Shutdown>,
     /// Seed of owner token and lane hash.
     pub seed: u64,
+    /// Where the route's handlers put down what they return (`exactly_once`); the same as in its layers.
+    pub enlistment: Option<Arc<Enlistment>>,
 }
 
 /// Refuses what the backend cannot keep, with the reason.
@@ -144,6 +147,7 @@ where
         keep: route.keeps_order(),
         hash_seed: random.u64(..),
     };
+    let transactions = transactions(&context, &*control)?;
     let limits = &route.limits;
     let workers = Workers::new(service, policy, limits.concurrency, limits.workers);
     let parts = PumpParts {
@@ -160,8 +164,30 @@ where
         clock: Arc::clone(&context.clock),
         stats: Arc::clone(&context.stats),
         shutdown: context.shutdown.clone(),
+        transactions,
     };
     Pump::new(parts).run().await
+}
+
+/// What a route with `exactly_once` commits with.
+fn transactions(
+    context: &RouteContext,
+    control: &dyn Control,
+) -> Result<Option<(Arc<dyn Transactions>, Arc<Enlistment>)>> {
+    if context.route.delivery != Semantics::ExactlyOnce {
+        return Ok(None);
+    }
+    let missing = |what: &'static str| {
+        Error::new(ErrorKind::Unexpected, "start route", what).with("route", &context.route.handler)
+    };
+    let transactions = control
+        .transactions()
+        .ok_or_else(|| missing("the backend declares transactions and gives its member none"))?;
+    let enlistment = context
+        .enlistment
+        .clone()
+        .ok_or_else(|| missing("its layers were made without an enlistment"))?;
+    Ok(Some((transactions, enlistment)))
 }
 
 /// Everything that is asked of the broker before the first event.
@@ -172,6 +198,9 @@ async fn join(
     let topic = Arc::clone(&context.topology.source);
     let mut subscription = Subscription::new(topic, context.route.group.as_str());
     subscription.instance = context.instance.as_deref().map(Into::into);
+    if context.route.delivery == Semantics::ExactlyOnce {
+        subscription = subscription.transactions(context.route.commit_interval);
+    }
     let (source, control) = context.backend.subscribe(subscription).await?;
     Ok((source, control, context.backend.reader().await?))
 }

@@ -262,6 +262,22 @@ impl Settings {
         self.finish(config, Scope::Producer, &fixed)
     }
 
+    /// The producer of a member's transactions. What is on its way has an end before the broker ends the transaction.
+    pub(crate) fn transactional(&self, id: &str) -> ClientConfig {
+        let mut config = self.producer();
+        let timeout = self.transaction_timeout().as_millis().to_string();
+        config.set("transactional.id", id);
+        config.set("transaction.timeout.ms", &timeout);
+        config.remove("message.timeout.ms");
+        config.set("delivery.timeout.ms", &timeout);
+        config
+    }
+
+    /// How long a broker waits for the end of a transaction that nobody ends. Readers of its topics wait as long.
+    pub(crate) fn transaction_timeout(&self) -> Duration {
+        Duration::from_millis(self.number("transaction.timeout.ms").unwrap_or(10_000))
+    }
+
     /// The administrator. Nobody polls it for events, among which log lines are: they would pile up.
     pub(crate) fn admin(&self) -> ClientConfig {
         let mut config = self.contact();

@@ -6,6 +6,7 @@ pub(crate) mod admin;
 pub(crate) mod assignment;
 pub(crate) mod crash;
 pub(crate) mod dead_letters;
+pub(crate) mod exactly_once;
 pub(crate) mod limits;
 pub(crate) mod order;
 pub(crate) mod progress;

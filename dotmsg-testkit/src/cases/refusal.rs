@@ -1,5 +1,8 @@
 //! Refusals: what a backend cannot keep is refused at start-up, with the reason; nothing is ever silently weaker.
 
+use std::time::Duration;
+
+use dotmsg_core::backend::Subscription;
 use dotmsg_core::config::RouteDefaults;
 use dotmsg_core::delivery::Delivery;
 use dotmsg_core::error::{Error, ErrorKind};
@@ -7,6 +10,7 @@ use dotmsg_core::error::{Error, ErrorKind};
 use crate::member::Member;
 use crate::service::Service;
 use crate::trial::Trial;
+use crate::wait::within;
 
 async fn nothing(_: Delivery) {}
 
@@ -28,7 +32,14 @@ pub(crate) async fn declares_what_it_has(trial: Trial) {
         declared, trial.capability,
         "every connection declares the same"
     );
-    let has = backend.transactions().is_some();
+    let topic = trial.topic(&*backend, 1).await;
+    let asked = Subscription::new(topic, trial.name()).transactions(Duration::from_millis(100));
+    let (_source, control) = within("a membership", backend.subscribe(asked))
+        .await
+        .unwrap_or_else(|error| panic!("no membership: {error}"));
+    let has = control.transactions().is_some();
+    let left = within("it leaves", control.close(Duration::from_secs(5))).await;
+    left.unwrap_or_else(|error| panic!("it does not leave: {error}"));
     assert_eq!(has, declared.transactions == Transactional::Yes);
 }
 

@@ -7,7 +7,8 @@ use std::time::Duration;
 use bytes::Bytes;
 use dotmsg_core::backend::{
     AssignmentEvent, Batch, BatchLimits, BoxFuture, CommitOutcome, Control, Granted, Progress,
-    PublishOutcome, PublishRecord, Publisher, ReadBatch, Reader, Source,
+    PublishOutcome, PublishRecord, Publisher, ReadBatch, Reader, Source, TransactionOutcome,
+    Transactions,
 };
 use dotmsg_core::error::{Error, ErrorKind, Result};
 
@@ -73,6 +74,15 @@ impl Control for GatedControl {
         })
     }
 
+    fn transactions(&self) -> Option<Arc<dyn Transactions>> {
+        let transactions = self.control.transactions()?;
+        Some(Arc::new(GatedTransactions {
+            transactions,
+            gate: Arc::clone(&self.gate),
+            on_commit: Arc::clone(&self.on_commit),
+        }))
+    }
+
     fn release(&self, given_up: Vec<Granted>) -> BoxFuture<'_, Result<()>> {
         Box::pin(async move {
             self.gate.pass().await;
@@ -92,6 +102,49 @@ impl Control for GatedControl {
         Box::pin(async move {
             self.gate.pass().await;
             self.control.close(deadline).await
+        })
+    }
+}
+
+struct GatedTransactions {
+    transactions: Arc<dyn Transactions>,
+    gate: Arc<Gate>,
+    on_commit: OnCommit,
+}
+
+impl std::fmt::Debug for GatedTransactions {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_tuple("GatedTransactions")
+            .field(&self.transactions)
+            .finish()
+    }
+}
+
+impl Transactions for GatedTransactions {
+    fn publish(&self, records: Vec<PublishRecord>) -> BoxFuture<'_, Vec<PublishOutcome>> {
+        Box::pin(async move {
+            self.gate.pass().await;
+            self.transactions.publish(records).await
+        })
+    }
+
+    fn commit(&self, progress: Vec<Progress>) -> BoxFuture<'_, TransactionOutcome> {
+        Box::pin(async move {
+            let number = self.gate.before_commit().await;
+            (self.on_commit)(&progress);
+            let outcome = self.transactions.commit(progress).await;
+            self.gate.after_commit(number).await;
+            match self.gate.loses_an_answer() {
+                true => TransactionOutcome::Unknown(no_answer()),
+                false => outcome,
+            }
+        })
+    }
+
+    fn abort(&self) -> BoxFuture<'_, Result<()>> {
+        Box::pin(async move {
+            self.gate.pass().await;
+            self.transactions.abort().await
         })
     }
 }

@@ -17,7 +17,6 @@ use std::sync::Arc;
 
 use dotmsg_core::backend::{
     Admin, Backend, BoxFuture, Capability, Membership, Progress, Publisher, Reader, Subscription,
-    Transactions,
 };
 use dotmsg_core::error::Result;
 
@@ -117,10 +116,6 @@ impl Backend for Interposed {
 
     fn admin(&self) -> Arc<dyn Admin> {
         self.backend.admin()
-    }
-
-    fn transactions(&self) -> Option<Arc<dyn Transactions>> {
-        self.backend.transactions()
     }
 
     fn close(&self) -> BoxFuture<'_, Result<()>> {

@@ -142,6 +142,7 @@ fn parts(
         stats: Arc::new(RouteStats::default()),
         shutdown,
         seed: 7,
+        enlistment: None,
     };
     let parts = StackParts {
         route,
@@ -151,6 +152,7 @@ fn parts(
         classes: ErrorClasses::default(),
         topic_prefix: String::new(),
         jitter_seed: 7,
+        enlistment: None,
     };
     (context, parts)
 }

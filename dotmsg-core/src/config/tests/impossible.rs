@@ -209,23 +209,6 @@ retry.attempts = 2
 }
 
 #[test]
-fn exactly_once() {
-    refused(
-        r#"
-backend.main.url = "memory:"
-[routes.bill]
-delivery = "exactly_once"
-"#,
-        &[],
-        &[bill()],
-        r#"
-1 error
-  dotmsg.toml:4: routes.bill.delivery: "exactly_once" needs a dedup table in a store, or transactions of the backend; neither is available: the embedded log has no transactions yet and there is no dedup store. Use "at_least_once"
-"#,
-    );
-}
-
-#[test]
 fn keep_without_key_order() {
     refused(
         r#"

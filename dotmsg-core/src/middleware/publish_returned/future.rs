@@ -1,14 +1,14 @@
 //! The future of [`PublishReturned`](super::PublishReturned).
 
 use std::fmt;
-use std::future::Future;
+use std::future::{Future, poll_fn};
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 
 use pin_project_lite::pin_project;
 
-use super::{PublishParts, send};
+use super::{Desk, Way, passage, send};
 use crate::backend::BoxFuture;
 use crate::delivery::Delivery;
 use crate::handler::{HandlerError, Returned};
@@ -21,16 +21,16 @@ pin_project! {
         #[pin]
         inner: F,
         // What publishing needs; taken when it begins.
-        kept: Option<(Delivery, Arc<PublishParts>)>,
+        kept: Option<(Delivery, Arc<Desk>)>,
         publishing: Option<BoxFuture<'static, Result<Outcome, HandlerError>>>,
     }
 }
 
 impl<F> ResponseFuture<F> {
-    pub(super) fn new(inner: F, delivery: Delivery, parts: Arc<PublishParts>) -> Self {
+    pub(super) fn new(inner: F, delivery: Delivery, desk: Arc<Desk>) -> Self {
         Self {
             inner,
-            kept: Some((delivery, parts)),
+            kept: Some((delivery, desk)),
             publishing: None,
         }
     }
@@ -60,10 +60,22 @@ where
         if returned.outgoing.is_empty() {
             return Poll::Ready(settle(returned.settlement));
         }
-        let (delivery, parts) = this.kept.take().expect("polled after it had ended");
+        let (delivery, desk) = this.kept.take().expect("polled after it had ended");
         this.publishing
-            .insert(Box::pin(send::send(parts, delivery, returned)))
+            .insert(Box::pin(leave(desk, delivery, returned)))
             .as_mut()
             .poll(cx)
     }
+}
+
+async fn leave(
+    desk: Arc<Desk>,
+    delivery: Delivery,
+    mut returned: Returned,
+) -> Result<Outcome, HandlerError> {
+    if let Way::Transaction(enlistment) = &desk.way {
+        return poll_fn(|cx| passage::enlist(cx, &desk, enlistment, &delivery, &mut returned))
+            .await;
+    }
+    send::send(desk, delivery, returned).await
 }

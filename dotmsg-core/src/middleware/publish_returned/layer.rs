@@ -4,20 +4,28 @@ use std::sync::Arc;
 
 use tower_layer::Layer;
 
-use super::{PublishParts, PublishReturned};
+use super::{Desk, Enlistment, PublishParts, PublishReturned};
 
 /// Publishes what the inner service returns, then settles.
 #[derive(Clone, Debug)]
 pub struct PublishReturnedLayer {
-    parts: Arc<PublishParts>,
+    pub(crate) desk: Arc<Desk>,
 }
 
 impl PublishReturnedLayer {
-    /// With these parts.
+    /// Messages are confirmed before the delivery is settled.
     #[must_use]
     pub fn new(parts: PublishParts) -> Self {
         Self {
-            parts: Arc::new(parts),
+            desk: Arc::new(Desk::confirming(parts)),
+        }
+    }
+
+    /// Messages go into the transaction in which the delivery is settled; whoever drives it takes them from `enlistment`.
+    #[must_use]
+    pub(crate) fn in_transaction(parts: PublishParts, enlistment: Arc<Enlistment>) -> Self {
+        Self {
+            desk: Arc::new(Desk::in_transaction(parts, enlistment)),
         }
     }
 }
@@ -26,6 +34,6 @@ impl<S> Layer<S> for PublishReturnedLayer {
     type Service = PublishReturned<S>;
 
     fn layer(&self, inner: S) -> Self::Service {
-        PublishReturned::new(inner, Arc::clone(&self.parts))
+        PublishReturned::new(inner, Arc::clone(&self.desk))
     }
 }

@@ -5,18 +5,29 @@
 //! by another member) is recognisable as the same. Handler names hold no colon, so the parts can be told apart from the
 //! right, whatever the parent id holds.
 //!
-//! All messages are handed over in one call, so those of one partition are appended in their order. What then failed or
-//! is unknown is repeated alone, at a pace, up to [`REPEATS`] times. After that the failure is transient of kind
+//! All messages of a call are handed over together, so those of one partition are appended in their order. What then failed or
+//! is unknown is repeated alone: once right away, then at a pace up to [`REPEATS`] times. After that the failure is transient of kind
 //! `publish`: the handler runs again, and returns messages with the same ids. A failure that no repeat can mend
 //! (too large, unknown topic, unsupported) is permanent.
+//!
+//! With `delivery = "exactly_once"` they go into the open transaction instead, and the delivery is settled in the same one
+//! ([`Enlistment`]).
 
+mod enlist;
 mod future;
 mod layer;
+mod passage;
+mod records;
+mod runs;
 mod send;
 
+pub use enlist::Enlistment;
+pub(crate) use enlist::{Enlisted, Origin};
 pub use future::ResponseFuture;
 pub use layer::PublishReturnedLayer;
+pub(crate) use passage::{Passage, Passed};
 pub use send::REPEATS;
+pub(crate) use send::cannot_pass;
 
 use std::fmt;
 use std::sync::Arc;
@@ -24,8 +35,10 @@ use std::task::{Context, Poll};
 
 use tower_service::Service;
 
+use self::records::Names;
+use self::runs::Runs;
 use super::Outcome;
-use crate::backend::Publisher;
+use crate::backend::{PublishRecord, Publisher};
 use crate::clock::Clock;
 use crate::delivery::Delivery;
 use crate::handler::{HandlerError, Returned};
@@ -43,17 +56,53 @@ pub struct PublishParts {
     pub handler: Arc<str>,
 }
 
+/// What the calls of one worker publish with.
+#[derive(Debug)]
+pub(crate) struct Desk {
+    parts: PublishParts,
+    names: Names,
+    way: Way,
+}
+
+/// How returned messages leave.
+#[derive(Debug)]
+enum Way {
+    /// Published, and confirmed one by one.
+    Runs(Runs),
+    /// In the transaction of the route.
+    Transaction(Arc<Enlistment>),
+}
+
+impl Desk {
+    fn confirming(parts: PublishParts) -> Self {
+        let way = Way::Runs(Runs::new(Arc::clone(&parts.publisher)));
+        let names = Names::default();
+        Self { parts, names, way }
+    }
+
+    fn in_transaction(parts: PublishParts, enlistment: Arc<Enlistment>) -> Self {
+        let way = Way::Transaction(enlistment);
+        let names = Names::default();
+        Self { parts, names, way }
+    }
+
+    /// What was returned and is complete, as records.
+    fn records(&self, returned: &Returned) -> impl ExactSizeIterator<Item = PublishRecord> {
+        let record = |outgoing| records::record(&self.parts, &self.names, outgoing);
+        returned.outgoing.iter().map(record)
+    }
+}
+
 /// Publishes what its inner service returns, then settles.
 #[derive(Clone)]
 pub struct PublishReturned<S> {
     inner: S,
-    parts: Arc<PublishParts>,
+    desk: Arc<Desk>,
 }
 
 impl<S> PublishReturned<S> {
-    /// Around `inner`.
-    pub const fn new(inner: S, parts: Arc<PublishParts>) -> Self {
-        Self { inner, parts }
+    const fn new(inner: S, desk: Arc<Desk>) -> Self {
+        Self { inner, desk }
     }
 }
 
@@ -78,7 +127,7 @@ where
     #[inline]
     fn call(&mut self, delivery: Delivery) -> Self::Future {
         let kept = delivery.clone();
-        ResponseFuture::new(self.inner.call(delivery), kept, Arc::clone(&self.parts))
+        ResponseFuture::new(self.inner.call(delivery), kept, Arc::clone(&self.desk))
     }
 }
 

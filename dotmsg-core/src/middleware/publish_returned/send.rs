@@ -1,14 +1,13 @@
-//! Publishing one handler's messages: derived ids, stamps, and repeats of what was not confirmed.
+//! Publishing one handler's messages until they are confirmed: repeats of what was not.
 
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::PublishParts;
+use super::{Desk, records};
 use crate::backend::{PublishOutcome, PublishRecord};
-use crate::clock::Timestamp;
 use crate::delivery::Delivery;
 use crate::error::{Error, ErrorKind};
-use crate::handler::{HandlerError, Outgoing, Returned};
+use crate::handler::{HandlerError, Returned};
 use crate::middleware::confirm::no_outcome;
 use crate::middleware::failed::settle;
 use crate::middleware::{Outcome, pace};
@@ -22,11 +21,13 @@ const LONGEST_PAUSE: Duration = Duration::from_secs(1);
 
 /// Publishes everything, then answers the settlement.
 pub(super) async fn send(
-    parts: Arc<PublishParts>,
+    desk: Arc<Desk>,
     delivery: Delivery,
-    returned: Returned,
+    mut returned: Returned,
 ) -> Result<Outcome, HandlerError> {
-    let mut records = records(&parts, &delivery, returned.outgoing);
+    let parts = &desk.parts;
+    records::complete(parts, &delivery, &mut returned.outgoing);
+    let mut records: Vec<PublishRecord> = desk.records(&returned).collect();
     let mut delays = pace::delays(FIRST_PAUSE, LONGEST_PAUSE, pace::seed(1, &delivery));
     for repeat in 0..=REPEATS {
         let outcomes = parts.publisher.publish(records.clone()).await;
@@ -81,7 +82,7 @@ fn keep_unconfirmed(
 }
 
 /// Failures that lie in the message or in its topic. A closed or fenced publisher says nothing about the message.
-fn cannot_pass(kind: ErrorKind) -> bool {
+pub(crate) fn cannot_pass(kind: ErrorKind) -> bool {
     matches!(
         kind,
         ErrorKind::TooLarge
@@ -90,35 +91,4 @@ fn cannot_pass(kind: ErrorKind) -> bool {
             | ErrorKind::Unsupported
             | ErrorKind::Config
     )
-}
-
-fn records(
-    parts: &PublishParts,
-    delivery: &Delivery,
-    outgoing: Vec<Outgoing>,
-) -> Vec<PublishRecord> {
-    let parent = delivery.id();
-    let now = parts.clock.now();
-    let record = |(index, outgoing): (usize, Outgoing)| {
-        let mut message = outgoing.message;
-        if message.id().is_none() {
-            message = message.with_id(derived_id(&parent, &parts.handler, index));
-        }
-        if message.timestamp == Timestamp::default() {
-            message.timestamp = now;
-        }
-        PublishRecord {
-            topic: format!("{}{}", parts.topic_prefix, outgoing.topic).into(),
-            partition: None,
-            message,
-        }
-    };
-    outgoing.into_iter().enumerate().map(record).collect()
-}
-
-/// `<parent>:<handler>:<index>`.
-fn derived_id(parent: &[u8], handler: &str, index: usize) -> Vec<u8> {
-    let mut id = parent.to_vec();
-    id.extend_from_slice(format!(":{handler}:{index}").as_bytes());
-    id
 }

@@ -19,6 +19,7 @@ use crate::backend::BoxFuture;
 use crate::delivery::{Delivery, Settlement};
 use crate::handler::{HandlerError, HandlerResult, Returned};
 use crate::middleware::limits::LimitParts;
+use crate::middleware::publish_returned::{Passage, Passed};
 use crate::middleware::{Ended, Outcome};
 
 /// A route's stack: the bounded handler, and all other layers for whenever they are needed.
@@ -157,10 +158,12 @@ where
 }
 
 pin_project! {
-    /// Ends with the first call, or with what the full stack makes of its result. Boxed only in the second case.
+    /// Ends with the first call and what it returned, or with what the full stack makes of its result. Boxed only in the
+    /// second case.
     #[project = Projection]
     pub(super) enum ResponseFuture<F, H> {
         First { #[pin] call: F, kept: Option<(Delivery, Arc<Rest<H>>)> },
+        Sending { passage: Passage, kept: Option<(Delivery, Arc<Rest<H>>)> },
         Rest { rest: BoxFuture<'static, Result<Outcome, Infallible>> },
     }
 }
@@ -177,6 +180,16 @@ where
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let mut rest = match self.as_mut().project() {
             Projection::Rest { rest } => return rest.as_mut().poll(cx),
+            Projection::Sending { passage, kept } => {
+                let (delivery, rest) = kept.as_ref().expect("polled after it had ended");
+                match ready!(passage.poll(cx, rest.layers.desk(), delivery)) {
+                    Passed::Through(outcome) => return Poll::Ready(Ok(outcome)),
+                    Passed::Left(result) => {
+                        let (delivery, rest) = kept.take().expect("it was there");
+                        rest.after(delivery, result)
+                    }
+                }
+            }
             Projection::First { call, kept } => {
                 let result = ready!(call.poll(cx));
                 if let Ok(returned) = &result
@@ -187,8 +200,21 @@ where
                     std::mem::forget(result);
                     return Poll::Ready(Ok(Outcome::Settled(Ended::Handled)));
                 }
-                let (delivery, rest) = kept.take().expect("polled after it had ended");
-                rest.after(delivery, result)
+                let kept = kept.take();
+                match result {
+                    Ok(returned)
+                        if returned.settlement == Settlement::Ack
+                            && !returned.outgoing.is_empty() =>
+                    {
+                        let passage = Passage::new(returned);
+                        self.set(ResponseFuture::Sending { passage, kept });
+                        return self.poll(cx);
+                    }
+                    result => {
+                        let (delivery, rest) = kept.expect("polled after it had ended");
+                        rest.after(delivery, result)
+                    }
+                }
             }
         };
         let poll = rest.as_mut().poll(cx);

@@ -27,7 +27,7 @@ use crate::handler::{ErrorClasses, HandlerError, Returned};
 use crate::middleware::catch_panic::{CatchPanic, CatchPanicLayer};
 use crate::middleware::dead_letter::{DeadLetterLayer, DeadLetterParts};
 use crate::middleware::limits::{CheckLimitsLayer, LimitParts, SizeLimits};
-use crate::middleware::publish_returned::{PublishParts, PublishReturnedLayer};
+use crate::middleware::publish_returned::{Desk, Enlistment, PublishParts, PublishReturnedLayer};
 use crate::middleware::retry_in_place::{RepeatPolicy, RetryInPlaceLayer, RetryParts};
 use crate::middleware::tiers::{TierParts, TiersLayer};
 use crate::middleware::timeout::{Timeout, TimeoutLayer};
@@ -51,6 +51,8 @@ pub struct StackParts {
     pub topic_prefix: String,
     /// Seed of the jitter of in-place retries.
     pub jitter_seed: u64,
+    /// Where returned messages join the route's transaction (`exactly_once`); `None`: they are published and confirmed.
+    pub enlistment: Option<Arc<Enlistment>>,
 }
 
 /// All layers around `handler`.
@@ -98,6 +100,11 @@ impl Layers {
         }
     }
 
+    /// What returned messages leave by.
+    fn desk(&self) -> &Desk {
+        &self.publish.desk
+    }
+
     fn around<B>(
         &self,
         bounded: B,
@@ -118,12 +125,16 @@ impl Layers {
 }
 
 fn publish_layer(parts: &StackParts) -> PublishReturnedLayer {
-    PublishReturnedLayer::new(PublishParts {
+    let publish = PublishParts {
         publisher: Arc::clone(&parts.publisher),
         clock: Arc::clone(&parts.clock),
         topic_prefix: parts.topic_prefix.clone(),
         handler: parts.route.handler.as_str().into(),
-    })
+    };
+    match &parts.enlistment {
+        Some(enlistment) => PublishReturnedLayer::in_transaction(publish, Arc::clone(enlistment)),
+        None => PublishReturnedLayer::new(publish),
+    }
 }
 
 fn retry_layer(parts: &StackParts) -> RetryInPlaceLayer {

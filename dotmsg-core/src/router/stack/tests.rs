@@ -34,6 +34,7 @@ fn parts(route: RouteSpec, publisher: &Arc<ScriptedPublisher>) -> StackParts {
         classes: ErrorClasses::default(),
         topic_prefix: String::new(),
         jitter_seed: 1,
+        enlistment: None,
     }
 }
 
@@ -204,7 +205,7 @@ async fn returned_messages_are_confirmed_before_the_end() {
     assert_eq!(ids, [id.clone(), id]);
 
     // What cannot be published makes the message wait.
-    let publisher = ScriptedPublisher::new(vec![Script::Unknown; 6]);
+    let publisher = ScriptedPublisher::new(vec![Script::Unknown; 7]);
     let outcome = run(route(), &publisher, delivery(41), returns).await;
     assert!(matches!(outcome, Outcome::Away(_)), "{outcome:?}");
 }

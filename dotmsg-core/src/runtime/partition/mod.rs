@@ -70,6 +70,8 @@ pub(crate) struct Partition {
     pub(crate) crash_policy: CrashLoopPolicy,
     /// Something changed since the last commit was built.
     pub(crate) dirty: bool,
+    /// (`exactly_once`) The open transaction holds what its handlers returned.
+    pub(crate) enlisted: bool,
     /// When a commit was last confirmed, the one of the takeover included.
     pub(crate) committed: Option<Instant>,
     /// When the first commit began of those since then that are not confirmed.
@@ -137,6 +139,7 @@ impl Partition {
             crash: record.crash,
             crash_policy,
             dirty: false,
+            enlisted: false,
             committed: None,
             uncommitted: None,
             held: 0,
@@ -247,11 +250,20 @@ impl Partition {
 
     /// Tells everything that sleeps on its behalf to end.
     pub(crate) fn stop_streams(&self) {
-        self.stream.stop();
-        self.replay_stream.stop();
-        for (_, stream) in &self.tiers {
-            stream.stop();
-        }
+        self.streams().for_each(Stream::stop);
+    }
+
+    /// Makes everything that still runs of it count for nothing.
+    pub(crate) fn annul_streams(&self) {
+        self.streams().for_each(Stream::annul);
+    }
+
+    fn streams(&self) -> impl Iterator<Item = &Stream> {
+        let tiers = self.tiers.iter().map(|(_, stream)| stream);
+        [&self.stream, &self.replay_stream]
+            .into_iter()
+            .chain(tiers)
+            .map(|stream| &**stream)
     }
 }
 

@@ -14,7 +14,7 @@ use super::{
 };
 use crate::backend::{AssignmentEvent, Granted};
 use crate::delivery::Delivery;
-use crate::error::Result;
+use crate::error::{Error, ErrorKind, Result};
 use crate::middleware::Outcome;
 use crate::router::{DeliverySemantics, LogMismatch};
 use crate::runtime::lanes::AwayName;
@@ -226,9 +226,18 @@ where
             return;
         };
         tracing::warn!(topic = %self.topology.source, partition = number, "partition lost; its progress since the last commit is repeated elsewhere");
-        partition.stop_streams();
-        let (ownership, lost) = (partition.ownership, partition.settled_early);
+        let lost = partition.settled_early;
         self.count_lost(number, lost as u64);
+        self.end_ownership(number);
+    }
+
+    /// Whatever still runs of a partition counts for nothing any more.
+    pub(super) fn end_ownership(&mut self, number: u32) {
+        let Some(partition) = owned(&mut self.partitions, number) else {
+            return;
+        };
+        partition.annul_streams();
+        let ownership = partition.ownership;
         self.workers
             .stop_partition(number, ownership, &mut self.reports);
         self.workers.abandon_partition(number, &mut self.reports);
@@ -245,6 +254,15 @@ where
         };
         self.held -= partition.held;
         self.held_bytes -= partition.held_bytes;
+        if let Some(transaction) = &mut self.transaction
+            && partition.enlisted
+        {
+            transaction.doom(Error::new(
+                ErrorKind::Fenced,
+                "commit transaction",
+                "it holds messages of a partition that was given up before they were committed",
+            ));
+        }
         for (tier, _) in &partition.tiers {
             self.reader.unassign(&tier.topic, number);
         }

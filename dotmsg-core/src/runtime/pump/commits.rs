@@ -7,8 +7,8 @@ use std::task::{Context, Poll};
 use tokio::time::Instant;
 use tower_service::Service;
 
-use super::{COMMIT_RETRY, Committing, Note, Pump, add, current};
-use crate::backend::{CommitOutcome, Progress};
+use super::{Answer, COMMIT_RETRY, Committing, Note, Pump, add, current};
+use crate::backend::{BoxFuture, CommitOutcome, Progress};
 use crate::delivery::Delivery;
 use crate::middleware::Outcome;
 use crate::router::DeliverySemantics as Semantics;
@@ -25,16 +25,53 @@ where
             self.start_commit();
         }
         if let Some(committing) = &mut self.committing
-            && let Poll::Ready(outcomes) = committing.future.as_mut().poll(cx)
+            && let Poll::Ready(answer) = committing.future.as_mut().poll(cx)
         {
             let notes = std::mem::take(&mut committing.notes);
             self.committing = None;
-            for (note, outcome) in notes.into_iter().zip(CommitOutcome::of_each(outcomes)) {
-                self.committed(cx, note, outcome);
-            }
+            self.answered(cx, notes, answer);
             progress = true;
         }
         progress
+    }
+
+    fn answered(&mut self, cx: &mut Context<'_>, notes: Vec<Note>, answer: Answer) {
+        match answer {
+            Answer::Each(outcomes) => {
+                for (note, outcome) in notes.into_iter().zip(CommitOutcome::of_each(outcomes)) {
+                    self.committed(cx, note, outcome);
+                }
+            }
+            Answer::Whole(outcome) => {
+                let ended = self.transaction.as_mut();
+                let committed = ended.is_some_and(|one| one.commit_ended(outcome));
+                for note in notes {
+                    match committed {
+                        true => self.committed(cx, note, CommitOutcome::Committed),
+                        false => self.uncommitted(&note),
+                    }
+                }
+            }
+        }
+    }
+
+    /// A record that cannot be stored keeps the transaction open: it may hold what that partition's handlers returned.
+    fn keep_open(&mut self, notes: &[Note]) {
+        for note in notes {
+            self.uncommitted(note);
+        }
+        if let Some(transaction) = &mut self.transaction {
+            transaction.reopen();
+        }
+    }
+
+    /// Its progress is not stored, and what its handlers returned may still be in an open transaction.
+    fn uncommitted(&mut self, note: &Note) {
+        if let Some(partition) = current(&mut self.partitions, note.partition, note.ownership) {
+            partition.dirty = true;
+            partition.enlisted = true;
+            partition.covered = 0;
+        }
     }
 
     pub(super) fn start_commit(&mut self) {
@@ -44,6 +81,11 @@ where
         };
         let now = Instant::now();
         if !(at <= now || asked) {
+            return;
+        }
+        if let Some(transaction) = &mut self.transaction
+            && !transaction.may_commit()
+        {
             return;
         }
         self.commit_at = None;
@@ -70,6 +112,7 @@ where
                     partition.covered = covered;
                     partition.too_large = false;
                     partition.dirty = false;
+                    partition.enlisted = false;
                     progress.push(Progress {
                         partition: partition.number,
                         grant: partition.grant,
@@ -96,15 +139,27 @@ where
         }
         if again {
             self.commit_within(self.route.commit_interval);
+            if self.transaction.is_some() {
+                self.keep_open(&notes);
+                return;
+            }
         }
-        if progress.is_empty() {
-            return;
-        }
-        let control = Arc::clone(&self.control);
-        self.committing = Some(Committing {
-            future: Box::pin(async move { control.commit(progress).await }),
-            notes,
-        });
+        let future: BoxFuture<'static, Answer> = match &mut self.transaction {
+            Some(transaction) if progress.is_empty() => {
+                transaction.reopen();
+                return;
+            }
+            Some(transaction) => {
+                let transactions = transaction.commit_begins();
+                Box::pin(async move { Answer::Whole(transactions.commit(progress).await) })
+            }
+            None if progress.is_empty() => return,
+            None => {
+                let control = Arc::clone(&self.control);
+                Box::pin(async move { Answer::Each(control.commit(progress).await) })
+            }
+        };
+        self.committing = Some(Committing { future, notes });
     }
 
     pub(super) fn committed(&mut self, cx: &mut Context<'_>, note: Note, outcome: CommitOutcome) {

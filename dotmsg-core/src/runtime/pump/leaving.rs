@@ -7,6 +7,7 @@ use std::task::{Context, Poll};
 use tokio::time::Instant;
 use tower_service::Service;
 
+use super::transaction::Transaction;
 use super::{DROP_WITHIN, Pump, RouteReport};
 use crate::backend::Granted;
 use crate::delivery::Delivery;
@@ -125,6 +126,10 @@ where
         self.taking_over.is_none()
             && self.releasing.is_none()
             && self.unwanted.is_empty()
+            && !self
+                .transaction
+                .as_ref()
+                .is_some_and(Transaction::is_aborting)
             && self.partitions.iter().all(Option::is_none)
     }
 
@@ -132,6 +137,12 @@ where
         let unanswered: Vec<&'static str> = [
             ("takeover", self.taking_over.is_some()),
             ("commit", self.committing.is_some()),
+            (
+                "abort",
+                self.transaction
+                    .as_ref()
+                    .is_some_and(Transaction::is_aborting),
+            ),
             ("release", self.releasing.is_some()),
             ("close", self.closing.is_some()),
         ]

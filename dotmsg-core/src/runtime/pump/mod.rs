@@ -13,6 +13,7 @@ mod outcomes;
 mod retries;
 mod source;
 mod timing;
+mod transaction;
 
 use std::convert::Infallible;
 use std::pin::Pin;
@@ -27,6 +28,7 @@ use tokio::time::{Instant, Sleep};
 use tower_service::Service;
 
 use self::lag::Looks;
+use self::transaction::Transaction;
 use super::partition::{Partition, Phase};
 use super::reports::Reports;
 use super::stats::RouteStats;
@@ -34,11 +36,13 @@ use super::takeover::{Taken, TakeoverContext, max_record_bytes};
 use super::workers::Workers;
 use crate::backend::{
     Batch, BatchLimits, BoxFuture, CommitOutcome, Control, Granted, ReadBatch, Reader, Source,
+    TransactionOutcome, Transactions,
 };
 use crate::clock::Clock;
 use crate::delivery::Delivery;
 use crate::error::Result;
 use crate::middleware::Outcome;
+use crate::middleware::publish_returned::Enlistment;
 use crate::progress::Census;
 use crate::router::{RouteSpec, Topology};
 
@@ -77,8 +81,8 @@ pub struct RouteReport {
     pub abandoned: u64,
     /// (`at_most_once`) Messages that were given up after their progress was confirmed: nobody gets them again.
     pub lost: u64,
-    /// What the broker had not answered when the shutdown's time was up: `start`, `takeover`, `commit`, `release`,
-    /// `close`. Whether it happened is not known; without the commit, what was settled since the last one is repeated.
+    /// What the broker had not answered when the shutdown's time was up: `start`, `takeover`, `commit`, `abort`,
+    /// `release`, `close`. Whether it happened is not known; without the commit, what was settled since the last one is repeated.
     pub unanswered: Vec<&'static str>,
 }
 
@@ -97,8 +101,16 @@ pub enum Shutdown {
 
 /// A commit on its way.
 struct Committing {
-    future: BoxFuture<'static, Vec<CommitOutcome>>,
+    future: BoxFuture<'static, Answer>,
     notes: Vec<Note>,
+}
+
+/// What a commit came to.
+enum Answer {
+    /// Each partition's progress by itself.
+    Each(Vec<CommitOutcome>),
+    /// All of it, with what was published in the same transaction.
+    Whole(TransactionOutcome),
 }
 
 /// A partition whose takeover is under way, and what became of it meanwhile.
@@ -132,6 +144,8 @@ pub(crate) struct PumpParts<S: Service<Delivery>> {
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) stats: Arc<RouteStats>,
     pub(crate) shutdown: watch::Receiver<Shutdown>,
+    /// (`exactly_once`) The member's transactions, and where its handlers put down what goes into them.
+    pub(crate) transactions: Option<(Arc<dyn Transactions>, Arc<Enlistment>)>,
 }
 
 /// The pump of one route.
@@ -164,6 +178,8 @@ pub(crate) struct Pump<S: Service<Delivery>> {
     learning: Option<BoxFuture<'static, Result<Census>>>,
     committing: Option<Committing>,
     commit_at: Option<Instant>,
+    /// (`exactly_once`)
+    transaction: Option<Transaction>,
     /// Asked back before they were installed: they are only to be released.
     unwanted: Vec<Granted>,
     releasing: Option<BoxFuture<'static, Result<()>>>,
@@ -189,6 +205,7 @@ where
 {
     pub(crate) fn new(parts: PumpParts<S>) -> Self {
         let takeover = parts.takeover;
+        let unanswered = takeover.route.limits.max_held_bytes;
         Self {
             route: Arc::clone(&takeover.route),
             topology: Arc::clone(&takeover.topology),
@@ -214,6 +231,9 @@ where
             learning: None,
             committing: None,
             commit_at: None,
+            transaction: parts.transactions.map(|(transactions, enlistment)| {
+                Transaction::new(transactions, enlistment, unanswered)
+            }),
             unwanted: Vec::new(),
             releasing: None,
             closing: None,
@@ -249,6 +269,7 @@ where
             progress |= self.poll_learning(cx);
             self.workers.poll(cx, &mut self.reports)?;
             progress |= self.apply_reports();
+            progress |= self.poll_transaction(cx);
             progress |= self.poll_retries(cx)?;
             let fetched = self.poll_source(cx)?;
             progress |= fetched;

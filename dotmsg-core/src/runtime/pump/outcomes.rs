@@ -8,6 +8,7 @@ use tower_service::Service;
 
 use super::{ABANDON_COMMIT_WITHIN, COMMIT_RETRY, COMMIT_SOON, Pump, Shutdown, add, current};
 use crate::delivery::Delivery;
+use crate::error::{Error, ErrorKind};
 use crate::middleware::{Ended, Outcome};
 use crate::runtime::partition::{Partition, Phase};
 use crate::runtime::reports::{Handled, Report};
@@ -95,6 +96,9 @@ where
     }
 
     pub(super) fn finish(&mut self, ticket: Ticket, outcome: Outcome) {
+        if outcome == Outcome::Settled(Ended::Returned) {
+            self.enlisted(&ticket);
+        }
         if current(&mut self.partitions, ticket.partition, ticket.ownership).is_none() {
             return;
         }
@@ -113,7 +117,7 @@ where
         let soon = match outcome {
             Outcome::Settled(ended) => {
                 let counter = match ended {
-                    Ended::Handled => &self.stats.handled,
+                    Ended::Handled | Ended::Returned => &self.stats.handled,
                     Ended::Discarded => &self.stats.discarded,
                     Ended::DeadLettered => &self.stats.dead_lettered,
                 };
@@ -129,6 +133,22 @@ where
         let soon = soon.or(partition.single.then_some(Duration::ZERO));
         if soon.is_some() || !was_dirty {
             self.commit_within(soon.unwrap_or(self.route.commit_interval));
+        }
+    }
+
+    /// What the handler returned is in the open transaction: so its end must be too.
+    fn enlisted(&mut self, ticket: &Ticket) {
+        let Some(transaction) = &mut self.transaction else {
+            return;
+        };
+        transaction.reported();
+        match current(&mut self.partitions, ticket.partition, ticket.ownership) {
+            Some(partition) => partition.enlisted = true,
+            None => transaction.doom(Error::new(
+                ErrorKind::Fenced,
+                "commit transaction",
+                "it holds messages of a partition that is gone",
+            )),
         }
     }
 

@@ -8,6 +8,7 @@ use std::task::Context;
 use tokio::time::Instant;
 use tower_service::Service;
 
+use super::transaction::Transaction;
 use super::{Pump, Shutdown};
 use crate::delivery::Delivery;
 use crate::middleware::Outcome;
@@ -21,7 +22,13 @@ where
     /// Sleeps until the next thing that is due; `true` when it is due already.
     pub(super) fn poll_timer(&mut self, cx: &mut Context<'_>) -> bool {
         let room = self.retry_room();
-        let mut next = self.commit_at.filter(|_| self.committing.is_none());
+        let waits = self
+            .transaction
+            .as_ref()
+            .is_some_and(Transaction::is_ending);
+        let mut next = self
+            .commit_at
+            .filter(|_| self.committing.is_none() && !waits);
         for partition in self.partitions.iter().flatten() {
             let at = match partition.phase {
                 Phase::Running if room.allows_tiers(partition) => partition
@@ -66,6 +73,7 @@ where
             && self.taking_over.is_none()
             && self.granted.is_empty()
             && self.committing.is_none()
+            && self.transaction.as_ref().is_none_or(Transaction::is_quiet)
             && self.reports.is_empty()
             && self.stage == Shutdown::No
             && self.assigned

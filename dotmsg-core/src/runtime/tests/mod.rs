@@ -5,6 +5,7 @@ mod attacks;
 mod basics;
 mod beginning;
 mod declared;
+mod exactly_once;
 mod gated;
 mod lag;
 mod late_release;
@@ -14,6 +15,7 @@ mod reserve;
 mod retries;
 mod stuck;
 mod tight_store;
+mod transactional;
 
 use std::collections::BTreeMap;
 use std::future::Future;
@@ -33,7 +35,7 @@ use crate::log::{LogBroker, LogOptions};
 use crate::message::Message;
 use crate::middleware::{Ended, Outcome};
 use crate::progress::PositionRecord;
-use crate::router::{RouteSpec, StackParts, Topology, stack};
+use crate::router::{DeliverySemantics, RouteSpec, StackParts, Topology, stack};
 
 /// A memory log with one topic.
 pub(super) struct World {
@@ -156,6 +158,7 @@ impl World {
             classes: ErrorClasses::default(),
             topic_prefix: String::new(),
             jitter_seed: 1,
+            enlistment: context.enlistment.clone(),
         };
         Route {
             stats: Arc::clone(&context.stats),
@@ -166,6 +169,8 @@ impl World {
 
     fn context(&self, spec: RouteSpec) -> (watch::Sender<Shutdown>, RouteContext) {
         let (sender, shutdown) = watch::channel(Shutdown::No);
+        let once = spec.delivery == DeliverySemantics::ExactlyOnce;
+        let enlistment = once.then(Arc::default);
         let context = RouteContext {
             topology: Arc::new(Topology::of(&spec, "")),
             route: Arc::new(spec),
@@ -179,6 +184,7 @@ impl World {
             stats: Arc::default(),
             shutdown,
             seed: self.starts.fetch_add(1, Ordering::Relaxed),
+            enlistment,
         };
         (sender, context)
     }

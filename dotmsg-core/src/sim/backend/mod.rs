@@ -26,7 +26,7 @@ use super::life::Life;
 use super::plan::Step;
 use crate::backend::{
     Admin, Backend, BoxFuture, Capability, Membership, PositionStore, Publisher, Reader,
-    Subscription, Transactions,
+    Subscription,
 };
 use crate::error::Result;
 
@@ -102,10 +102,6 @@ impl Backend for SimBackend {
             life: Arc::clone(&self.life),
             inner: self.broker().admin(),
         })
-    }
-
-    fn transactions(&self) -> Option<Arc<dyn Transactions>> {
-        self.broker().transactions()
     }
 
     /// The broker outlives its members.

@@ -1,0 +1,65 @@
+//! What a handler returned, as records: derived ids, stamps, topics with their prefix.
+
+use std::io::Write;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use super::PublishParts;
+use crate::backend::PublishRecord;
+use crate::clock::Timestamp;
+use crate::delivery::Delivery;
+use crate::handler::Outgoing;
+
+/// Topics whose names are kept; a handler that names them freely makes the others anew.
+const NAMES: usize = 32;
+
+/// Names of topics as the broker knows them, by the names that handlers use.
+#[derive(Debug, Default)]
+pub(super) struct Names(Mutex<Vec<(Box<str>, Arc<str>)>>);
+
+impl Names {
+    fn of(&self, prefix: &str, topic: &str) -> Arc<str> {
+        let mut names = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some((_, known)) = names.iter().find(|(name, _)| **name == *topic) {
+            return Arc::clone(known);
+        }
+        let full: Arc<str> = format!("{prefix}{topic}").into();
+        if names.len() < NAMES {
+            names.push((topic.into(), Arc::clone(&full)));
+        }
+        full
+    }
+}
+
+/// Gives each message what it has not: an id, a stamp. Doing it again changes nothing.
+pub(super) fn complete(parts: &PublishParts, delivery: &Delivery, outgoing: &mut [Outgoing]) {
+    let mut now = None;
+    for (index, outgoing) in outgoing.iter_mut().enumerate() {
+        let message = &mut outgoing.message;
+        if message.id().is_none() {
+            let id = derived_id(&delivery.id(), &parts.handler, index);
+            *message = std::mem::take(message).with_id(id);
+        }
+        if message.timestamp == Timestamp::default() {
+            message.timestamp = *now.get_or_insert_with(|| parts.clock.now());
+        }
+    }
+}
+
+/// The record of a complete message.
+pub(super) fn record(parts: &PublishParts, names: &Names, outgoing: &Outgoing) -> PublishRecord {
+    PublishRecord {
+        topic: names.of(&parts.topic_prefix, &outgoing.topic),
+        partition: None,
+        message: outgoing.message.clone(),
+    }
+}
+
+/// `<parent>:<handler>:<index>`.
+fn derived_id(parent: &[u8], handler: &str, index: usize) -> Vec<u8> {
+    // Room for two colons and the digits of any index that fits a transaction.
+    let mut id = Vec::with_capacity(parent.len() + handler.len() + 8);
+    id.extend_from_slice(parent);
+    let written = write!(id, ":{handler}:{index}");
+    debug_assert!(written.is_ok(), "a vector takes all that is written");
+    id
+}
