@@ -28,6 +28,7 @@ type Outcome = Result<(), String>;
 
 const USAGE: &str = "\
 usage: kafka_peer w1 | w2 | w3 | w4                          a dotmsg app: count | decode and add | 100 ms handler | decode, change, publish
+       kafka_peer w4-once                                    w4 in transactions: delivery = \"exactly_once\"
        kafka_peer bare-w1 | bare-w2 | bare-w3 | bare-w4      the same by hand, on the client library alone
        kafka_peer fill 100b | 1k | json PARTITIONS           makes TOPIC and fills it with N messages of 100,000 keys
        kafka_peer compare [w1] [w1-1k] [w2] [w3] [w4] [--n N] [--rounds R] [--keep]
@@ -59,6 +60,7 @@ fn run(arguments: &[String]) -> Outcome {
         ("w2", []) => own::add(&environment),
         ("w3", []) => own::slow(&environment),
         ("w4", []) => own::transform(&environment),
+        ("w4-once", []) => own::transform_once(&environment),
         ("bare-w1", []) => bare::count(&environment),
         ("bare-w2", []) => bare::add(&environment),
         ("bare-w3", []) => bare_slow::run(&environment),

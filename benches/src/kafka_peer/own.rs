@@ -11,6 +11,7 @@ use std::time::Duration;
 use dotmsg::app::{Adapters, App};
 use dotmsg::backend::Registry;
 use dotmsg::handler::{Annotated, FromDelivery, HandlerError, Invoke};
+use dotmsg::router::DeliverySemantics;
 use dotmsg::{Config, Delivery, Json, Key, Outgoing};
 use tokio::runtime::{Builder, Runtime};
 
@@ -25,6 +26,8 @@ pub(crate) const WORK: Duration = Duration::from_millis(100);
 pub(crate) const SLOW: usize = 5_000;
 /// Messages on their way in `w4`, unless the environment says otherwise.
 const PUBLISHING: usize = 10_000;
+/// How often transactions are committed in `w4-once`.
+const ONCE_COMMIT: &str = "100ms";
 
 /// What the handlers share.
 struct Run {
@@ -122,6 +125,20 @@ pub(crate) fn transform(environment: &Environment) -> Result<(), String> {
     run(environment, "change", Some(PUBLISHING), change)
 }
 
+/// `w4` with its messages and its progress in transactions.
+///
+/// # Errors
+/// What the app says.
+pub(crate) fn transform_once(environment: &Environment) -> Result<(), String> {
+    environment.out_topic()?;
+    let once = |config: Config| {
+        config
+            .default_value("routes.change.delivery", "exactly_once")
+            .default_value("routes.change.commit_interval", ONCE_COMMIT)
+    };
+    run_with(environment, "change", Some(PUBLISHING), change, once)
+}
+
 /// The runtime of every workload that has one, on both sides.
 ///
 /// # Errors
@@ -167,12 +184,26 @@ where
     H: Annotated<T>,
     H::Meta: Invoke<Arc<Run>>,
 {
+    run_with(environment, name, concurrency, handler, |config| config)
+}
+
+fn run_with<T, H>(
+    environment: &Environment,
+    name: &str,
+    concurrency: Option<usize>,
+    handler: H,
+    with: impl FnOnce(Config) -> Config,
+) -> Result<(), String>
+where
+    H: Annotated<T>,
+    H::Meta: Invoke<Arc<Run>>,
+{
     let out = environment.out_topic().unwrap_or_default();
     let state = Arc::new(Run {
         meter: Meter::new(environment.messages),
         out: String::leak(out.to_owned()),
     });
-    let app = App::<(), Kafka>::with_config(config(environment, name, concurrency))
+    let app = App::<(), Kafka>::with_config(with(config(environment, name, concurrency)))
         .state(Arc::clone(&state))
         .handler(handler);
     runtime()?.block_on(drive(app, name, &state, environment.messages))?;
@@ -188,12 +219,18 @@ async fn drive(
 ) -> Result<(), String> {
     let running = app.start().await.map_err(|error| error.to_string())?;
     let handle = running.handle().clone();
-    let stats = Arc::clone(&handle.route(name).ok_or("the route is not there")?.stats);
+    let route = handle.route(name).ok_or("the route is not there")?;
+    let stats = Arc::clone(&route.stats);
+    let once = route.spec.delivery == DeliverySemantics::ExactlyOnce;
     let watch = async {
         if !run.out.is_empty() {
             // A message that is returned is done when its delivery is reported, which the handler does not see.
             while stats.handled() < messages {
                 tokio::time::sleep(Duration::from_millis(1)).await;
+            }
+            // In a transaction it is done when that is committed.
+            while once && !route.is_settled().await.unwrap_or(false) {
+                tokio::time::sleep(Duration::from_millis(5)).await;
             }
             run.meter.end();
         }

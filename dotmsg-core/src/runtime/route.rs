@@ -8,14 +8,14 @@ use tower_service::Service;
 use tracing::Instrument;
 
 use super::declare::declare_topics;
-use super::pump::{ABANDON_WITHIN, Pump, PumpParts, RouteReport, Shutdown};
+use super::pump::{ABANDON_WITHIN, Pump, PumpParts, RouteReport, Shutdown, Transacting};
 use super::stats::RouteStats;
 use super::takeover::TakeoverContext;
 use super::worker::LanePolicy;
 use super::workers::Workers;
 use crate::backend::{
     Backend, Capability, Control, KeyOrder, PositionStore, Reader, Source, Subscription,
-    Transactional, Transactions,
+    Transactional,
 };
 use crate::clock::Clock;
 use crate::delivery::Delivery;
@@ -170,10 +170,7 @@ where
 }
 
 /// What a route with `exactly_once` commits with.
-fn transactions(
-    context: &RouteContext,
-    control: &dyn Control,
-) -> Result<Option<(Arc<dyn Transactions>, Arc<Enlistment>)>> {
+fn transactions(context: &RouteContext, control: &dyn Control) -> Result<Option<Transacting>> {
     if context.route.delivery != Semantics::ExactlyOnce {
         return Ok(None);
     }
@@ -187,7 +184,10 @@ fn transactions(
         .enlistment
         .clone()
         .ok_or_else(|| missing("its layers were made without an enlistment"))?;
-    Ok(Some((transactions, enlistment)))
+    Ok(Some(Transacting {
+        transactions,
+        enlistment,
+    }))
 }
 
 /// Everything that is asked of the broker before the first event.

@@ -144,8 +144,14 @@ pub(crate) struct PumpParts<S: Service<Delivery>> {
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) stats: Arc<RouteStats>,
     pub(crate) shutdown: watch::Receiver<Shutdown>,
-    /// (`exactly_once`) The member's transactions, and where its handlers put down what goes into them.
-    pub(crate) transactions: Option<(Arc<dyn Transactions>, Arc<Enlistment>)>,
+    /// (`exactly_once`)
+    pub(crate) transactions: Option<Transacting>,
+}
+
+/// The member's transactions, and where its handlers put down what goes into them.
+pub(crate) struct Transacting {
+    pub(crate) transactions: Arc<dyn Transactions>,
+    pub(crate) enlistment: Arc<Enlistment>,
 }
 
 /// The pump of one route.
@@ -231,9 +237,9 @@ where
             learning: None,
             committing: None,
             commit_at: None,
-            transaction: parts.transactions.map(|(transactions, enlistment)| {
-                Transaction::new(transactions, enlistment, unanswered)
-            }),
+            transaction: parts
+                .transactions
+                .map(|parts| Transaction::new(parts, unanswered)),
             unwanted: Vec::new(),
             releasing: None,
             closing: None,

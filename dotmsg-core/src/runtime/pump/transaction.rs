@@ -15,7 +15,7 @@ use std::task::{Context, Poll};
 
 use tower_service::Service;
 
-use super::{COMMIT_RETRY, Pump, owned};
+use super::{COMMIT_RETRY, Pump, Transacting, owned};
 use crate::backend::{BoxFuture, Granted, PublishOutcome, TransactionOutcome, Transactions};
 use crate::delivery::Delivery;
 use crate::error::{Error, ErrorKind};
@@ -62,14 +62,10 @@ pub(super) struct Transaction {
 }
 
 impl Transaction {
-    pub(super) fn new(
-        transactions: Arc<dyn Transactions>,
-        enlistment: Arc<Enlistment>,
-        max_bytes: usize,
-    ) -> Self {
+    pub(super) fn new(parts: Transacting, max_bytes: usize) -> Self {
         Self {
-            transactions,
-            enlistment,
+            transactions: parts.transactions,
+            enlistment: parts.enlistment,
             stage: Stage::Open,
             reported: 0,
             runs: VecDeque::new(),
