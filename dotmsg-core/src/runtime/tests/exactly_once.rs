@@ -293,7 +293,7 @@ async fn workers_in_tasks_of_their_own_are_waited_for() {
     spec.commit_interval = Duration::from_millis(5);
     spec.limits.workers = 2;
     let route = world.start_stacked(spec, |delivery: Delivery| async move {
-        if delivery.position().offset % 5 == 0 {
+        if delivery.position().offset.is_multiple_of(5) {
             tokio::task::yield_now().await;
         }
         Ok(vec![out(&delivery)].into())
