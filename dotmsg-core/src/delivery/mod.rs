@@ -13,6 +13,7 @@ pub use settlement::Settlement;
 pub use source::{Position, Role, Stream};
 
 use std::borrow::Cow;
+use std::io::Write;
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -241,6 +242,17 @@ impl Delivery {
         match self.inner.message.id() {
             Some(id) => Cow::Borrowed(id),
             None => Cow::Owned(self.origin().to_string().into_bytes()),
+        }
+    }
+
+    /// Adds its identity to `bytes`.
+    pub(crate) fn write_id(&self, bytes: &mut Vec<u8>) {
+        match self.inner.message.id() {
+            Some(id) => bytes.extend_from_slice(id),
+            None => {
+                let written = write!(bytes, "{}", self.origin());
+                debug_assert!(written.is_ok(), "a vector takes all that is written");
+            }
         }
     }
 }

@@ -4,9 +4,11 @@
 //! values is the form that loses nothing. No headers cost no allocation, and a clone shares the list, because most
 //! messages are passed on unchanged.
 
-use std::sync::Arc;
+use std::sync::{Arc, LazyLock};
 
 use bytes::Bytes;
+
+use super::ID_HEADER;
 
 /// The name of a header: UTF-8, compared byte by byte.
 pub type HeaderName = Arc<str>;
@@ -63,6 +65,15 @@ impl Headers {
                 });
             }
             None => entries.push((name.into(), value)),
+        }
+    }
+
+    /// Sets the identity. Its name is shared by all messages, and a list of nothing else is made in one step.
+    pub(super) fn identify(&mut self, id: Bytes) {
+        static NAME: LazyLock<HeaderName> = LazyLock::new(|| ID_HEADER.into());
+        match self.is_empty() {
+            true => *self = Self(Some(Arc::new(vec![(Arc::clone(&NAME), Some(id))]))),
+            false => self.insert(ID_HEADER, Some(id)),
         }
     }
 

@@ -63,7 +63,7 @@ impl Message {
     /// The same message with this identity (header [`ID_HEADER`]).
     #[must_use]
     pub fn with_id(mut self, id: impl Into<Bytes>) -> Self {
-        self.headers.insert(ID_HEADER, Some(id.into()));
+        self.headers.identify(id.into());
         self
     }
 

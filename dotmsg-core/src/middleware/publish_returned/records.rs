@@ -11,6 +11,8 @@ use crate::handler::Outgoing;
 
 /// Topics whose names are kept; a handler that names them freely makes the others anew.
 const NAMES: usize = 32;
+/// Room for a parent's id of usual length, in bytes.
+const ID_ROOM: usize = 64;
 
 /// Names of topics as the broker knows them, by the names that handlers use.
 #[derive(Debug, Default)]
@@ -36,7 +38,7 @@ pub(super) fn complete(parts: &PublishParts, delivery: &Delivery, outgoing: &mut
     for (index, outgoing) in outgoing.iter_mut().enumerate() {
         let message = &mut outgoing.message;
         if message.id().is_none() {
-            let id = derived_id(&delivery.id(), &parts.handler, index);
+            let id = derived_id(delivery, &parts.handler, index);
             *message = std::mem::take(message).with_id(id);
         }
         if message.timestamp == Timestamp::default() {
@@ -55,10 +57,9 @@ pub(super) fn record(parts: &PublishParts, names: &Names, outgoing: &Outgoing) -
 }
 
 /// `<parent>:<handler>:<index>`.
-fn derived_id(parent: &[u8], handler: &str, index: usize) -> Vec<u8> {
-    // Room for two colons and the digits of any index that fits a transaction.
-    let mut id = Vec::with_capacity(parent.len() + handler.len() + 8);
-    id.extend_from_slice(parent);
+fn derived_id(delivery: &Delivery, handler: &str, index: usize) -> Vec<u8> {
+    let mut id = Vec::with_capacity(ID_ROOM + handler.len());
+    delivery.write_id(&mut id);
     let written = write!(id, ":{handler}:{index}");
     debug_assert!(written.is_ok(), "a vector takes all that is written");
     id

@@ -277,6 +277,7 @@ where
             progress |= self.apply_reports();
             progress |= self.poll_transaction(cx);
             progress |= self.poll_retries(cx)?;
+            let held = self.held;
             let fetched = self.poll_source(cx)?;
             progress |= fetched;
             progress |= self.poll_commit(cx);
@@ -287,9 +288,9 @@ where
                 return Poll::Ready(done);
             }
             self.workers.flush();
-            if fetched && self.workers.are_spawned() {
-                // Workers on the same thread run only when this task lets them; without a turn after every batch it
-                // would first fetch all that the limits allow.
+            if fetched && (self.workers.are_spawned() || self.held > held) {
+                // Workers on the same thread, and whatever handlers wait for, run only when this task lets them; without a
+                // turn after every batch it would first fetch all that the limits allow.
                 cx.waker().wake_by_ref();
                 break;
             }
