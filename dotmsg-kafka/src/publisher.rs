@@ -11,7 +11,9 @@ use std::sync::{Arc, Mutex};
 use std::thread;
 use std::time::Duration;
 
-use dotmsg_core::backend::{BoxFuture, PublishOutcome, PublishRecord, Published, Publisher};
+use dotmsg_core::backend::{
+    BoxFuture, Partitioner, PublishOutcome, PublishRecord, Published, Publisher,
+};
 use dotmsg_core::clock::Timestamp;
 use dotmsg_core::error::{Error, ErrorKind, Result};
 use rdkafka::ClientConfig;
@@ -20,8 +22,7 @@ use rdkafka::config::RDKafkaLogLevel as Level;
 use rdkafka::error::{KafkaError, RDKafkaErrorCode as Code};
 use rdkafka::message::{Header, Message as _, OwnedHeaders};
 use rdkafka::producer::{
-    BaseProducer, BaseRecord, DeliveryResult, NoCustomPartitioner, Producer, ProducerContext,
-    PurgeConfig,
+    BaseProducer, BaseRecord, DeliveryResult, Producer, ProducerContext, PurgeConfig,
 };
 use slab::Slab;
 use tokio::sync::{Notify, oneshot};
@@ -30,6 +31,7 @@ use crate::context::log_line;
 use crate::error;
 use crate::lock;
 use crate::native;
+use crate::partitioner::{self, Asked};
 use crate::settings::Settings;
 
 /// How long the thread waits for reports; what ends it is looked at as often.
@@ -87,7 +89,10 @@ impl Reports {
 
 /// The context of the producer.
 #[derive(Debug)]
-pub(crate) struct Delivery(Arc<Reports>);
+pub(crate) struct Delivery {
+    reports: Arc<Reports>,
+    partitioner: Option<Asked>,
+}
 
 impl ClientContext for Delivery {
     fn log(&self, level: Level, facility: &str, message: &str) {
@@ -99,7 +104,7 @@ impl ClientContext for Delivery {
     }
 }
 
-impl ProducerContext for Delivery {
+impl ProducerContext<Asked> for Delivery {
     type DeliveryOpaque = usize;
 
     fn delivery(&self, result: &DeliveryResult<'_>, number: usize) {
@@ -111,23 +116,30 @@ impl ProducerContext for Delivery {
                 duplicate: false,
             }),
             Err((error, message)) => {
-                let described = described(error, message.topic());
+                let described = described(error, message.topic(), message.partition() < 0);
                 match native::possibly_persisted(message) {
                     true => PublishOutcome::Unknown(described),
                     false => PublishOutcome::Failed(described),
                 }
             }
         };
-        self.0.settle(number, outcome);
+        self.reports.settle(number, outcome);
+    }
+
+    fn get_custom_partitioner(&self) -> Option<&Asked> {
+        self.partitioner.as_ref()
     }
 }
 
-fn described(error: &KafkaError, topic: &str) -> Error {
-    let code = error.rdkafka_error_code().unwrap_or(Code::Unknown);
-    error::of_code("publish", code).with("topic", topic)
+/// `was_to_be_chosen`: nobody had said the partition. Only a partitioner then chooses one that there is not.
+fn described(error: &KafkaError, topic: &str, was_to_be_chosen: bool) -> Error {
+    match error.rdkafka_error_code().unwrap_or(Code::Unknown) {
+        Code::UnknownPartition if was_to_be_chosen => partitioner::no_answer(topic),
+        code => error::of_code("publish", code).with("topic", topic),
+    }
 }
 
-pub(crate) type Client = BaseProducer<Delivery, NoCustomPartitioner>;
+pub(crate) type Client = BaseProducer<Delivery, Asked>;
 
 /// Publishes to any topic of a cluster.
 pub(crate) struct KafkaPublisher {
@@ -146,15 +158,30 @@ impl std::fmt::Debug for KafkaPublisher {
 }
 
 impl KafkaPublisher {
-    pub(crate) fn open(settings: &Settings) -> Result<Self> {
-        Self::with(&settings.producer(), settings.max_record_bytes())
+    /// One whose records without a partition go where the partitioner says, or else murmur2.
+    pub(crate) fn open(
+        settings: &Settings,
+        partitioner: Option<Arc<dyn Partitioner>>,
+    ) -> Result<Self> {
+        Self::with(
+            &settings.producer(),
+            settings.max_record_bytes(),
+            partitioner,
+        )
     }
 
     /// One with this configuration.
-    pub(crate) fn with(config: &ClientConfig, max_record_bytes: usize) -> Result<Self> {
+    pub(crate) fn with(
+        config: &ClientConfig,
+        max_record_bytes: usize,
+        partitioner: Option<Arc<dyn Partitioner>>,
+    ) -> Result<Self> {
         let reports = Arc::new(Reports::default());
         let producer: Client = config
-            .create_with_context(Delivery(Arc::clone(&reports)))
+            .create_with_context(Delivery {
+                reports: Arc::clone(&reports),
+                partitioner: partitioner.map(Asked::new),
+            })
             .map_err(|error| error::of_client("open kafka", error))?;
         let publisher = Self {
             producer: Arc::new(producer),
@@ -324,7 +351,7 @@ fn send(
     }
     reports.settle(
         number,
-        PublishOutcome::Failed(described(&error, &record.topic)),
+        PublishOutcome::Failed(described(&error, &record.topic, record.partition.is_none())),
     );
     None
 }

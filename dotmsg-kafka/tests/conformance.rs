@@ -5,7 +5,7 @@ mod common;
 use std::sync::Arc;
 
 use dotmsg_core::backend::{
-    Backend, BoxFuture, Capability, History, KeyOrder, Ownership, PositionStore,
+    Backend, BoxFuture, Capability, History, KeyOrder, Ownership, Partitioning, PositionStore,
 };
 use dotmsg_core::error::{Error, ErrorKind, Result};
 use dotmsg_testkit::{Fixture, Purpose, conformance};
@@ -37,6 +37,7 @@ impl Fixture for Kafka {
         minimum.position = PositionStore::Record { max_bytes: 7_670 };
         minimum.ownership = Ownership::Shared;
         minimum.history = History::Retained;
+        minimum.partitioning = Partitioning::Custom;
         minimum.max_record_bytes = 1_000_000;
         minimum.durable = true;
         minimum

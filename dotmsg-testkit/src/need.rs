@@ -3,7 +3,7 @@
 use std::fmt;
 
 use dotmsg_core::backend::{
-    Capability, History, KeyOrder, Ownership, PositionStore, Transactional,
+    Capability, History, KeyOrder, Ownership, Partitioning, PositionStore, Transactional,
 };
 
 use crate::fixture::Broker;
@@ -23,6 +23,8 @@ pub enum Need {
     History,
     /// Stored across a restart of the broker.
     Durable,
+    /// Keys go where a partitioner says that the app gives.
+    Partitioner,
     /// A largest record that a test can reach.
     RecordLimit,
     /// The fixture restarts its broker.
@@ -37,6 +39,8 @@ pub enum Need {
     Transactions,
     /// The backend has no transactions.
     NoTransactions,
+    /// The backend honours no partitioner but its own.
+    NoPartitioner,
     /// One member per group and topic.
     SingleMember,
 }
@@ -65,6 +69,10 @@ impl Need {
                 "it declares no history",
             ),
             Self::Durable => (declared.durable, "it declares that nothing outlives it"),
+            Self::Partitioner => (
+                declared.partitioning == Partitioning::Custom,
+                "it declares that murmur2 chooses the partition of a key",
+            ),
             Self::RecordLimit => (
                 declared.max_record_bytes <= LARGEST_RECORD,
                 "it declares no limit on records, or one above 64 MiB",
@@ -92,6 +100,10 @@ impl Need {
             Self::NoTransactions => (
                 declared.transactions == Transactional::No,
                 "it has transactions",
+            ),
+            Self::NoPartitioner => (
+                declared.partitioning == Partitioning::Murmur2,
+                "it honours partitioners",
             ),
             Self::SingleMember => (
                 declared.ownership == Ownership::SingleMember,

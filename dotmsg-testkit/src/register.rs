@@ -34,6 +34,8 @@ macro_rules! __conformance_table {
                 round_trip [NoLoss] [History];
                 each_record_has_its_own_outcome [NoLoss] [];
                 to_where_the_key_belongs [KeyOrder] [];
+                to_where_a_partitioner_says [KeyOrder] [Partitioner];
+                a_partitioner_without_an_answer [KeyOrder] [Partitioner];
                 many_publishers_lose_nothing [NoLoss] [History];
             }
             read {
@@ -170,6 +172,7 @@ macro_rules! __conformance_table {
                 declares_what_it_has [Refusal] [];
                 of_exactly_once [Refusal] [NoTransactions];
                 of_order [Refusal] [NoKeyOrder];
+                of_a_partitioner [Refusal] [NoPartitioner];
                 of_apps_without_position_records [Refusal] [NoPosition];
                 of_a_second_member [Refusal] [SingleMember];
                 of_names_that_are_too_long [Refusal] [];
