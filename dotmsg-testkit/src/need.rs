@@ -6,10 +6,10 @@ use dotmsg_core::backend::{
     Capability, History, KeyOrder, Ownership, Partitioning, PositionStore, Transactional,
 };
 
-use crate::fixture::Broker;
+use crate::fixture::{Broker, Stays};
 
 /// Something that a case needs of the backend or of its fixture. Always "at least", but for the denials: these select the
-/// cases that test that what is not there is refused.
+/// cases that test that what is not there is refused; and for `LaterStays` and `EarlierStays`, of which one is always met.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Need {
@@ -31,6 +31,10 @@ pub enum Need {
     Restart,
     /// The fixture makes retention remove records.
     Trim,
+    /// Of two members with one instance id the later stays.
+    LaterStays,
+    /// Of two members with one instance id the earlier stays.
+    EarlierStays,
     /// The backend keeps no order of keys.
     NoKeyOrder,
     /// The backend stores no position records.
@@ -84,6 +88,14 @@ impl Need {
             Self::Trim => (
                 broker.trim("", 0, 0).is_some(),
                 "the fixture cannot make retention remove records",
+            ),
+            Self::LaterStays => (
+                broker.stays() == Stays::Later,
+                "of two with one instance id the earlier stays",
+            ),
+            Self::EarlierStays => (
+                broker.stays() == Stays::Earlier,
+                "of two with one instance id the later stays",
             ),
             Self::NoKeyOrder => (
                 declared.key_order == KeyOrder::None,
