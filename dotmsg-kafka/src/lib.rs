@@ -17,7 +17,7 @@
 //! | `reader` | reading outside of any group |
 //! | `contact` | whether a cluster answers, and what stands in the way |
 //! | `durability` | whether a topic that exists keeps what the profile `durable` promises |
-//! | `publisher`, `admin` | confirmed publishing; topics, groups, positions |
+//! | `publisher`, `admin` | confirmed publishing, by one producer after the other; topics, groups, positions |
 //! | `transactions` | a member's messages and offsets together |
 //! | `partitioner` | a partitioner of the application's, as librdkafka asks one |
 //! | `native` | what has no safe wrapper |

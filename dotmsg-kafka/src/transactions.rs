@@ -95,8 +95,8 @@ impl KafkaTransactions {
             if let Some(former) = former {
                 former.give_up();
             }
-            let producer = Arc::new(KafkaPublisher::with(
-                &config,
+            let producer = Arc::new(KafkaPublisher::of_transactions(
+                config,
                 max_record_bytes,
                 partitioner,
             )?);
@@ -228,6 +228,8 @@ impl KafkaTransactions {
             return Ok(());
         }
         let aborted = blocking("abort a transaction", move || {
+            // Else it would go out with the next one.
+            producer.withdraw();
             Ok(patiently(now(), CALL, || {
                 producer.client().abort_transaction(CALL)
             }))
