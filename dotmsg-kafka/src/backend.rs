@@ -1,7 +1,7 @@
 //! The backend: clients made from one set of settings.
 //!
 //! The producer and the administrator are shared by all that asks for them; each membership and each reader has a consumer and a
-//! thread of its own.
+//! thread of its own. A partitioner of the application's makes a second handle of the connection, with a producer that asks it.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::channel;
@@ -11,7 +11,8 @@ use std::time::Duration;
 
 use dotmsg_core::backend::{
     Admin, Backend, BackendFactory, BackendOptions, BatchLimits, BoxFuture, Capability, History,
-    KeyOrder, Membership, Ownership, PositionStore, Publisher, Reader, Subscription, Transactional,
+    KeyOrder, Membership, Ownership, Partitioner, Partitioning, PositionStore, Publisher, Reader,
+    Subscription, Transactional,
 };
 use dotmsg_core::error::{Error, ErrorKind, Result};
 use rdkafka::consumer::Consumer;
@@ -46,7 +47,16 @@ pub struct KafkaBackend {
     settings: Arc<Settings>,
     publisher: Arc<KafkaPublisher>,
     admin: Arc<KafkaAdmin>,
+    /// Whom its producers ask about keys; murmur2 without.
+    partitioner: Option<Arc<dyn Partitioner>>,
+    open: Arc<Open>,
+}
+
+/// What is closed with the connection: it is one connection also where a second handle of it has a partitioner.
+#[derive(Debug, Default)]
+struct Open {
     members: Mutex<Vec<Weak<KafkaControl>>>,
+    publishers: Mutex<Vec<Weak<KafkaPublisher>>>,
     closed: AtomicBool,
 }
 
@@ -62,18 +72,29 @@ impl KafkaBackend {
             .await
             .map_err(|error| error.with("backend", &settings.name))?;
         let admin = Arc::new(KafkaAdmin::open(&settings)?);
-        let publisher = Arc::new(KafkaPublisher::open(&settings)?);
+        Self::publishing(settings, admin, Arc::default(), None)
+    }
+
+    /// A handle with a publisher of its own.
+    fn publishing(
+        settings: Arc<Settings>,
+        admin: Arc<KafkaAdmin>,
+        open: Arc<Open>,
+        partitioner: Option<Arc<dyn Partitioner>>,
+    ) -> Result<Self> {
+        let publisher = Arc::new(KafkaPublisher::open(&settings, partitioner.clone())?);
+        lock(&open.publishers).push(Arc::downgrade(&publisher));
         Ok(Self {
             settings,
             publisher,
             admin,
-            members: Mutex::default(),
-            closed: AtomicBool::new(false),
+            partitioner,
+            open,
         })
     }
 
     fn check(&self, operation: &'static str) -> Result<()> {
-        match self.closed.load(Ordering::Acquire) {
+        match self.open.closed.load(Ordering::Acquire) {
             true => Err(
                 Error::new(ErrorKind::Closed, operation, "the backend was closed")
                     .with("backend", &self.settings.name),
@@ -139,7 +160,7 @@ impl KafkaBackend {
             commands,
             transactions,
         ));
-        let mut members = lock(&self.members);
+        let mut members = lock(&self.open.members);
         members.retain(|member| member.strong_count() > 0);
         members.push(Arc::downgrade(&control));
         Ok((Box::new(KafkaSource { member }), control))
@@ -170,16 +191,17 @@ impl KafkaBackend {
         let id = format!("{}.{}.{own}", subscription.topic, subscription.group);
         let config = self.settings.transactional(&id);
         let most = self.settings.max_record_bytes();
-        KafkaTransactions::open(Arc::clone(member), config, most)
+        let partitioner = self.partitioner.clone();
+        KafkaTransactions::open(Arc::clone(member), config, most, partitioner)
             .await
             .map(Arc::new)
     }
 
     async fn end(&self) -> Result<()> {
-        if self.closed.swap(true, Ordering::AcqRel) {
+        if self.open.closed.swap(true, Ordering::AcqRel) {
             return Ok(());
         }
-        let members: Vec<_> = lock(&self.members)
+        let members: Vec<_> = lock(&self.open.members)
             .drain(..)
             .filter_map(|member| member.upgrade())
             .collect();
@@ -187,7 +209,15 @@ impl KafkaBackend {
             // Whether it left in time changes nothing: the group notices.
             let _ = dotmsg_core::backend::Control::close(&*member, LEAVE).await;
         }
-        self.publisher.close().await
+        let publishers: Vec<_> = lock(&self.open.publishers)
+            .drain(..)
+            .filter_map(|publisher| publisher.upgrade())
+            .collect();
+        let mut closed = Ok(());
+        for publisher in publishers {
+            closed = closed.and(publisher.close().await);
+        }
+        closed
     }
 }
 
@@ -200,6 +230,7 @@ impl Backend for KafkaBackend {
         };
         capability.ownership = Ownership::Shared;
         capability.history = History::Retained;
+        capability.partitioning = Partitioning::Custom;
         capability.max_record_bytes = self.settings.max_record_bytes();
         capability.max_topic_bytes = 249;
         capability.durable = true;
@@ -213,6 +244,18 @@ impl Backend for KafkaBackend {
 
     fn publisher(&self) -> Arc<dyn Publisher> {
         Arc::clone(&self.publisher) as _
+    }
+
+    fn partitioned_by(&self, partitioner: Arc<dyn Partitioner>) -> Result<Arc<dyn Backend>> {
+        self.check("set partitioner")?;
+        self.settings.check_no_partitioner()?;
+        let partitioned = Self::publishing(
+            Arc::clone(&self.settings),
+            Arc::clone(&self.admin),
+            Arc::clone(&self.open),
+            Some(partitioner),
+        )?;
+        Ok(Arc::new(partitioned))
     }
 
     fn reader(&self) -> BoxFuture<'_, Result<Box<dyn Reader>>> {

@@ -63,9 +63,12 @@ pub(crate) fn kind(code: Code) -> ErrorKind {
 pub(crate) fn of_code(operation: &'static str, code: Code) -> Error {
     let error = Error::new(kind(code), operation, code.to_string());
     match code {
-        Code::RebalanceInProgress | Code::ConcurrentTransactions | Code::UnstableOffsetCommit => {
-            error.retryable(Retryability::Transient)
-        }
+        // The last two end a producer; another one takes its place.
+        Code::RebalanceInProgress
+        | Code::ConcurrentTransactions
+        | Code::UnstableOffsetCommit
+        | Code::OutOfOrderSequenceNumber
+        | Code::UnknownProducerId => error.retryable(Retryability::Transient),
         _ => error,
     }
 }

@@ -17,8 +17,9 @@
 //! | `reader` | reading outside of any group |
 //! | `contact` | whether a cluster answers, and what stands in the way |
 //! | `durability` | whether a topic that exists keeps what the profile `durable` promises |
-//! | `publisher`, `admin` | confirmed publishing; topics, groups, positions |
+//! | `publisher`, `admin` | confirmed publishing, by one producer after the other; topics, groups, positions |
 //! | `transactions` | a member's messages and offsets together |
+//! | `partitioner` | a partitioner of the application's, as librdkafka asks one |
 //! | `native` | what has no safe wrapper |
 //! | `error` | librdkafka's errors in the framework's words |
 
@@ -38,6 +39,7 @@ mod member;
 mod metadata;
 mod native;
 mod ownership;
+mod partitioner;
 mod polling;
 mod publisher;
 mod reader;

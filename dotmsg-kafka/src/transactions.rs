@@ -10,7 +10,8 @@ use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use dotmsg_core::backend::{
-    BoxFuture, Progress, PublishOutcome, PublishRecord, TransactionOutcome, Transactions,
+    BoxFuture, Partitioner, Progress, PublishOutcome, PublishRecord, TransactionOutcome,
+    Transactions,
 };
 use dotmsg_core::error::{Error, ErrorKind, Result, Retryability};
 use rdkafka::ClientConfig;
@@ -37,6 +38,7 @@ pub(crate) struct KafkaTransactions {
     member: Arc<Member>,
     config: ClientConfig,
     max_record_bytes: usize,
+    partitioner: Option<Arc<dyn Partitioner>>,
     state: Mutex<State>,
 }
 
@@ -65,11 +67,13 @@ impl KafkaTransactions {
         member: Arc<Member>,
         config: ClientConfig,
         max_record_bytes: usize,
+        partitioner: Option<Arc<dyn Partitioner>>,
     ) -> Result<Self> {
         let transactions = Self {
             member,
             config,
             max_record_bytes,
+            partitioner,
             state: Mutex::default(),
         };
         transactions.replace().await?;
@@ -86,11 +90,16 @@ impl KafkaTransactions {
     async fn replace(&self) -> Result<()> {
         let former = std::mem::take(&mut *lock(&self.state)).producer;
         let (config, max_record_bytes) = (self.config.clone(), self.max_record_bytes);
+        let partitioner = self.partitioner.clone();
         let opened = blocking("begin transactions", move || {
             if let Some(former) = former {
                 former.give_up();
             }
-            let producer = Arc::new(KafkaPublisher::with(&config, max_record_bytes)?);
+            let producer = Arc::new(KafkaPublisher::of_transactions(
+                config,
+                max_record_bytes,
+                partitioner,
+            )?);
             let began = now();
             patiently(began, INIT, || {
                 producer.client().init_transactions(CALL)
@@ -219,6 +228,8 @@ impl KafkaTransactions {
             return Ok(());
         }
         let aborted = blocking("abort a transaction", move || {
+            // Else it would go out with the next one.
+            producer.withdraw();
             Ok(patiently(now(), CALL, || {
                 producer.client().abort_transaction(CALL)
             }))

@@ -14,18 +14,29 @@ use dotmsg_core::error::Result;
 pub enum Purpose {
     /// All cases share it, side by side, under topics and groups of their own.
     Shared,
-    /// One case has it alone, and may restart it.
+    /// One case has it alone, and may restart it. Starting it may wait until another case is through with it, and has dropped
+    /// its fixture.
     Alone,
+}
+
+/// Which of two members with one instance id stays in the group; the other one ends as
+/// [`Fenced`](dotmsg_core::error::ErrorKind::Fenced).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Stays {
+    /// The one that joined last, as in Kafka's classic protocol (KIP-345).
+    Later,
+    /// The one that was there, as in Kafka's new protocol (KIP-848).
+    Earlier,
 }
 
 /// A broker under test.
 ///
 /// One is started per test process for all cases, and one more for each case that restarts its broker. All calls come from
-/// one multi-threaded tokio runtime that lives as long as the process; a fixture is never dropped, so what it starts outside
-/// of the process must end on its own or outlive the tests anyway.
+/// one multi-threaded tokio runtime that lives as long as the process; the fixture that all share is never dropped, so what it
+/// starts outside of the process must end on its own or outlive the tests anyway.
 pub trait Fixture: Send + Sync + Sized + 'static {
-    /// Why there is no broker to test here; `None` when there is one, which is the default. Each case then says so on standard
-    /// error and passes, so that who has no server can still run the rest.
+    /// Why there is no broker to test here; `None` when there is one, which is the default. That is then said on standard
+    /// error, once, and each case passes, so that who has no server can still run the rest.
     #[must_use]
     fn absent() -> Option<String> {
         None
@@ -41,6 +52,11 @@ pub trait Fixture: Send + Sync + Sized + 'static {
     /// Opens a connection, as one more process would. Closing it must leave the others as they are; for a backend that lives
     /// in this process there is [`Connection`](crate::Connection).
     fn connect(&self) -> impl Future<Output = Result<Arc<dyn Backend>>> + Send;
+
+    /// What the group does about an instance id that is there twice.
+    fn stays(&self) -> Stays {
+        Stays::Later
+    }
 
     /// Stops the broker and starts it again on what it has stored; returns when connections can be opened. `None` when that is
     /// not possible. Connections from before may recover or fail for good: the suite opens new ones.
@@ -63,6 +79,7 @@ pub trait Fixture: Send + Sync + Sized + 'static {
 /// A fixture without its type.
 pub(crate) trait Broker: Send + Sync + 'static {
     fn connect(&self) -> BoxFuture<'_, Result<Arc<dyn Backend>>>;
+    fn stays(&self) -> Stays;
     fn restart(&self) -> Option<BoxFuture<'_, Result<()>>>;
     fn trim<'a>(
         &'a self,
@@ -75,6 +92,10 @@ pub(crate) trait Broker: Send + Sync + 'static {
 impl<F: Fixture> Broker for F {
     fn connect(&self) -> BoxFuture<'_, Result<Arc<dyn Backend>>> {
         Box::pin(Fixture::connect(self))
+    }
+
+    fn stays(&self) -> Stays {
+        Fixture::stays(self)
     }
 
     fn restart(&self) -> Option<BoxFuture<'_, Result<()>>> {

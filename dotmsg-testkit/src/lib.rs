@@ -73,9 +73,11 @@ mod trial;
 mod wait;
 
 pub use dotmsg_core::backend::Connection;
-pub use fixture::{Fixture, Purpose};
+pub use fixture::{Fixture, Purpose, Stays};
 pub use minimum::shortfalls;
 pub use need::{Guarantee, Need};
+#[doc(hidden)]
+pub use register::__are_themes;
 pub use register::{CASES, Case};
 pub use suite::Suite;
 pub use wait::DEADLINE;

@@ -5,7 +5,7 @@
 use std::fmt::Debug;
 
 use dotmsg_core::backend::{
-    Capability, History, KeyOrder, Ownership, PositionStore, Transactional,
+    Capability, History, KeyOrder, Ownership, Partitioning, PositionStore, Transactional,
 };
 
 /// In which fields `declared` is weaker than `minimum`, one line each; empty when it is at least as strong in all.
@@ -35,6 +35,7 @@ pub fn shortfalls(declared: &Capability, minimum: &Capability) -> Vec<String> {
         ownership by ownership,
         history by history,
         transactions by transactions,
+        partitioning by partitioning,
         max_record_bytes by |bytes: usize| bytes,
         max_topic_bytes by |bytes: usize| bytes,
         durable by |durable: bool| durable,
@@ -77,6 +78,13 @@ fn transactions(of: Transactional) -> u8 {
     }
 }
 
+fn partitioning(of: Partitioning) -> u8 {
+    match of {
+        Partitioning::Murmur2 => 0,
+        Partitioning::Custom => 1,
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -88,6 +96,7 @@ mod tests {
         strong.ownership = Ownership::Shared;
         strong.history = History::Retained;
         strong.transactions = Transactional::Yes;
+        strong.partitioning = Partitioning::Custom;
         strong.max_record_bytes = 1 << 20;
         strong.durable = true;
         strong
@@ -117,6 +126,7 @@ mod tests {
             "ownership",
             "history",
             "transactions",
+            "partitioning",
             "max_record_bytes",
             "max_topic_bytes",
             "durable",

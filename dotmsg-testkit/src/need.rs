@@ -3,13 +3,13 @@
 use std::fmt;
 
 use dotmsg_core::backend::{
-    Capability, History, KeyOrder, Ownership, PositionStore, Transactional,
+    Capability, History, KeyOrder, Ownership, Partitioning, PositionStore, Transactional,
 };
 
-use crate::fixture::Broker;
+use crate::fixture::{Broker, Stays};
 
 /// Something that a case needs of the backend or of its fixture. Always "at least", but for the denials: these select the
-/// cases that test that what is not there is refused.
+/// cases that test that what is not there is refused; and for `LaterStays` and `EarlierStays`, of which one is always met.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Need {
@@ -23,12 +23,18 @@ pub enum Need {
     History,
     /// Stored across a restart of the broker.
     Durable,
+    /// Keys go where a partitioner says that the app gives.
+    Partitioner,
     /// A largest record that a test can reach.
     RecordLimit,
     /// The fixture restarts its broker.
     Restart,
     /// The fixture makes retention remove records.
     Trim,
+    /// Of two members with one instance id the later stays.
+    LaterStays,
+    /// Of two members with one instance id the earlier stays.
+    EarlierStays,
     /// The backend keeps no order of keys.
     NoKeyOrder,
     /// The backend stores no position records.
@@ -37,6 +43,8 @@ pub enum Need {
     Transactions,
     /// The backend has no transactions.
     NoTransactions,
+    /// The backend honours no partitioner but its own.
+    NoPartitioner,
     /// One member per group and topic.
     SingleMember,
 }
@@ -65,6 +73,10 @@ impl Need {
                 "it declares no history",
             ),
             Self::Durable => (declared.durable, "it declares that nothing outlives it"),
+            Self::Partitioner => (
+                declared.partitioning == Partitioning::Custom,
+                "it declares that murmur2 chooses the partition of a key",
+            ),
             Self::RecordLimit => (
                 declared.max_record_bytes <= LARGEST_RECORD,
                 "it declares no limit on records, or one above 64 MiB",
@@ -76,6 +88,14 @@ impl Need {
             Self::Trim => (
                 broker.trim("", 0, 0).is_some(),
                 "the fixture cannot make retention remove records",
+            ),
+            Self::LaterStays => (
+                broker.stays() == Stays::Later,
+                "of two with one instance id the earlier stays",
+            ),
+            Self::EarlierStays => (
+                broker.stays() == Stays::Earlier,
+                "of two with one instance id the later stays",
             ),
             Self::NoKeyOrder => (
                 declared.key_order == KeyOrder::None,
@@ -92,6 +112,10 @@ impl Need {
             Self::NoTransactions => (
                 declared.transactions == Transactional::No,
                 "it has transactions",
+            ),
+            Self::NoPartitioner => (
+                declared.partitioning == Partitioning::Murmur2,
+                "it honours partitioners",
             ),
             Self::SingleMember => (
                 declared.ownership == Ownership::SingleMember,

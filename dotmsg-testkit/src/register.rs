@@ -34,6 +34,8 @@ macro_rules! __conformance_table {
                 round_trip [NoLoss] [History];
                 each_record_has_its_own_outcome [NoLoss] [];
                 to_where_the_key_belongs [KeyOrder] [];
+                to_where_a_partitioner_says [KeyOrder] [Partitioner];
+                a_partitioner_without_an_answer [KeyOrder] [Partitioner];
                 many_publishers_lose_nothing [NoLoss] [History];
             }
             read {
@@ -147,6 +149,8 @@ macro_rules! __conformance_table {
                 a_silent_member_loses_its_partitions [HandOver] [Position, Shared];
                 to_be_alone_is_kept [HandOver] [Position, Shared];
                 a_static_member_comes_back [HandOver] [Position, Shared];
+                of_one_instance_the_later_stays [HandOver] [Position, Shared, LaterStays];
+                of_one_instance_the_earlier_stays [HandOver] [Position, Shared, EarlierStays];
             }
             rebalance {
                 apps_share_the_work [NoLoss, HandOver] [Position, Shared, KeyOrder];
@@ -170,6 +174,7 @@ macro_rules! __conformance_table {
                 declares_what_it_has [Refusal] [];
                 of_exactly_once [Refusal] [NoTransactions];
                 of_order [Refusal] [NoKeyOrder];
+                of_a_partitioner [Refusal] [NoPartitioner];
                 of_apps_without_position_records [Refusal] [NoPosition];
                 of_a_second_member [Refusal] [SingleMember];
                 of_names_that_are_too_long [Refusal] [];
@@ -180,8 +185,24 @@ macro_rules! __conformance_table {
 }
 
 /// One `#[test]` per case of the suite, on this [`Fixture`](crate::Fixture): `conformance::<theme>::<case>`.
+///
+/// `conformance!(eager: Eager, only crash sharing)` makes a second module, here `eager`, of some themes: for another setting of
+/// the same backend, which they depend on.
 #[macro_export]
 macro_rules! conformance {
+    ($name:ident: $fixture:ty, only $($theme:ident)+) => {
+        mod $name {
+            #[allow(unused_imports)]
+            use super::*;
+
+            static SUITE: $crate::Suite<$fixture> = $crate::Suite::new();
+
+            const _: () = $crate::__are_themes(&[$(stringify!($theme)),+]);
+
+            $crate::__conformance_only!(($) $($theme)+);
+            $crate::__conformance_table!(__conformance_tests_of_some);
+        }
+    };
     ($fixture:ty) => {
         mod conformance {
             #[allow(unused_imports)]
@@ -205,6 +226,59 @@ macro_rules! __conformance_tests {
             })*
         })*
     };
+}
+
+/// Defines `__only!`, which keeps the tests of these themes. The first argument is a dollar sign, which a macro that makes a macro
+/// cannot write.
+#[doc(hidden)]
+#[macro_export]
+macro_rules! __conformance_only {
+    (($dollar:tt) $($theme:ident)+) => {
+        macro_rules! __only {
+            $(($theme $dollar($dollar tests:tt)*) => {
+                mod $theme {
+                    $dollar($dollar tests)*
+                }
+            };)+
+            ($dollar($dollar other:tt)*) => {};
+        }
+    };
+}
+
+#[doc(hidden)]
+#[macro_export]
+macro_rules! __conformance_tests_of_some {
+    ($($theme:ident { $($case:ident [$($guarantee:ident),*] [$($need:ident),*];)* })*) => {
+        $(__only! { $theme
+            $(#[test]
+            fn $case() {
+                super::SUITE.run(stringify!($theme), stringify!($case));
+            })*
+        })*
+    };
+}
+
+/// Refuses, while it compiles, a theme that there is not: it would have no tests.
+#[doc(hidden)]
+pub const fn __are_themes(names: &[&str]) {
+    let mut name = 0;
+    while name < names.len() {
+        let mut case = 0;
+        while case < CASES.len() && !is_same(CASES[case].theme, names[name]) {
+            case += 1;
+        }
+        assert!(case < CASES.len(), "there is no such theme");
+        name += 1;
+    }
+}
+
+const fn is_same(one: &str, other: &str) -> bool {
+    let (one, other) = (one.as_bytes(), other.as_bytes());
+    let mut at = 0;
+    while at < one.len() && at < other.len() && one[at] == other[at] {
+        at += 1;
+    }
+    at == one.len() && at == other.len()
 }
 
 #[doc(hidden)]

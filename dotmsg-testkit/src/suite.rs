@@ -4,11 +4,12 @@
 //! in. What must stay true: a case that fails leaves nothing behind that another can notice but topics and groups of its own
 //! name.
 
+use std::future::Future;
 use std::io::Write;
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
-use dotmsg_core::backend::Backend;
+use dotmsg_core::backend::{Backend, Capability};
 use tokio::runtime::Runtime;
 use tokio::time::timeout;
 
@@ -28,6 +29,8 @@ const THREADS: usize = 4;
 /// The suite on one fixture. [`conformance!`](crate::conformance) makes it; use it by hand to run cases in another harness.
 pub struct Suite<F> {
     started: OnceLock<Started<F>>,
+    /// Set when it was said that there is no broker.
+    absent: OnceLock<()>,
 }
 
 struct Started<F> {
@@ -45,6 +48,7 @@ impl<F: Fixture> Suite<F> {
     pub const fn new() -> Self {
         Self {
             started: OnceLock::new(),
+            absent: OnceLock::new(),
         }
     }
 
@@ -58,17 +62,13 @@ impl<F: Fixture> Suite<F> {
             .find(|case| case.theme == theme && case.name == name)
             .unwrap_or_else(|| panic!("there is no case {theme}::{name}"));
         if let Some(reason) = F::absent() {
-            skip(case, &reason);
+            self.absent
+                .get_or_init(|| say_skipped("all cases", &reason));
             return;
         }
         let started = self.started.get_or_init(start);
         let fixture = Arc::clone(&started.fixture);
-        started.runtime.block_on(async move {
-            match timeout(CASE_WITHIN, run::<F>(case, fixture)).await {
-                Ok(()) => {}
-                Err(_) => panic!("the case took more than {CASE_WITHIN:?}"),
-            }
-        });
+        started.runtime.block_on(run::<F>(case, fixture));
     }
 }
 
@@ -89,12 +89,32 @@ fn start<F: Fixture>() -> Started<F> {
 }
 
 async fn run<F: Fixture>(case: &'static Case, shared: Arc<F>) {
+    let Some(declared) = limited(declared(case, &*shared)).await else {
+        return;
+    };
+    // Without a limit: it may have to wait until another case is through with its broker.
+    let broker: Arc<dyn Broker> = match case.needs.contains(&Need::Restart) {
+        true => Arc::new(F::start(Purpose::Alone).await),
+        false => shared,
+    };
+    limited((case.run)(Trial::new(broker, declared, case))).await;
+}
+
+async fn limited<T>(part: impl Future<Output = T>) -> T {
+    match timeout(CASE_WITHIN, part).await {
+        Ok(done) => done,
+        Err(_) => panic!("the case took more than {CASE_WITHIN:?}"),
+    }
+}
+
+/// What the backend declares; `None` when the case needs more, which is said.
+async fn declared<F: Fixture>(case: &Case, shared: &F) -> Option<Capability> {
     let backend = shared
         .connect()
         .await
         .unwrap_or_else(|error| panic!("the fixture opens no connection: {error}"));
     let declared = backend.capability();
-    let short = shortfalls(&declared, &Fixture::minimum(&*shared));
+    let short = shortfalls(&declared, &Fixture::minimum(shared));
     assert!(
         short.is_empty(),
         "the backend declares less than is pinned for it:\n  {}",
@@ -102,16 +122,12 @@ async fn run<F: Fixture>(case: &'static Case, shared: Arc<F>) {
     );
     close(&*backend).await;
     for need in case.needs {
-        if let Some(reason) = need.unmet(&declared, &*shared) {
-            skip(case, reason);
-            return;
+        if let Some(reason) = need.unmet(&declared, shared) {
+            say_skipped(&format!("{}::{}", case.theme, case.name), reason);
+            return None;
         }
     }
-    let broker: Arc<dyn Broker> = match case.needs.contains(&Need::Restart) {
-        true => Arc::new(F::start(Purpose::Alone).await),
-        false => shared,
-    };
-    (case.run)(Trial::new(broker, declared, case)).await;
+    Some(declared)
 }
 
 async fn close(backend: &dyn Backend) {
@@ -122,9 +138,9 @@ async fn close(backend: &dyn Backend) {
 
 /// Past the capture of the test runner, which takes what `eprintln!` writes and shows it for failed tests only: a skipped
 /// case must be seen.
-fn skip(case: &Case, reason: &str) {
+fn say_skipped(what: &str, reason: &str) {
     // In one piece, because cases run side by side.
-    let line = format!("skipped {}::{}: {reason}\n", case.theme, case.name);
+    let line = format!("skipped {what}: {reason}\n");
     // A closed standard error is no reason to fail a test.
     let _ = std::io::stderr().write_all(line.as_bytes());
 }

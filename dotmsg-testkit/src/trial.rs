@@ -11,7 +11,7 @@ use dotmsg_core::error::Result;
 use dotmsg_core::message::Message;
 
 use crate::calls::{Calls, assert_key_order};
-use crate::fixture::Broker;
+use crate::fixture::{Broker, Stays};
 use crate::register::Case;
 use crate::wait::{until, within};
 
@@ -97,6 +97,11 @@ impl Trial {
             panic!("topic {name} cannot be created: {error}");
         }
         name
+    }
+
+    /// Which of two members with one instance id stays.
+    pub(crate) fn stays(&self) -> Stays {
+        self.broker.stays()
     }
 
     /// Stops the broker and starts it again.

@@ -6,7 +6,7 @@ use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
 
 use dotmsg_core::backend::{
-    Backend, BoxFuture, Capability, History, KeyOrder, Ownership, PositionStore,
+    Backend, BoxFuture, Capability, History, KeyOrder, Ownership, Partitioning, PositionStore,
 };
 use dotmsg_core::error::Result;
 use dotmsg_core::log::{LogBroker, LogOptions};
@@ -75,6 +75,7 @@ impl Fixture for Directory {
         };
         minimum.ownership = Ownership::Shared;
         minimum.history = History::Retained;
+        minimum.partitioning = Partitioning::Custom;
         minimum.max_record_bytes = 1 << 20;
         minimum.durable = true;
         minimum

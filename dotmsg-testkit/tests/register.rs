@@ -13,8 +13,8 @@ const HEAD: &str = "\
 
 The cases that every backend must pass ([dotmsg-testkit](../dotmsg-testkit/src/lib.rs)), by the guarantee that they show; one
 that shows two is listed twice. A case runs where the backend declares what the case needs, and a stronger backend skips
-none; the needs that begin with `No`, and `SingleMember`, select the tests that what is denied is refused. Each case opens with
-the sentence that it tests: `dotmsg-testkit/src/cases/<theme>.rs`.
+none; the needs that begin with `No`, and `SingleMember`, select the tests that what is denied is refused, and of
+`LaterStays` and `EarlierStays` one is met. Each case opens with the sentence that it tests: `dotmsg-testkit/src/cases/<theme>.rs`.
 
 This file is written by a test: `DOTMSG_BLESS=1 cargo test -p dotmsg-testkit --test register`.
 ";

@@ -17,6 +17,11 @@ const KILL_ROUNDS: u32 = 2;
 /// The seed of the short kill loop, so that CI repeats its choices.
 const KILL_SEED: u64 = 1;
 
+/// The tests that need a real server.
+const ON_SERVERS: &[&str] = &["conformance", "secure", "topics"];
+/// How many of them run side by side: most of the time they wait for a session to end or for a group to form.
+const SIDE_BY_SIDE: &str = "8";
+
 /// Runs everything.
 ///
 /// # Errors
@@ -51,15 +56,20 @@ pub(crate) fn run(args: &[String]) -> Result<(), String> {
     Ok(())
 }
 
-/// The tests of all crates, those against real servers among them: tests find servers by variables and are skipped without.
+/// The tests of all crates, and once more those that need a real server, with one.
 fn tests(workspace: &Workspace, steps: &mut Steps, offline: bool) -> Result<(), String> {
+    let all = ["test", "--workspace", "--all-features"];
+    // Those that need a server say that they are skipped, and run in a step of their own.
+    steps.run("unit, property, doc and compile-fail tests", || {
+        cargo::run(&workspace.root, &all, &[]).map(|()| Done::Passed)
+    })?;
+    if offline {
+        return steps.run("tests on real servers", || {
+            Ok(Done::Skipped("--offline".to_owned()))
+        });
+    }
     let mut servers = Borrowed::none(workspace);
     steps.run("real servers for tests", || {
-        if offline {
-            return Ok(Done::Skipped(
-                "--offline; tests that need one are skipped too".to_owned(),
-            ));
-        }
         servers.take().map(|()| Done::Passed)
     })?;
     let variables: Vec<(&str, &str)> = servers
@@ -67,13 +77,11 @@ fn tests(workspace: &Workspace, steps: &mut Steps, offline: bool) -> Result<(), 
         .iter()
         .map(|(name, value)| (name.as_str(), value.as_str()))
         .collect();
-    steps.run("unit, property, doc and compile-fail tests", || {
-        cargo::run(
-            &workspace.root,
-            &["test", "--workspace", "--all-features"],
-            &variables,
-        )
-        .map(|()| Done::Passed)
+    let mut args = all.to_vec();
+    args.extend(ON_SERVERS.iter().flat_map(|name| ["--test", name]));
+    args.extend(["--", "--test-threads", SIDE_BY_SIDE]);
+    steps.run("tests on real servers", || {
+        cargo::run(&workspace.root, &args, &variables).map(|()| Done::Passed)
     })
 }
 

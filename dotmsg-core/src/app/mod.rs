@@ -5,6 +5,7 @@
 
 mod annotated;
 mod handle;
+mod partitioning;
 mod running;
 mod signals;
 
@@ -18,8 +19,9 @@ use std::marker::PhantomData;
 use std::path::Path;
 use std::sync::Arc;
 
+use self::partitioning::Partitioners;
 use self::signals::Signals;
-use crate::backend::{Backend, BoxFuture, Registry};
+use crate::backend::{Backend, BoxFuture, Partitioner, Registry};
 use crate::clock::{Clock, SystemClock};
 use crate::config::{Config, RouteDefaults};
 use crate::error::{Error, ErrorKind, Result};
@@ -73,6 +75,7 @@ pub struct App<S = (), R = NoAdapters> {
     classes: ErrorClasses,
     clock: Arc<dyn Clock>,
     given: BTreeMap<String, Arc<dyn Backend>>,
+    partitioners: Partitioners,
     seed: Option<u64>,
     /// Handlers that were added before the state, for the error.
     too_early: Vec<String>,
@@ -92,6 +95,7 @@ impl<R: Adapters> App<(), R> {
             classes: ErrorClasses::default(),
             clock: Arc::new(SystemClock),
             given: BTreeMap::new(),
+            partitioners: Partitioners::new(),
             seed: None,
             too_early: Vec::new(),
             #[cfg(feature = "testing")]
@@ -121,6 +125,7 @@ impl<R: Adapters> App<(), R> {
             classes: self.classes,
             clock: self.clock,
             given: self.given,
+            partitioners: self.partitioners,
             seed: self.seed,
             too_early: self
                 .routes
@@ -183,6 +188,36 @@ where
             .config
             .default_value(&format!("backend.{name}.url"), "memory:");
         self.given.insert(name.to_owned(), backend);
+        self
+    }
+
+    /// Asks this partitioner where a key goes, for every message that the app publishes to the backend of this name: what
+    /// handlers return, and what goes through [`AppHandle::publisher`]. It is given topics by the names that handlers use,
+    /// without the backend's `topic_prefix`. Default: murmur2, as in the Java client of Kafka. Give it to every app that
+    /// publishes keys to the same topic. A backend that honours none is refused at the start.
+    ///
+    /// ```
+    /// use dotmsg_core::app::{App, NoAdapters};
+    /// use dotmsg_core::backend::{Partitioner, partition_for_key};
+    /// use dotmsg_core::config::Config;
+    ///
+    /// /// Keys such as `acme/17`: all of one tenant go to one partition.
+    /// #[derive(Debug)]
+    /// struct ByTenant;
+    ///
+    /// impl Partitioner for ByTenant {
+    ///     fn partition(&self, _topic: &str, key: &[u8], partitions: u32) -> u32 {
+    ///         let tenant = key.split(|byte| *byte == b'/').next().unwrap_or(key);
+    ///         partition_for_key(tenant, partitions)
+    ///     }
+    /// }
+    ///
+    /// let app: App<(), NoAdapters> = App::with_config(Config::new()).partitioner("main", ByTenant);
+    /// ```
+    #[must_use]
+    pub fn partitioner(mut self, backend: &str, partitioner: impl Partitioner) -> Self {
+        self.partitioners
+            .insert(backend.to_owned(), Arc::new(partitioner));
         self
     }
 

@@ -10,6 +10,7 @@ use tokio::task::JoinSet;
 use tokio::time::{Instant, timeout_at};
 
 use super::handle::OpenBackend;
+use super::partitioning::{self, Partitioners};
 use super::signals::{self, Signals};
 use super::{Adapters, App, AppHandle, Route, RouteHandle, TopicPublisher};
 use crate::backend::{Backend, Registry};
@@ -196,7 +197,14 @@ where
         .adapters(&registry)
         .given(app.given.keys())
         .resolve(&defaults)?;
-    let open = open_backends(&registry, &resolved, &app.given, &app.clock).await?;
+    partitioning::check(&app.partitioners, &resolved.backends)?;
+    let backends = Backends {
+        registry: &registry,
+        given: &app.given,
+        partitioners: &app.partitioners,
+        clock: &app.clock,
+    };
+    let open = backends.open(&resolved).await?;
     log_configuration(&resolved, &open, &app.given);
     let (sender, shutdown) = watch::channel(Shutdown::No);
     let mut random = app
@@ -274,27 +282,40 @@ fn log_configuration(
     );
 }
 
-/// Opens the backends that a route names; all of them when there are no routes.
-async fn open_backends(
-    registry: &Registry,
-    resolved: &Resolved,
-    given: &BTreeMap<String, Arc<dyn Backend>>,
-    clock: &Arc<dyn Clock>,
-) -> Result<BTreeMap<String, Open>> {
-    let mut open = BTreeMap::new();
-    for config in &resolved.backends {
-        let mut routes = resolved.routes.iter();
-        if !resolved.routes.is_empty() && !routes.any(|route| route.backend == config.name) {
-            continue;
+/// Where an app's backends come from.
+struct Backends<'a> {
+    registry: &'a Registry,
+    given: &'a BTreeMap<String, Arc<dyn Backend>>,
+    partitioners: &'a Partitioners,
+    clock: &'a Arc<dyn Clock>,
+}
+
+impl Backends<'_> {
+    /// Opens those that a route names; all of them when there are no routes.
+    async fn open(&self, resolved: &Resolved) -> Result<BTreeMap<String, Open>> {
+        let mut open = BTreeMap::new();
+        for config in &resolved.backends {
+            let mut routes = resolved.routes.iter();
+            if !resolved.routes.is_empty() && !routes.any(|route| route.backend == config.name) {
+                continue;
+            }
+            let backend = self.one(config).await?;
+            let config = config.clone();
+            open.insert(config.name.clone(), Open { config, backend });
         }
-        let backend = match given.get(&config.name) {
-            Some(given) => Arc::clone(given),
-            None => registry.open(config.options(Arc::clone(clock))).await?,
-        };
-        let config = config.clone();
-        open.insert(config.name.clone(), Open { config, backend });
+        Ok(open)
     }
-    Ok(open)
+
+    async fn one(&self, config: &BackendConfig) -> Result<Arc<dyn Backend>> {
+        let backend = match self.given.get(&config.name) {
+            Some(given) => Arc::clone(given),
+            None => {
+                let options = config.options(Arc::clone(self.clock));
+                self.registry.open(options).await?
+            }
+        };
+        partitioning::partitioned(backend, config, self.partitioners)
+    }
 }
 
 /// Checks every route and creates its group's topics before any runs: one route may read what another writes. Routes

@@ -51,6 +51,15 @@ pub enum Transactional {
     No,
 }
 
+/// Who chooses the partition of a key.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Partitioning {
+    /// murmur2, as in the Java client of Kafka: nobody else can.
+    Murmur2,
+    /// murmur2, or the [`Partitioner`](super::Partitioner) that the app gives.
+    Custom,
+}
+
 /// What a backend can keep.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
@@ -65,6 +74,8 @@ pub struct Capability {
     pub history: History,
     /// Topic-to-topic transactions.
     pub transactions: Transactional,
+    /// Custom partitioners.
+    pub partitioning: Partitioning,
     /// Largest record it stores: bytes of key, payload and headers; `usize::MAX` for no limit.
     pub max_record_bytes: usize,
     /// Longest topic name, in bytes.
@@ -83,6 +94,7 @@ impl Capability {
             ownership: Ownership::SingleMember,
             history: History::None,
             transactions: Transactional::No,
+            partitioning: Partitioning::Murmur2,
             max_record_bytes: usize::MAX,
             max_topic_bytes: 249,
             durable: false,

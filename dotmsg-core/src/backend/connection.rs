@@ -8,8 +8,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use super::{
-    Admin, Backend, BoxFuture, Capability, Membership, PublishOutcome, PublishRecord, Publisher,
-    Reader, Subscription,
+    Admin, Backend, BoxFuture, Capability, Membership, Partitioner, PublishOutcome, PublishRecord,
+    Publisher, Reader, Subscription,
 };
 use crate::error::{Error, ErrorKind, Result};
 
@@ -83,6 +83,13 @@ impl Backend for Connection {
             publisher: self.backend.publisher(),
             closed: Arc::clone(&self.closed),
         })
+    }
+
+    fn partitioned_by(&self, partitioner: Arc<dyn Partitioner>) -> Result<Arc<dyn Backend>> {
+        Ok(Arc::new(Self {
+            backend: self.backend.partitioned_by(partitioner)?,
+            closed: Arc::clone(&self.closed),
+        }))
     }
 
     fn reader(&self) -> BoxFuture<'_, Result<Box<dyn Reader>>> {

@@ -19,6 +19,8 @@ mod control;
 mod exclusive;
 #[cfg(test)]
 mod face;
+mod murmur2;
+mod partitioner;
 mod publisher;
 mod reader;
 mod registry;
@@ -26,13 +28,17 @@ mod source;
 mod transaction;
 
 pub use admin::{Admin, GroupDescription, OffsetRange, Retention, TopicDescription, TopicSpec};
-pub use capability::{Capability, History, KeyOrder, Ownership, PositionStore, Transactional};
+pub use capability::{
+    Capability, History, KeyOrder, Ownership, Partitioning, PositionStore, Transactional,
+};
 pub(crate) use confirmed::commit_confirmed;
 pub use connection::Connection;
 pub use control::{CommitOutcome, Control, Progress};
 pub(crate) use exclusive::{Exclusive, NewPosition};
 #[cfg(test)]
 pub(crate) use face::{ControlFace, Face};
+pub use murmur2::{murmur2, partition_for_key};
+pub use partitioner::{Partitioner, partition_by};
 pub use publisher::{PublishOutcome, PublishRecord, Published, Publisher};
 pub use reader::{ReadBatch, Reader};
 pub(crate) use registry::safe_url;
@@ -65,6 +71,17 @@ pub trait Backend: std::fmt::Debug + Send + Sync + 'static {
 
     /// A publisher; all of them may share one connection.
     fn publisher(&self) -> Arc<dyn Publisher>;
+
+    /// The same connection, whose publishers ask this partitioner where a key goes; the connection itself goes on as it was.
+    /// Whoever honours it declares so ([`Partitioning::Custom`]); the default refuses, so that a partitioner is never passed
+    /// over in silence.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Unsupported`](crate::error::ErrorKind::Unsupported) when this backend honours none; what a new publisher
+    /// needs and cannot have.
+    fn partitioned_by(&self, _partitioner: Arc<dyn Partitioner>) -> Result<Arc<dyn Backend>> {
+        Err(partitioner::refused())
+    }
 
     /// A reader outside any group.
     ///

@@ -16,7 +16,8 @@ use crate::message::Message;
 pub struct PublishRecord {
     /// The topic, as the broker knows it.
     pub topic: Arc<str>,
-    /// The partition; `None` lets the partitioner choose by key (murmur2; null keys round-robin).
+    /// The partition; `None` lets the backend choose: by key where there is one (murmur2, or the
+    /// [`Partitioner`](super::Partitioner) that was given), null keys are spread.
     pub partition: Option<u32>,
     /// The message.
     pub message: Message,

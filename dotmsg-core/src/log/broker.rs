@@ -27,7 +27,7 @@ use super::topic::{MAX_NAME_BYTES, Partition, no_such_topic};
 use super::writer::{Desk, Done, Order, Writer};
 use crate::backend::{
     Admin, Backend, BoxFuture, Capability, Control, History, KeyOrder, Membership, Ownership,
-    PositionStore, Publisher, Reader, Subscription,
+    Partitioner, Partitioning, PositionStore, Publisher, Reader, Subscription,
 };
 use crate::error::{Error, ErrorKind, Result};
 
@@ -38,6 +38,8 @@ use crate::error::{Error, ErrorKind, Result};
 #[derive(Clone, Debug)]
 pub struct LogBroker {
     pub(super) shared: Arc<Shared>,
+    /// Whom the publishers of this handle ask about keys; murmur2 without.
+    partitioner: Option<Arc<dyn Partitioner>>,
 }
 
 impl LogBroker {
@@ -60,6 +62,7 @@ impl LogBroker {
                 rng: Mutex::new(rng),
                 storage: None,
             }),
+            partitioner: None,
         }
     }
 
@@ -123,6 +126,7 @@ impl LogBroker {
                 rng: Mutex::new(rng),
                 storage: Some(Storage { directory, writer }),
             }),
+            partitioner: None,
         })
     }
 
@@ -230,6 +234,7 @@ impl Backend for LogBroker {
         };
         capability.ownership = Ownership::Shared;
         capability.history = History::Retained;
+        capability.partitioning = Partitioning::Custom;
         capability.max_record_bytes = self.shared.options.max_record_bytes;
         capability.max_topic_bytes = MAX_NAME_BYTES;
         capability.durable = self.shared.storage.is_some();
@@ -273,7 +278,15 @@ impl Backend for LogBroker {
     fn publisher(&self) -> Arc<dyn Publisher> {
         Arc::new(LogPublisher {
             shared: Arc::clone(&self.shared),
+            partitioner: self.partitioner.clone(),
         })
+    }
+
+    fn partitioned_by(&self, partitioner: Arc<dyn Partitioner>) -> Result<Arc<dyn Backend>> {
+        Ok(Arc::new(Self {
+            shared: Arc::clone(&self.shared),
+            partitioner: Some(partitioner),
+        }))
     }
 
     fn reader(&self) -> BoxFuture<'_, Result<Box<dyn Reader>>> {

@@ -13,7 +13,7 @@
 //! - `recovery`, `ends`, `aside`, `lock_file`: what a crash leaves, and one process at a time.
 //! - `group/`, `assignor/`: who owns a partition, as a state machine; how partitions are shared.
 //! - `publisher`, `source`, `reader`, `admin`, `positions`: the backend contract.
-//! - `retention`, `partitioner`, `health`: rules that both storages share.
+//! - `retention`, `health`: rules that both storages share.
 //!
 //! What must stay true: a record is readable only once it is confirmed; a position is accepted from the current grant
 //! only; nothing here sleeps, spawns tasks or polls in a loop: waiters leave a waker and are woken.
@@ -41,7 +41,6 @@ mod lock_file;
 mod look;
 mod memory;
 mod options;
-mod partitioner;
 mod positions;
 mod publisher;
 mod reader;
@@ -63,7 +62,6 @@ pub use broker::LogBroker;
 pub use disk_faults::{DiskFaults, Struck};
 pub use factory::{MemoryLogs, log_factory, memory_factory};
 pub use options::{DamagedTail, Fsync, LogOptions, check_setting};
-pub use partitioner::{murmur2, partition_for_key};
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
 

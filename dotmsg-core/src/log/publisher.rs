@@ -2,7 +2,8 @@
 //!
 //! Records are handed over when `publish` is *called*; the future only waits for the answer. So overlapping calls keep
 //! their order, and dropping the future leaves the outcome unknown, never a record half written. On disk, encoding and
-//! checking is done on the caller's thread; the writer only numbers what is finished.
+//! checking is done on the caller's thread; the writer only numbers what is finished. A partitioner of the user's runs there
+//! too, and before a topic's lock is taken.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -15,7 +16,7 @@ use super::frame::Frame;
 use super::shared::Shared;
 use super::topic::{Partition, Topic, no_such_topic};
 use super::writer::{Done, Firsts, Order, Part, Writer};
-use crate::backend::{BoxFuture, PublishOutcome, PublishRecord, Published, Publisher};
+use crate::backend::{BoxFuture, Partitioner, PublishOutcome, PublishRecord, Published, Publisher};
 use crate::clock::Timestamp;
 use crate::error::{Error, ErrorKind, Result};
 use crate::message::Message;
@@ -27,6 +28,7 @@ const BATCH_BYTES: usize = 64 << 10;
 #[derive(Debug)]
 pub(super) struct LogPublisher {
     pub(super) shared: Arc<Shared>,
+    pub(super) partitioner: Option<Arc<dyn Partitioner>>,
 }
 
 impl Publisher for LogPublisher {
@@ -67,7 +69,7 @@ impl LogPublisher {
                     .remedy("Raise max_record_bytes, or send a reference to the payload"),
             );
         }
-        topic.choose(record.partition, &record.message)
+        topic.choose(record, self.partitioner.as_deref())
     }
 
     /// Gives each run of records of one topic to `append`, and the outcomes of the others.
@@ -105,9 +107,9 @@ impl LogPublisher {
             PublishOutcome::Failed,
             |topic, run, outcomes| {
                 let retention = self.shared.retention(topic);
+                let places: Vec<_> = run.iter().map(|record| self.place(topic, record)).collect();
                 topic.grow(|partitions| {
-                    for record in run {
-                        let placed = self.place(topic, record);
+                    for (record, placed) in run.iter_mut().zip(places) {
                         outcomes.push(match placed {
                             Err(error) => PublishOutcome::Failed(error),
                             Ok(number) => {

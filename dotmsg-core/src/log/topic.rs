@@ -9,14 +9,16 @@ use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, Weak};
 
+use super::lock;
 use super::memory::MemoryPartition;
 use super::retention::Limits;
 use super::segment::Segments;
 use super::signal::Signal;
-use super::{lock, partition_for_key};
-use crate::backend::{OffsetRange, Retention, TopicDescription};
+use crate::backend::{
+    OffsetRange, Partitioner, PublishRecord, Retention, TopicDescription, partition_by,
+    partition_for_key,
+};
 use crate::error::{Error, ErrorKind};
-use crate::message::Message;
 
 /// A topic.
 #[derive(Debug)]
@@ -115,12 +117,15 @@ impl Topic {
     /// The partition of a message: the one asked for, else by key, else the next in turn.
     pub(super) fn choose(
         &self,
-        asked: Option<u32>,
-        message: &Message,
+        record: &PublishRecord,
+        partitioner: Option<&dyn Partitioner>,
     ) -> crate::error::Result<u32> {
-        match (asked, &message.key) {
+        match (record.partition, &record.message.key) {
             (Some(partition), _) => self.known(partition, "publish"),
-            (None, Some(key)) => Ok(partition_for_key(key, self.partitions)),
+            (None, Some(key)) => match partitioner {
+                Some(partitioner) => partition_by(partitioner, &self.name, key, self.partitions),
+                None => Ok(partition_for_key(key, self.partitions)),
+            },
             (None, None) => Ok(self.next_null.fetch_add(1, Ordering::Relaxed) % self.partitions),
         }
     }

@@ -33,9 +33,7 @@ where
     R: Adapters,
 {
     for name in app.backend_names() {
-        let backend = SimBackend {
-            life: Arc::clone(life),
-        };
+        let backend = SimBackend::new(life);
         app = app.backend(&name, Arc::new(backend)).configure(|config| {
             let key = |leaf: &str| format!("backend.{name}.{leaf}");
             let partitions = i64::from(life.world.setting.partitions);

@@ -11,6 +11,7 @@ mod ladder;
 mod lag;
 mod lifecycle;
 mod order;
+mod partitioner;
 mod random;
 mod replay;
 mod reset;

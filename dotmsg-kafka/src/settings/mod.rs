@@ -278,6 +278,24 @@ impl Settings {
         Duration::from_millis(self.number("transaction.timeout.ms").unwrap_or(10_000))
     }
 
+    /// Refuses a `partitioner` beside one of the application's: librdkafka would pass it over in silence.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Config`].
+    pub(crate) fn check_no_partitioner(&self) -> Result<()> {
+        if self.property("partitioner").is_none() {
+            return Ok(());
+        }
+        Err(Error::new(
+            ErrorKind::Config,
+            "set partitioner",
+            "the settings name a partitioner, and the app gives one of its own",
+        )
+        .with("setting", "partitioner")
+        .with("backend", &self.name)
+        .remedy("Remove one of the two"))
+    }
+
     /// The administrator. Nobody polls it for events, among which log lines are: they would pile up.
     pub(crate) fn admin(&self) -> ClientConfig {
         let mut config = self.contact();

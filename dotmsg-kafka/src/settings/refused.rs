@@ -70,7 +70,7 @@ fn for_value(name: &str, value: &str) -> Option<&'static str> {
             "refused: handlers would see messages of transactions that were aborted. Leave it out"
         }
         "partitioner" if !matches!(lower.as_str(), "murmur2" | "murmur2_random") => {
-            "refused: a key would have another partition than with every other backend and with the Java client. Say \"murmur2_random\" or \"murmur2\""
+            "refused: a key would have another partition than with every other backend and with the Java client. Say \"murmur2_random\" or \"murmur2\", or give the app a partitioner of its own (App::partitioner)"
         }
         "offset.store.method" if lower != "broker" => {
             "refused: positions would be stored where no other member finds them. Leave it out"

@@ -4,10 +4,11 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use dotmsg_core::backend::PublishRecord;
+use dotmsg_core::backend::{
+    Backend, Partitioner, PublishOutcome, PublishRecord, partition_for_key,
+};
 use dotmsg_core::clock::Timestamp;
 use dotmsg_core::error::ErrorKind;
-use dotmsg_core::log::partition_for_key;
 use dotmsg_core::message::Message;
 use tokio::task::JoinSet;
 
@@ -104,6 +105,86 @@ pub(crate) async fn to_where_the_key_belongs(trial: Trial) {
         .map(|published| published.partition)
         .collect();
     assert_eq!(spread.len(), 5, "null keys went to {spread:?} only");
+}
+
+/// The partition is the number that the key begins with, as far as there are so many; without a number there is no answer.
+#[derive(Debug)]
+struct ByNumber;
+
+impl Partitioner for ByNumber {
+    fn partition(&self, _: &str, key: &[u8], partitions: u32) -> u32 {
+        match key[0] {
+            b'!' => panic!("on purpose"),
+            digit => u32::from(digit - b'0') + if key.ends_with(b"+") { partitions } else { 0 },
+        }
+    }
+}
+
+async fn by_number(trial: &Trial) -> Arc<dyn Backend> {
+    let backend = trial.connect().await;
+    let partitioned = backend.partitioned_by(Arc::new(ByNumber));
+    partitioned.unwrap_or_else(|error| panic!("the backend takes no partitioner: {error}"))
+}
+
+/// With a partitioner of the app's, keys go where it says, those of the first call too; null keys are spread, and a partition
+/// that is asked for counts more. Who shares the broker without it is not touched.
+pub(crate) async fn to_where_a_partitioner_says(trial: Trial) {
+    let backend = by_number(&trial).await;
+    let topic = trial.topic(&*backend, 5).await;
+    let keys = ["3-a", "0", "4-b", "3-c", "1"];
+    let records = keys.iter().map(|key| by_key(&topic, numbered(key, 0)));
+    let went: Vec<u32> = publish_all(&*backend, records.collect())
+        .await
+        .iter()
+        .map(|published| published.partition)
+        .collect();
+    assert_eq!(went, [3, 0, 4, 3, 1]);
+    let asked_for = to(&topic, 2, numbered("3", 1));
+    assert_eq!(
+        publish_all(&*backend, vec![asked_for]).await[0].partition,
+        2
+    );
+    let nulls = (0..200).map(|n| by_key(&topic, Message::new(n.to_string())));
+    let spread: BTreeSet<u32> = publish_all(&*backend, nulls.collect())
+        .await
+        .iter()
+        .map(|published| published.partition)
+        .collect();
+    assert!(spread.len() > 1, "null keys went to {spread:?} only");
+
+    let other = trial.connect().await;
+    let by_murmur = publish_all(&*other, vec![by_key(&topic, numbered("3-a", 2))]).await;
+    assert_eq!(by_murmur[0].partition, partition_for_key(b"3-a", 5));
+}
+
+/// An answer that is no partition, and a panic, are errors of the one message: nothing of it is appended, and the others are.
+pub(crate) async fn a_partitioner_without_an_answer(trial: Trial) {
+    let backend = by_number(&trial).await;
+    let topic = trial.topic(&*backend, 3).await;
+    let keys = ["1", "1+", "!", "2"];
+    let records = keys.map(|key| by_key(&topic, numbered(key, 0)));
+    let outcomes = within("outcomes", backend.publisher().publish(records.into())).await;
+    let [first, outside, panics, last] = <[_; 4]>::try_from(outcomes)
+        .unwrap_or_else(|outcomes| panic!("one outcome per record: {outcomes:?}"));
+    for outcome in [&outside, &panics] {
+        let error = refused(outcome);
+        assert_eq!(error.kind(), ErrorKind::Invalid, "{error}");
+        let text = error.to_string();
+        assert!(
+            text.contains("partitioner") && text.contains(&*topic),
+            "{text}"
+        );
+    }
+    assert!(matches!(first, PublishOutcome::Ok(published) if published.partition == 1));
+    assert!(matches!(last, PublishOutcome::Ok(published) if published.partition == 2));
+    assert_eq!(
+        topic::all(&*backend, &topic)
+            .await
+            .into_values()
+            .flatten()
+            .count(),
+        2
+    );
 }
 
 /// Fifty publishers over several connections, 5,000 messages: each is there once, in the order in which its publisher sent it.

@@ -1,8 +1,9 @@
 //! Refusals: what a backend cannot keep is refused at start-up, with the reason; nothing is ever silently weaker.
 
+use std::sync::Arc;
 use std::time::Duration;
 
-use dotmsg_core::backend::Subscription;
+use dotmsg_core::backend::{Partitioner, Subscription};
 use dotmsg_core::config::RouteDefaults;
 use dotmsg_core::delivery::Delivery;
 use dotmsg_core::error::{Error, ErrorKind};
@@ -71,6 +72,20 @@ pub(crate) async fn of_order(trial: Trial) {
         assert_eq!(error.kind(), ErrorKind::Unsupported, "{error}");
         assert!(error.to_string().contains("order"), "{error}");
     }
+}
+
+/// Where murmur2 alone chooses, a partitioner of the app's is refused: keys would go where nobody looks for them.
+pub(crate) async fn of_a_partitioner(trial: Trial) {
+    #[derive(Debug)]
+    struct First;
+    impl Partitioner for First {
+        fn partition(&self, _: &str, _: &[u8], _: u32) -> u32 {
+            0
+        }
+    }
+    let refused = trial.connect().await.partitioned_by(Arc::new(First));
+    let kind = refused.err().map(|error| error.kind());
+    assert_eq!(kind, Some(ErrorKind::Unsupported));
 }
 
 /// Without position records no app starts: its progress could not be kept.

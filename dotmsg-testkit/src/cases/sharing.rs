@@ -8,10 +8,11 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use dotmsg_core::backend::{Backend, Subscription};
-use dotmsg_core::error::ErrorKind;
+use dotmsg_core::error::{ErrorKind, Result};
 use dotmsg_core::message::Message;
 
 use crate::feed::{by_key, numbered, publish_all};
+use crate::fixture::Stays;
 use crate::group::{Log, Worker, watermark};
 use crate::member::{Member, fenced, record_of, stored};
 use crate::topic::ALL;
@@ -156,40 +157,53 @@ impl Asked {
 pub(crate) async fn a_revocation_waits_for_the_release(trial: Trial) {
     let mut asked = Asked::of(&trial).await;
     let (first, second) = (&mut asked.first, &mut asked.second);
-    let given_up = first.revoking[0];
-    publish_all(
-        &*asked.backend,
-        vec![to(&asked.topic, given_up, Message::new("x"))],
-    )
-    .await;
+    let given_up = first.revoking.clone();
+    let records = given_up
+        .iter()
+        .map(|it| to(&asked.topic, *it, Message::new("x")));
+    publish_all(&*asked.backend, records.collect()).await;
     // In the drain: what is in hand is committed before it is given up. The other one polls meanwhile, and first: one that does
     // not poll never hears that it owns something.
     for step in 1..=3 {
-        let committed = tokio::select! {
-            biased;
-            () = second.keep_polling() => panic!("it polls for ever"),
-            committed = first.commit(given_up, step) => committed,
-        };
-        stored(&committed);
-        assert!(!second.owned.contains_key(&given_up), "it has two owners");
+        for partition in &given_up {
+            let committed = tokio::select! {
+                biased;
+                () = second.keep_polling() => panic!("it polls for ever"),
+                committed = first.commit(*partition, step) => committed,
+            };
+            stored(&committed);
+            assert!(!second.owned.contains_key(partition), "it has two owners");
+        }
     }
-    let grant = first.owned[&given_up];
+    let grants = first.owned.clone();
     first.release().await;
-    fenced(&first.commit_as(given_up, grant, 9, record_of(9)).await);
+    for partition in &given_up {
+        let late = first.commit_as(*partition, grants[partition], 9, record_of(9));
+        fenced(&late.await);
+    }
+    // Under an eager assignor the first one gives up all that it has, and gets some of it back.
     let taken = async {
-        while !second.owned.contains_key(&given_up) {
-            second.event().await;
+        loop {
+            let taken = given_up.iter().find(|it| second.owned.contains_key(it));
+            match taken {
+                Some(taken) => return *taken,
+                None => second.event().await,
+            }
         }
     };
-    // Under an eager assignor the first member has to join the next round, for which it polls.
-    tokio::select! {
-        () = taken => {}
-        () = first.keep_polling() => {}
-    }
-    assert_eq!(watermark(second.position(given_up).await), Some(3));
-    fenced(&first.commit_as(given_up, grant, 9, record_of(9)).await);
-    assert_eq!(watermark(second.position(given_up).await), Some(3));
-    stored(&second.commit(given_up, 4).await);
+    // It has to join the next round too, for which it polls.
+    let taken = tokio::select! {
+        taken = taken => taken,
+        () = first.keep_polling() => panic!("it polls for ever"),
+    };
+    assert_eq!(watermark(second.position(taken).await), Some(3));
+    fenced(
+        &first
+            .commit_as(taken, grants[&taken], 9, record_of(9))
+            .await,
+    );
+    assert_eq!(watermark(second.position(taken).await), Some(3));
+    stored(&second.commit(taken, 4).await);
 }
 
 /// A member that falls silent loses its partitions to the others after its session; when it wakes up, its commits are refused
@@ -257,42 +271,86 @@ pub(crate) async fn to_be_alone_is_kept(trial: Trial) {
     }
 }
 
-/// A static member that comes back within its session gets its partitions back, and nobody else is disturbed; of two with one
-/// name the later stays.
+/// A static member that comes back within its session gets its partitions back, and nobody else is disturbed.
 pub(crate) async fn a_static_member_comes_back(trial: Trial) {
     let backend = trial.connect().await;
     let topic = trial.topic(&*backend, 4).await;
     let group = trial.name();
-    let named = |name: &str| Subscription::new(&*topic, &*group).instance(name.to_owned());
-    let join = async |name: &str| {
-        let joined = Member::try_join_as(&*backend, named(name)).await;
-        joined.unwrap_or_else(|error| panic!("{error}"))
-    };
+    let join = async |name| named(&*backend, &topic, &group, name).await;
     let (mut first, mut second) = (join("one").await, join("two").await);
     settle(&mut first, &mut second).await;
     let (had, others) = (first.partitions(), second.owned.clone());
     stored(&first.commit(*had.first().unwrap_or(&0), 1).await);
     drop(first);
-    let mut back = join("one").await;
     let again = async {
-        while back.partitions() != had {
-            back.event().await;
+        loop {
+            let mut back = join("one").await;
+            match is_back(&mut back, &had).await {
+                Ok(()) => return back,
+                // Until its former self is taken for gone: whoever started it starts it again.
+                Err(error) if trial.stays() == Stays::Earlier => {
+                    assert_eq!(error.kind(), ErrorKind::Fenced, "{error}");
+                }
+                Err(error) => panic!("it does not come back: {error}"),
+            }
         }
     };
-    tokio::select! {
-        () = again => {}
-        () = second.keep_polling() => {}
-    }
+    let back = tokio::select! {
+        back = within("it comes back", again) => back,
+        () = second.keep_polling() => panic!("it polls for ever"),
+    };
+    assert_eq!(back.partitions(), had);
     assert_eq!(second.owned, others, "under the grants from before");
     assert!(second.revoking.is_empty() && second.lost.is_empty());
-    let mut later = join("one").await;
-    let fenced = async { back.failure().await.kind() };
+}
+
+/// Waits until a member has these partitions.
+async fn is_back(member: &mut Member, had: &[u32]) -> Result<()> {
+    while member.partitions() != had {
+        member.next(ALL).await?;
+    }
+    Ok(())
+}
+
+/// A static member.
+async fn named(backend: &dyn Backend, topic: &str, group: &str, name: &str) -> Member {
+    let subscription = Subscription::new(topic, group).instance(name.to_owned());
+    let joined = Member::try_join_as(backend, subscription).await;
+    joined.unwrap_or_else(|error| panic!("{error}"))
+}
+
+/// Of two members with one instance id the later takes the earlier one's place, which ends and says so.
+pub(crate) async fn of_one_instance_the_later_stays(trial: Trial) {
+    let (backend, other) = (trial.connect().await, trial.connect().await);
+    let (topic, group) = (trial.topic(&*backend, 2).await, trial.name());
+    let mut earlier = named(&*backend, &topic, &group, "one").await;
+    earlier.owns(2).await;
+    let mut later = named(&*other, &topic, &group, "one").await;
     let kind = tokio::select! {
-        kind = fenced => kind,
-        () = second.keep_polling() => ErrorKind::Unexpected,
+        error = earlier.failure() => error.kind(),
         () = later.keep_polling() => ErrorKind::Unexpected,
     };
-    assert_eq!(kind, ErrorKind::Fenced, "the earlier one of a name");
+    assert_eq!(kind, ErrorKind::Fenced);
+    later.owns(2).await;
+    stored(&later.commit(0, 1).await);
+}
+
+/// Of two members with one instance id the later ends and says so; the earlier keeps its partitions and still commits.
+pub(crate) async fn of_one_instance_the_earlier_stays(trial: Trial) {
+    let (backend, other) = (trial.connect().await, trial.connect().await);
+    let (topic, group) = (trial.topic(&*backend, 2).await, trial.name());
+    let mut earlier = named(&*backend, &topic, &group, "one").await;
+    earlier.owns(2).await;
+    let had = earlier.owned.clone();
+    let mut later = named(&*other, &topic, &group, "one").await;
+    let kind = tokio::select! {
+        error = later.failure() => error.kind(),
+        () = earlier.keep_polling() => ErrorKind::Unexpected,
+    };
+    assert_eq!(kind, ErrorKind::Fenced);
+    assert_eq!(earlier.owned, had, "under the grants from before");
+    assert!(earlier.revoking.is_empty() && earlier.lost.is_empty());
+    stored(&earlier.commit(0, 1).await);
 }
 
 /// Both poll, and give up what they are asked for, until each owns two of four partitions.

@@ -16,7 +16,8 @@ use std::fmt;
 use std::sync::Arc;
 
 use dotmsg_core::backend::{
-    Admin, Backend, BoxFuture, Capability, Membership, Progress, Publisher, Reader, Subscription,
+    Admin, Backend, BoxFuture, Capability, Membership, Partitioner, Progress, Publisher, Reader,
+    Subscription,
 };
 use dotmsg_core::error::Result;
 
@@ -101,6 +102,14 @@ impl Backend for Interposed {
             publisher: self.backend.publisher(),
             gate: Arc::clone(&self.gate),
         })
+    }
+
+    fn partitioned_by(&self, partitioner: Arc<dyn Partitioner>) -> Result<Arc<dyn Backend>> {
+        Ok(Arc::new(Self {
+            backend: self.backend.partitioned_by(partitioner)?,
+            gate: Arc::clone(&self.gate),
+            on_commit: Arc::clone(&self.on_commit),
+        }))
     }
 
     fn reader(&self) -> BoxFuture<'_, Result<Box<dyn Reader>>> {

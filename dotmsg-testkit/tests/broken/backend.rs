@@ -8,8 +8,9 @@ use std::time::Duration;
 use bytes::Bytes;
 use dotmsg_core::backend::{
     Admin, AssignmentEvent, Backend, Batch, BatchLimits, BoxFuture, Capability, CommitOutcome,
-    Control, Granted, Membership, Ownership, Progress, PublishOutcome, PublishRecord, Published,
-    Publisher, ReadBatch, Reader, Retention, Source, Subscription, TopicSpec, Transactional,
+    Control, Granted, Membership, Ownership, Partitioner, Progress, PublishOutcome, PublishRecord,
+    Published, Publisher, ReadBatch, Reader, Retention, Source, Subscription, TopicSpec,
+    Transactional,
 };
 use dotmsg_core::clock::Timestamp;
 use dotmsg_core::error::Result;
@@ -27,6 +28,7 @@ pub(crate) enum Fault {
     DropsNullHeaders,
     ConfirmsWhatItDrops,
     HashesInItsOwnWay,
+    PassesThePartitionerOver,
     AnswersOutOfOrder,
     StartsPartitionsRunning,
     IgnoresPause,
@@ -58,6 +60,8 @@ pub(crate) enum Fault {
 pub(crate) struct Broken {
     pub(crate) log: LogBroker,
     pub(crate) fault: Fault,
+    /// The log, perhaps with a partitioner.
+    pub(crate) published_to: Arc<dyn Backend>,
     /// What some member is asked for and has not released.
     pub(crate) asked_for: Arc<Mutex<Vec<Granted>>>,
 }
@@ -99,9 +103,22 @@ impl Backend for Broken {
 
     fn publisher(&self) -> Arc<dyn Publisher> {
         Arc::new(BrokenPublisher {
-            publisher: self.log.publisher(),
+            publisher: self.published_to.publisher(),
             fault: self.fault,
         })
+    }
+
+    fn partitioned_by(&self, partitioner: Arc<dyn Partitioner>) -> Result<Arc<dyn Backend>> {
+        let published_to = match self.fault {
+            Fault::PassesThePartitionerOver => Arc::clone(&self.published_to),
+            _ => self.log.partitioned_by(partitioner)?,
+        };
+        Ok(Arc::new(Self {
+            log: self.log.clone(),
+            fault: self.fault,
+            published_to,
+            asked_for: Arc::clone(&self.asked_for),
+        }))
     }
 
     fn reader(&self) -> BoxFuture<'_, Result<Box<dyn Reader>>> {

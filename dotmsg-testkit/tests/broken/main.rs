@@ -31,6 +31,7 @@ impl Faulty {
         let backend = Arc::new(Broken {
             log: log.clone(),
             fault,
+            published_to: Arc::new(log.clone()),
             asked_for: Arc::default(),
         });
         Self { log, backend }
@@ -111,6 +112,7 @@ is_found! {
     DropsNullHeaders => publish::round_trip;
     ConfirmsWhatItDrops => publish::many_publishers_lose_nothing;
     HashesInItsOwnWay => publish::to_where_the_key_belongs;
+    PassesThePartitionerOver => publish::to_where_a_partitioner_says;
     AnswersOutOfOrder => publish::each_record_has_its_own_outcome;
     StartsPartitionsRunning => assignment::partitions_arrive_paused;
     IgnoresPause => assignment::pause_and_resume;

@@ -7,6 +7,7 @@ use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
 use bytes::Bytes;
+use dotmsg_core::backend::partition_for_key;
 use dotmsg_core::backend::{
     Admin, AssignmentEvent, Backend, Batch, BatchLimits, BoxFuture, Capability, CommitOutcome,
     Control, Granted, GroupDescription, Membership, OffsetRange, PositionStore, Progress,
@@ -15,7 +16,6 @@ use dotmsg_core::backend::{
 };
 use dotmsg_core::clock::{Clock, SystemClock};
 use dotmsg_core::error::{Error, ErrorKind, Result};
-use dotmsg_core::log::partition_for_key;
 
 type Topics = BTreeMap<String, (TopicDescription, Vec<Vec<Record>>)>;
 

@@ -18,7 +18,7 @@ usage: cargo xtask services <command>
   pause NODE…           SIGSTOP
   continue NODE…        SIGCONT
 
-NAME: kafka (one node), kafka3 (three nodes), kafka-secure (TLS, SASL, ACLs). NODE: kafka, kafka3.2, …; a NAME means all its nodes";
+NAME: kafka (one node), kafka3 (three nodes), kafka-alone (one node, which tests restart), kafka-secure (TLS, SASL, ACLs). NODE: kafka, kafka3.2, …; a NAME means all its nodes";
 
 /// What is done to nodes in a test of faults.
 #[derive(Clone, Copy, Debug, PartialEq)]

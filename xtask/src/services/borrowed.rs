@@ -4,11 +4,11 @@
 //! brought up goes down with it. Only a run that is killed, or ended by Ctrl-C, leaves its server up; the next one uses it.
 
 use super::kafka::{self, Server};
-use super::{Services, environment};
+use super::{Services, environment, install};
 use crate::workspace::Workspace;
 
-/// The server that tests need.
-const FOR_TESTS: &str = "kafka";
+/// The servers that tests need.
+const FOR_TESTS: &[&str] = &["kafka", "kafka-alone", "kafka-secure"];
 
 /// The servers of one run of `cargo xtask test`: what it started goes down with it, however it ends.
 pub(crate) struct Borrowed<'w> {
@@ -28,10 +28,10 @@ impl<'w> Borrowed<'w> {
         }
     }
 
-    /// Those that the caller's environment names, or else one that is brought up, unless it is up already.
+    /// Those that the caller's environment names, or else all that tests need: what is not up already is brought up.
     ///
     /// # Errors
-    /// When it does not come.
+    /// When one does not come.
     pub(crate) fn take(&mut self) -> Result<(), String> {
         self.variables = environment::named(std::env::vars_os());
         if !self.variables.is_empty() {
@@ -46,7 +46,14 @@ impl<'w> Borrowed<'w> {
             return Ok(());
         }
         let services = Services::open(self.workspace)?;
-        let servers = [kafka::server(FOR_TESTS)?];
+        let mut servers = Vec::new();
+        for name in FOR_TESTS {
+            let server = kafka::server(name)?;
+            match install::suits(&services.root, server) {
+                Ok(()) => servers.push(server),
+                Err(reason) => println!("tests that need {name} are skipped: {reason}"),
+            }
+        }
         self.started = services.up(&servers)?;
         self.variables = services.environment(&servers);
         Ok(())

@@ -1,4 +1,4 @@
-//! A node in a container, for systems without Java and Maven: the one node of `kafka`, no more.
+//! A node in a container, for systems without Java and Maven: the one node of `kafka` or of `kafka-alone`, no more.
 //!
 //! The nodes of a cluster would have to reach each other at 127.0.0.1, and certificates to be handed in: who needs those
 //! servers installs Java. The file holds the id of the container, so that only what was started here is ended.

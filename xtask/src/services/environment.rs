@@ -7,12 +7,18 @@ use std::ffi::OsString;
 use std::fmt::Write as _;
 use std::path::Path;
 
-/// Names and values for one server. `DOTMSG_TEST_KAFKA_SECURE_ADMIN_URL` is a port without TLS or SASL where everything is
+/// The server that tests may restart.
+const ALONE: &str = "kafka-alone";
+
+/// Names and values for one server. `DOTMSG_TEST_KAFKA_ALONE_RESTART` is a command of the shell that ends the broker as by
+/// SIGKILL, and starts it on what it has stored. `DOTMSG_TEST_KAFKA_SECURE_ADMIN_URL` is a port without TLS or SASL where everything is
 /// allowed; the user may only touch topics, groups and transactions whose names begin with `app-`.
 pub(super) fn variables(server: &Server, certificates: &Path) -> Vec<(String, String)> {
     let stem = stem(server.name);
     if !server.is_secure {
-        return vec![(format!("{stem}_URL"), url(server))];
+        let url = (format!("{stem}_URL"), url(server));
+        let restart = (server.name == ALONE).then(|| (format!("{stem}_RESTART"), restart(server)));
+        return std::iter::once(url).chain(restart).collect();
     }
     let file = |name: &str| certificates.join(name).to_string_lossy().into_owned();
     [
@@ -25,6 +31,14 @@ pub(super) fn variables(server: &Server, certificates: &Path) -> Vec<(String, St
     ]
     .map(|(name, value)| (format!("{stem}_{name}"), value))
     .to_vec()
+}
+
+/// The shell's words that kill a server and start it on its data.
+fn restart(server: &Server) -> String {
+    let own = std::env::current_exe().unwrap_or_else(|_| "cargo xtask".into());
+    let own = quoted(&own.to_string_lossy());
+    let name = server.name;
+    format!("{own} services kill {name} && {own} services start {name}")
 }
 
 fn stem(name: &str) -> String {
@@ -93,6 +107,17 @@ mod tests {
             of("kafka3"),
             "export DOTMSG_TEST_KAFKA3_URL=kafka://127.0.0.1:29110,127.0.0.1:29120,127.0.0.1:29130\n"
         );
+    }
+
+    #[test]
+    fn the_server_that_may_be_restarted_says_how() {
+        let text = of("kafka-alone");
+        assert!(
+            text.contains("KAFKA_ALONE_URL=kafka://127.0.0.1:29096\n"),
+            "{text}"
+        );
+        assert!(text.contains("services kill kafka-alone &&"), "{text}");
+        assert!(!of("kafka").contains("RESTART"));
     }
 
     #[test]

@@ -100,7 +100,7 @@ pub(super) fn provide(root: &Path, server: &Server) -> Result<Runner, String> {
     let has_jars = java.jars.is_dir();
     let missing = missing(!has_jars, server.is_secure);
     if !missing.is_empty() {
-        if !is_debian_root() && is_installed("docker") {
+        if takes_docker() {
             return docker::suits(server).map(|()| Runner::Docker);
         }
         install(&missing)?;
@@ -110,6 +110,23 @@ pub(super) fn provide(root: &Path, server: &Server) -> Result<Runner, String> {
         fetch(root, &java.jars)?;
     }
     Ok(Runner::Java(java))
+}
+
+/// Whether a server can run here: one that wants Java cannot where there is Docker alone.
+///
+/// # Errors
+/// What it needs.
+pub(super) fn suits(root: &Path, server: &Server) -> Result<(), String> {
+    let has_jars = Java::new(root).jars.is_dir();
+    match !missing(!has_jars, server.is_secure).is_empty() && takes_docker() {
+        true => docker::suits(server),
+        false => Ok(()),
+    }
+}
+
+/// Where nothing can be installed, a container has to do.
+fn takes_docker() -> bool {
+    !is_debian_root() && is_installed("docker")
 }
 
 /// The Debian packages of the programs that are not there.

@@ -34,7 +34,7 @@ pub(crate) struct Server {
     pub(super) is_secure: bool,
 }
 
-/// Every server, the one for most tests first.
+/// Every server, the one for most tests first. `kafka-alone` is for tests that restart their broker.
 pub(super) const SERVERS: &[Server] = &[
     Server {
         name: "kafka",
@@ -48,6 +48,11 @@ pub(super) const SERVERS: &[Server] = &[
             node("kafka3.2", 2, 29120),
             node("kafka3.3", 3, 29130),
         ],
+        is_secure: false,
+    },
+    Server {
+        name: "kafka-alone",
+        nodes: &[node("kafka-alone", 1, 29096)],
         is_secure: false,
     },
     Server {

@@ -155,9 +155,15 @@ fn look(id: u32) -> Option<(State, String)> {
 fn linux(stat: &str) -> Option<(State, String)> {
     let (_, fields) = stat.rsplit_once(") ")?;
     let mut fields = fields.split(' ');
-    let state = meaning(fields.next()?);
-    // Field 22 of the manual page; the state is field 3.
-    fields.nth(18).map(|start| (state, start.to_owned()))
+    // Fields 3, 20 and 22 of the manual page.
+    let (state, threads) = (meaning(fields.next()?), fields.nth(16)?);
+    let start = fields.nth(1)?;
+    // The first thread may have ended before the others, which still hold the ports.
+    let state = match state {
+        State::Ended if threads.parse::<u32>().ok()? > 1 => State::Running,
+        state => state,
+    };
+    Some((state, start.to_owned()))
 }
 
 fn meaning(state: &str) -> State {
@@ -187,6 +193,17 @@ mod tests {
             linux(&stat.replace(") S", ") Z")).map(|(state, _)| state),
             Some(State::Ended)
         );
+    }
+
+    #[test]
+    fn a_process_has_ended_with_its_last_thread() {
+        let stat = |threads: u32| {
+            let stat = format!("7 (java) Z 1 7 7 0 -1 4 1 2 3 4 5 6 7 8 20 0 {threads} 0 4711 1");
+            linux(&stat).map(|(state, _)| state)
+        };
+        assert_eq!(stat(0), Some(State::Ended));
+        assert_eq!(stat(1), Some(State::Ended));
+        assert_eq!(stat(2), Some(State::Running));
     }
 
     fn directory(name: &str) -> PathBuf {

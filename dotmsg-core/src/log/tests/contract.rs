@@ -7,6 +7,7 @@ use bytes::Bytes;
 
 use super::*;
 use crate::backend::ReadBatch;
+use crate::backend::partition_for_key;
 use crate::error::ErrorKind;
 use crate::message::Headers;
 

@@ -25,18 +25,27 @@ use self::source::{Session, SimSource};
 use super::life::Life;
 use super::plan::Step;
 use crate::backend::{
-    Admin, Backend, BoxFuture, Capability, Membership, PositionStore, Publisher, Reader,
-    Subscription,
+    Admin, Backend, BoxFuture, Capability, Membership, Partitioner, PositionStore, Publisher,
+    Reader, Subscription,
 };
 use crate::error::Result;
 
 /// The connection of one life.
 #[derive(Debug)]
 pub(super) struct SimBackend {
-    pub(super) life: Arc<Life>,
+    life: Arc<Life>,
+    /// The broker, with the partitioner of the app where that has one.
+    published_to: Arc<dyn Backend>,
 }
 
 impl SimBackend {
+    pub(super) fn new(life: &Arc<Life>) -> Self {
+        Self {
+            life: Arc::clone(life),
+            published_to: Arc::new(life.world.broker.clone()),
+        }
+    }
+
     fn broker(&self) -> &crate::log::LogBroker {
         &self.life.world.broker
     }
@@ -78,8 +87,15 @@ impl Backend for SimBackend {
     fn publisher(&self) -> Arc<dyn Publisher> {
         Arc::new(SimPublisher {
             life: Arc::clone(&self.life),
-            inner: self.broker().publisher(),
+            inner: self.published_to.publisher(),
         })
+    }
+
+    fn partitioned_by(&self, partitioner: Arc<dyn Partitioner>) -> Result<Arc<dyn Backend>> {
+        Ok(Arc::new(Self {
+            life: Arc::clone(&self.life),
+            published_to: self.broker().partitioned_by(partitioner)?,
+        }))
     }
 
     fn reader(&self) -> BoxFuture<'_, Result<Box<dyn Reader>>> {

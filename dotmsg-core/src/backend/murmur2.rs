@@ -1,4 +1,5 @@
-//! Which partition a key goes to: murmur2 exactly as in the Java client, so that a key has the same number everywhere.
+//! Which partition a key goes to, unless a [`Partitioner`](super::Partitioner) says otherwise: murmur2 exactly as in the Java
+//! client, so that a key has the same number everywhere.
 //!
 //! The seed and the masking of the sign bit are those of `org.apache.kafka.common.utils.Utils` (Apache Kafka).
 
