@@ -1,6 +1,6 @@
 //! The part of librdkafka that has no safe wrapper: batches of messages, results of commits, leader epochs, topic ids, groups.
 //!
-//! It is here and in `requests`, and nowhere else, that this crate is unsafe (ADR 0010). What must stay true:
+//! It is here, in `requests` and in `settings`, and nowhere else, that this crate is unsafe (ADR 0010). What must stay true:
 //! - a queue is destroyed before its client: [`Queue`] holds the consumer that it belongs to, and is dropped first;
 //! - a message is read only while [`Messages`] holds it, and is destroyed exactly once, by its `Drop`;
 //! - a string that librdkafka returns is copied before the call returns, or borrowed no longer than its message.
@@ -10,8 +10,10 @@
 #![allow(unsafe_code)]
 
 mod requests;
+mod settings;
 
 pub(crate) use requests::{Topic, count_members, describe_topics, list_group_offsets};
+pub(crate) use settings::{Answer, TopicSettings, describe_settings};
 
 use std::borrow::Cow;
 use std::ffi::{CStr, CString, c_char, c_void};

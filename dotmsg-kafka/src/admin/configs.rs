@@ -1,91 +1,92 @@
 //! What a topic's settings say, and whether the broker shows them.
+//!
+//! Any broker may be asked, and one that was frozen or has just started knows less than the others: that it does not know a topic
+//! says nothing yet. That a right is missing is an answer.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 use std::time::Duration;
 
 use dotmsg_core::error::{Error, ErrorKind, Result};
-use rdkafka::admin::{ConfigResource, OwnedResourceSpecifier, ResourceSpecifier};
 use rdkafka::error::RDKafkaErrorCode as Code;
 
-use super::{KafkaAdmin, LOOK, SHOWN_WITHIN, options};
+use super::{KafkaAdmin, LOOK, SHOWN_WITHIN, patiently};
+use crate::backend::blocking;
 use crate::error;
+use crate::native::{self, CALL, TopicSettings};
 use crate::now;
 
 impl KafkaAdmin {
+    /// The settings of topics that exist. One that no broker knows is left out.
     pub(super) async fn configs(
         &self,
         names: &[&str],
         hidden: Hidden,
-    ) -> Result<BTreeMap<String, ConfigResource>> {
+    ) -> Result<BTreeMap<String, TopicSettings>> {
         let until = now() + SHOWN_WITHIN;
-        loop {
-            let configs = self.look_at_configs(names).await?;
-            if hidden == Hidden::LeftOut {
-                return Ok(configs);
-            }
-            match self.check_shown(names, &configs).await {
-                // The broker that was asked may not have heard yet of a topic that another one has shown.
-                Err(error) if error.kind() == ErrorKind::Denied && now() < until => {
-                    tokio::time::sleep(LOOK).await;
-                }
-                shown => return shown.map(|()| configs),
-            }
-        }
-    }
-
-    pub(super) async fn look_at_configs(
-        &self,
-        names: &[&str],
-    ) -> Result<BTreeMap<String, ConfigResource>> {
-        if names.is_empty() {
-            return Ok(BTreeMap::new());
-        }
-        let wanted: Vec<_> = names
-            .iter()
-            .map(|name| ResourceSpecifier::Topic(name))
-            .collect();
-        let answers = self
-            .client
-            .describe_configs(&wanted, &options())
-            .await
-            .map_err(|error| error::of_client("read the topics' settings", error))?;
         let mut configs = BTreeMap::new();
-        for answer in answers {
-            match answer {
-                // The client library drops the error of a single topic, and leaves its settings empty.
-                Ok(config) if config.entries.is_empty() => {}
-                Ok(config) => {
-                    if let OwnedResourceSpecifier::Topic(name) = &config.specifier {
-                        configs.insert(name.clone(), config);
-                    }
+        let mut wanted: Vec<String> = names.iter().map(|name| (*name).to_owned()).collect();
+        while !wanted.is_empty() {
+            for (name, answer) in self.look_at_configs(wanted.clone()).await? {
+                match answer {
+                    Ok(settings) => drop(configs.insert(name, settings)),
+                    Err(Code::UnknownTopicOrPartition | Code::UnknownTopic) => {}
+                    Err(Code::TopicAuthorizationFailed) if hidden == Hidden::LeftOut => {}
+                    Err(code) => return Err(refused(&name, code)),
                 }
-                Err(Code::UnknownTopicOrPartition) => {}
-                Err(code) => return Err(error::of_code("read the topics' settings", code)),
+            }
+            wanted.retain(|name| !configs.contains_key(name));
+            if hidden == Hidden::LeftOut {
+                break;
+            }
+            if !wanted.is_empty() && now() >= until {
+                self.check_gone(wanted).await?;
+                break;
+            }
+            if !wanted.is_empty() {
+                tokio::time::sleep(LOOK).await;
             }
         }
         Ok(configs)
     }
 
-    /// Refuses topics that exist and do not show their settings: to take them for the defaults would be a guess at how long
-    /// messages are kept.
-    pub(super) async fn check_shown(
-        &self,
-        names: &[&str],
-        configs: &BTreeMap<String, ConfigResource>,
-    ) -> Result<()> {
-        let hidden = names.iter().filter(|name| !configs.contains_key(**name));
-        let hidden = hidden.map(|name| (*name).to_owned()).collect();
-        match self.describe(hidden).await?.first() {
+    async fn look_at_configs(&self, names: Vec<String>) -> Result<Vec<(String, native::Answer)>> {
+        let client = Arc::clone(&self.client);
+        blocking("read the topics' settings", move || {
+            let names: Vec<&str> = names.iter().map(String::as_str).collect();
+            patiently("read the topics' settings", || {
+                native::describe_settings(client.inner(), &names, CALL)
+            })
+        })
+        .await
+    }
+
+    /// Refuses topics that exist and whose settings no broker has shown in time: to take them for the defaults would be a guess
+    /// at how long messages are kept.
+    async fn check_gone(&self, names: Vec<String>) -> Result<()> {
+        match self.describe(names).await?.first() {
             None => Ok(()),
             Some(topic) => Err(Error::new(
-                ErrorKind::Denied,
+                ErrorKind::Timeout,
                 "read the topics' settings",
-                "the broker does not show them",
+                "a broker has not heard yet of a topic that another one knows",
             )
-            .with("topic", &topic.name)
-            .remedy("Give this client the right DescribeConfigs on the topic")),
+            .with("topic", &topic.name)),
         }
     }
+}
+
+fn refused(topic: &str, code: Code) -> Error {
+    match code {
+        Code::TopicAuthorizationFailed => Error::new(
+            ErrorKind::Denied,
+            "read the topics' settings",
+            "the broker does not show them",
+        )
+        .remedy("Give this client the right DescribeConfigs on the topic"),
+        code => error::of_code("read the topics' settings", code),
+    }
+    .with("topic", topic)
 }
 
 /// What becomes of a topic whose settings this client may not see.
@@ -98,17 +99,13 @@ pub(super) enum Hidden {
 }
 
 /// Whether the time of a record is that of its append: a retry is due a delay after it.
-pub(super) fn stamps_appends(config: &ConfigResource) -> bool {
-    value(config, "message.timestamp.type") == Some("LogAppendTime")
-}
-
-pub(super) fn value<'c>(config: &'c ConfigResource, name: &str) -> Option<&'c str> {
-    config.get(name).and_then(|entry| entry.value.as_deref())
+pub(super) fn stamps_appends(settings: &TopicSettings) -> bool {
+    settings.get("message.timestamp.type") == Some("LogAppendTime")
 }
 
 /// How long and how much a topic keeps.
-pub(super) fn retention(config: &ConfigResource) -> (Option<Duration>, Option<u64>) {
-    let value = |name: &str| value(config, name);
+pub(super) fn retention(settings: &TopicSettings) -> (Option<Duration>, Option<u64>) {
+    let value = |name: &str| settings.get(name);
     if value("cleanup.policy").is_some_and(|policy| !policy.contains("delete")) {
         return (None, None);
     }

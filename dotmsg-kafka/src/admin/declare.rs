@@ -4,11 +4,11 @@ use std::sync::Arc;
 
 use dotmsg_core::backend::{Retention, TopicDescription, TopicSpec};
 use dotmsg_core::error::{Error, ErrorKind, Result};
-use rdkafka::admin::{AlterConfig, ConfigSource, NewTopic, ResourceSpecifier, TopicReplication};
+use rdkafka::admin::{AlterConfig, NewTopic, ResourceSpecifier, TopicReplication};
 use rdkafka::error::RDKafkaErrorCode as Code;
 
-use super::configs::{Hidden, retention, stamps_appends, value};
-use super::{KafkaAdmin, LOOK, options};
+use super::configs::{Hidden, retention, stamps_appends};
+use super::{KafkaAdmin, LOOK, of, options, passes, patiently};
 use crate::backend::blocking;
 use crate::durability::{self, Found};
 use crate::error;
@@ -29,10 +29,10 @@ impl KafkaAdmin {
         }
         let (client, name) = (Arc::clone(&self.client), topic.to_owned());
         let (brokers, replicas) = blocking("check topic", move || {
-            let metadata = client
-                .inner()
-                .fetch_metadata(Some(&name), CALL)
-                .map_err(|error| error::of_client("check topic", error))?;
+            let metadata = patiently("check topic", || {
+                let looked = client.inner().fetch_metadata(Some(&name), CALL);
+                looked.map_err(of)
+            })?;
             let partitions = metadata
                 .topics()
                 .iter()
@@ -44,7 +44,7 @@ impl KafkaAdmin {
         let configs = self.configs(&[topic], Hidden::Refused).await?;
         let in_sync = configs
             .get(topic)
-            .and_then(|config| value(config, "min.insync.replicas"));
+            .and_then(|config| config.get("min.insync.replicas"));
         if let (Some(replicas), Some(in_sync)) =
             (replicas, in_sync.and_then(|set| set.parse().ok()))
         {
@@ -82,25 +82,43 @@ impl KafkaAdmin {
                 .set("cleanup.policy", "delete")
                 .set("message.timestamp.type", "LogAppendTime");
         }
-        let answers = self
-            .client
-            .create_topics([&topic], &options())
-            .await
-            .map_err(|error| error::of_client("create topic", error).with("topic", &spec.name))?;
-        for answer in answers {
-            match answer {
-                Ok(_) => self.wait_for(spec).await?,
-                Err((_, Code::TopicAlreadyExists)) => self.adjust(spec).await?,
-                Err((_, code)) => {
-                    return Err(error::of_code("create topic", code).with("topic", &spec.name));
-                }
+        match self.create_now(&topic).await? {
+            Created::Now => self.remember(spec).await,
+            Created::Before => {
+                // The broker that said so knows more than the one that was looked at first.
+                self.wait_for(spec).await?;
+                self.adjust(spec).await
             }
         }
+    }
+
+    /// Asks for the creation again while no broker can answer: a topic that an earlier try has made is one that exists.
+    async fn create_now(&self, topic: &NewTopic<'_>) -> Result<Created> {
+        let until = now() + CALL;
+        loop {
+            let answers = self.client.create_topics([topic], &options()).await;
+            let code = match answers.map(|mut answers| answers.pop()) {
+                Ok(None | Some(Ok(_))) => return Ok(Created::Now),
+                Ok(Some(Err((_, Code::TopicAlreadyExists)))) => return Ok(Created::Before),
+                Ok(Some(Err((_, code)))) => code,
+                Err(error) => of(error),
+            };
+            if !passes(code) || now() >= until {
+                return Err(error::of_code("create topic", code).with("topic", topic.name));
+            }
+            tokio::time::sleep(LOOK).await;
+        }
+    }
+
+    /// Waits until a topic is shown as it was made, and holds later answers against that.
+    async fn remember(&self, spec: &TopicSpec) -> Result<()> {
+        self.wait_for(spec).await?;
+        lock(&self.kept).insert(spec.name.clone(), spec.retention);
         Ok(())
     }
 
-    /// Waits until all brokers may be expected to know a topic that was created.
-    pub(super) async fn wait_for(&self, spec: &TopicSpec) -> Result<()> {
+    /// Waits until a broker knows a topic that was created.
+    async fn wait_for(&self, spec: &TopicSpec) -> Result<()> {
         let until = now() + CALL;
         while self.describe(vec![spec.name.clone()]).await?.is_empty() {
             if now() >= until {
@@ -117,7 +135,10 @@ impl KafkaAdmin {
     /// Makes a topic that exists keep its records as is asked for.
     pub(super) async fn adjust(&self, spec: &TopicSpec) -> Result<()> {
         let Some(there) = self.topic(&spec.name).await? else {
-            return self.wait_for(spec).await;
+            return Err(
+                Error::new(ErrorKind::NotFound, "create topic", "it was deleted meanwhile")
+                    .with("topic", &spec.name),
+            );
         };
         if there.partitions != spec.partitions {
             return Err(Error::new(
@@ -135,7 +156,7 @@ impl KafkaAdmin {
         };
         let configs = self.configs(&[&spec.name], Hidden::Refused).await?;
         let config = configs.get(&spec.name);
-        let policy = config.and_then(|config| value(config, "cleanup.policy"));
+        let policy = config.and_then(|config| config.get("cleanup.policy"));
         if policy.is_some_and(|policy| policy.contains("compact")) {
             return Err(Error::new(
                 ErrorKind::Config,
@@ -146,20 +167,11 @@ impl KafkaAdmin {
             .remedy("Set its cleanup.policy to delete with the broker's tools"));
         }
         if there.keeps(spec.retention) && config.is_none_or(stamps_appends) {
-            return Ok(());
+            return self.remember(spec).await;
         }
-        // All settings of the topic's own are sent: what is left out of this request would be reset.
-        let own = configs
-            .get(&spec.name)
-            .map(|config| &config.entries[..])
-            .unwrap_or_default();
-        let own: Vec<(String, String)> = own
-            .iter()
-            .filter(|entry| entry.source == ConfigSource::DynamicTopic)
-            .filter_map(|entry| Some((entry.name.clone(), entry.value.clone()?)))
-            .collect();
         let mut altered = AlterConfig::new(ResourceSpecifier::Topic(&spec.name));
-        for (name, value) in &own {
+        // All settings of the topic's own are sent: what is left out of this request would be reset.
+        for (name, value) in config.iter().flat_map(|config| config.own()) {
             altered = altered.set(name, value);
         }
         altered = altered
@@ -191,7 +203,7 @@ impl KafkaAdmin {
             let mut there = TopicDescription::new(&spec.name, spec.partitions, "");
             (there.retention, there.retention_bytes) = retention(config);
             if there.keeps(spec.retention) && stamps_appends(config) {
-                return Ok(());
+                return self.remember(spec).await;
             }
             if now() >= until {
                 return Err(Error::new(
@@ -205,6 +217,12 @@ impl KafkaAdmin {
             tokio::time::sleep(LOOK).await;
         }
     }
+}
+
+/// When a topic was made.
+enum Created {
+    Now,
+    Before,
 }
 
 /// `retention.ms`, where one is asked for.

@@ -9,7 +9,7 @@ use dotmsg_core::error::{Error, ErrorKind, Result};
 use rdkafka::config::RDKafkaLogLevel;
 use rdkafka::consumer::BaseConsumer;
 
-use super::{KafkaAdmin, patiently};
+use super::{KafkaAdmin, of, patiently};
 use crate::backend::blocking;
 use crate::context::Context;
 use crate::error;
@@ -71,10 +71,10 @@ impl KafkaAdmin {
     pub(super) async fn groups(&self) -> Result<Vec<GroupDescription>> {
         let client = Arc::clone(&self.client);
         let names = blocking("list groups", move || {
-            let groups = client
-                .inner()
-                .fetch_group_list(None, CALL)
-                .map_err(|error| error::of_client("list groups", error))?;
+            let groups = patiently("list groups", || {
+                let listed = client.inner().fetch_group_list(None, CALL);
+                listed.map_err(of)
+            })?;
             let mut names: Vec<String> = groups
                 .groups()
                 .iter()

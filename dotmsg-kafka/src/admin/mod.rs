@@ -13,7 +13,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use dotmsg_core::backend::{
-    Admin, BoxFuture, GroupDescription, OffsetRange, TopicDescription, TopicSpec,
+    Admin, BoxFuture, GroupDescription, OffsetRange, Retention, TopicDescription, TopicSpec,
 };
 use dotmsg_core::error::{Error, ErrorKind, Result};
 use rdkafka::admin::{AdminClient, AdminOptions};
@@ -32,9 +32,9 @@ use crate::settings::Settings;
 
 /// The pause between looks at something that is on its way.
 const LOOK: Duration = Duration::from_millis(20);
-/// How long a topic that was shown may be unknown to another broker, or hide its settings, before it is taken for deleted or
-/// for one that this client has no right to.
-const SHOWN_WITHIN: Duration = Duration::from_secs(1);
+/// How long a broker may be behind what another one has shown, before a topic is taken for deleted or changed from outside. One
+/// that was frozen for seconds has heard of everything a second or two after it wakes.
+const SHOWN_WITHIN: Duration = Duration::from_secs(5);
 /// How long a look may block a thread of the runtime.
 const LOOK_WITHIN: Duration = Duration::from_secs(2);
 
@@ -47,6 +47,8 @@ pub(crate) struct KafkaAdmin {
     settings: Arc<Settings>,
     /// Partitions of the topics that were looked at.
     known: Mutex<BTreeMap<String, u32>>,
+    /// How long topics keep their records, as a broker has shown after they were made so.
+    kept: Mutex<BTreeMap<String, Retention>>,
     /// Topics whose replicas were looked at: one warning of each is enough.
     judged: Mutex<BTreeSet<String>>,
 }
@@ -68,6 +70,7 @@ impl KafkaAdmin {
             asker: OnceLock::new(),
             settings: Arc::clone(settings),
             known: Mutex::default(),
+            kept: Mutex::default(),
             judged: Mutex::default(),
         })
     }
@@ -87,16 +90,31 @@ impl KafkaAdmin {
     /// One topic, if it exists.
     pub(crate) async fn topic(&self, name: &str) -> Result<Option<TopicDescription>> {
         let until = now() + SHOWN_WITHIN;
-        let mut topics = self.describe(vec![name.to_owned()]).await?;
-        // Shown before and not now: it is deleted, or the broker that was asked has not heard yet of what another one made.
-        while topics.is_empty() && lock(&self.known).contains_key(name) {
+        loop {
+            let topics = self.describe(vec![name.to_owned()]).await?;
+            let shown = self.with_configs(topics, Hidden::Refused).await?.pop();
+            if !self.is_older(name, shown.as_ref()) {
+                return Ok(shown);
+            }
             if now() >= until {
                 lock(&self.known).remove(name);
+                lock(&self.kept).remove(name);
+                return Ok(shown);
             }
             tokio::time::sleep(LOOK).await;
-            topics = self.describe(vec![name.to_owned()]).await?;
         }
-        Ok(self.with_configs(topics, Hidden::Refused).await?.pop())
+    }
+
+    /// Whether an answer about a topic is older than one that this client has had: the broker that gave it is behind, or the topic
+    /// was deleted or changed from outside.
+    fn is_older(&self, name: &str, shown: Option<&TopicDescription>) -> bool {
+        match shown {
+            None => lock(&self.known).contains_key(name),
+            Some(topic) => {
+                let kept = lock(&self.kept).get(name).copied();
+                kept.is_some_and(|kept| !topic.keeps(kept))
+            }
+        }
     }
 
     async fn describe(&self, names: Vec<String>) -> Result<Vec<Topic>> {
@@ -106,8 +124,9 @@ impl KafkaAdmin {
         let client = Arc::clone(&self.client);
         let described = blocking("describe topics", move || {
             let names: Vec<&str> = names.iter().map(String::as_str).collect();
-            native::describe_topics(client.inner(), &names, CALL)
-                .map_err(|code| error::of_code("describe topics", code))
+            patiently("describe topics", || {
+                native::describe_topics(client.inner(), &names, CALL)
+            })
         })
         .await?;
         let of = |topic: &Topic| (topic.name.clone(), topic.partitions);
@@ -155,16 +174,19 @@ impl KafkaAdmin {
             }
             described
         };
-        Ok(topics.iter().map(described).collect())
+        // Shown, and then not known to any broker: it is gone.
+        let exists =
+            |topic: &&Topic| hidden == Hidden::LeftOut || configs.contains_key(&topic.name);
+        Ok(topics.iter().filter(exists).map(described).collect())
     }
 
     async fn all_names(&self) -> Result<Vec<String>> {
         let client = Arc::clone(&self.client);
         blocking("list topics", move || {
-            let metadata = client
-                .inner()
-                .fetch_metadata(None, CALL)
-                .map_err(|error| error::of_client("list topics", error))?;
+            let metadata = patiently("list topics", || {
+                let looked = client.inner().fetch_metadata(None, CALL);
+                looked.map_err(of)
+            })?;
             let names = metadata
                 .topics()
                 .iter()
@@ -177,7 +199,7 @@ impl KafkaAdmin {
     }
 }
 
-/// Calls again while a broker says that it is not ready: that another one leads or coordinates by now, or that it is loading.
+/// Calls again while a broker is not ready, or is gone: for what may be asked twice.
 #[expect(
     clippy::disallowed_methods,
     reason = "on a thread that may block; a broker tells nobody when it is ready"
@@ -186,20 +208,34 @@ fn patiently<T>(operation: &'static str, call: impl Fn() -> Result<T, Code>) -> 
     let until = now() + CALL;
     loop {
         match call() {
-            Ok(value) => return Ok(value),
-            Err(
-                Code::NotLeaderForPartition
-                | Code::LeaderNotAvailable
-                | Code::NotCoordinator
-                | Code::CoordinatorNotAvailable
-                | Code::CoordinatorLoadInProgress
-                // The client has let go of a broker that is gone, and asks another one next time.
-                | Code::BrokerDestroy
-                | Code::UnstableOffsetCommit,
-            ) if now() < until => std::thread::sleep(LOOK),
-            Err(code) => return Err(error::of_code(operation, code)),
+            Err(code) if passes(code) && now() < until => std::thread::sleep(LOOK),
+            answer => return answer.map_err(|code| error::of_code(operation, code)),
         }
     }
+}
+
+/// Whether an error passes by itself: another broker leads or coordinates by now, or is loading, or the one that was asked is gone
+/// and the client asks another one next time.
+fn passes(code: Code) -> bool {
+    matches!(
+        code,
+        Code::NotLeaderForPartition
+            | Code::LeaderNotAvailable
+            | Code::NotController
+            | Code::NotCoordinator
+            | Code::CoordinatorNotAvailable
+            | Code::CoordinatorLoadInProgress
+            | Code::BrokerDestroy
+            | Code::BrokerTransportFailure
+            | Code::BrokerNotAvailable
+            | Code::NetworkException
+            | Code::UnstableOffsetCommit
+    )
+}
+
+/// The code of a client's error.
+fn of(error: KafkaError) -> Code {
+    error.rdkafka_error_code().unwrap_or(Code::Unknown)
 }
 
 fn options() -> AdminOptions {
@@ -238,8 +274,7 @@ impl Admin for KafkaAdmin {
                 let until = now() + LOOK_WITHIN;
                 patiently("look up offsets", || {
                     let looked = client.inner().fetch_watermarks(&name, number, CALL);
-                    let code = |error: KafkaError| error.rdkafka_error_code();
-                    match looked.map_err(|error| code(error).unwrap_or(Code::Unknown)) {
+                    match looked.map_err(of) {
                         // Its leader has not heard yet of a topic that another broker has shown.
                         Err(Code::UnknownTopicOrPartition | Code::UnknownPartition)
                             if exists && now() < until =>

@@ -26,7 +26,7 @@ pub(crate) struct Topic {
 }
 
 type Options = ffi::rd_kafka_AdminOptions_t;
-type Event = ffi::rd_kafka_event_t;
+pub(super) type Event = ffi::rd_kafka_event_t;
 
 /// One request of an administrator: sent, waited for, read, and all that was made for it destroyed. Blocks its thread for at
 /// most `within`.
@@ -34,7 +34,7 @@ type Event = ffi::rd_kafka_event_t;
 /// # Safety
 /// `send` sends one request, with these options, whose answer comes to this queue; `read` is given that answer, and what it gives
 /// out holds nothing of it.
-unsafe fn ask<C: ClientContext, T>(
+pub(super) unsafe fn ask<C: ClientContext, T>(
     client: &Client<C>,
     operation: ffi::rd_kafka_admin_op_t,
     within: Duration,
