@@ -16,6 +16,7 @@ use rdkafka::error::RDKafkaErrorCode as Code;
 use rdkafka::topic_partition_list::{Offset, TopicPartitionList};
 use tokio::sync::oneshot;
 
+use crate::backend::blocking;
 use crate::consumer::{at, list};
 use crate::error;
 use crate::lock;
@@ -25,6 +26,7 @@ use crate::native::{self, CommitReply};
 use crate::now;
 use crate::ownership::Ownership;
 use crate::transactions::KafkaTransactions;
+use crate::patience::{of, patiently};
 
 /// Progress, flow control and close of one member.
 #[derive(Debug)]
@@ -256,17 +258,15 @@ impl Control for KafkaControl {
                 .client()
                 .ok_or_else(|| self.closed("read position"))?;
             let wanted = list(&self.member.topic, &[partition], Offset::Invalid);
-            let read = tokio::task::spawn_blocking(move || {
-                client.consumer.committed_offsets(wanted, native::CALL)
+            let read = blocking("read position", move || {
+                patiently("read position", |within| {
+                    let read = client.consumer.committed_offsets(wanted.clone(), within);
+                    read.map_err(of)
+                })
             });
             let committed = read
                 .await
-                .map_err(|error| {
-                    Error::new(ErrorKind::Unexpected, "read position", error.to_string())
-                })?
-                .map_err(|error| {
-                    error::of_client("read position", error).with("group", &self.member.group)
-                })?;
+                .map_err(|error| error.with("group", &self.member.group))?;
             let stored = stored(&committed, partition)
                 .map_err(|error| error.with("group", &self.member.group))?;
             let mut ownership = lock(&self.member.ownership);

@@ -15,6 +15,7 @@
 //! | `fetch`, `inbox` | from librdkafka's messages to batches |
 //! | `metadata` | the position record as the metadata of a commit |
 //! | `reader` | reading outside of any group |
+//! | `patience` | asking again while a cluster cannot answer |
 //! | `contact` | whether a cluster answers, and what stands in the way |
 //! | `durability` | whether a topic that exists keeps what the profile `durable` promises |
 //! | `publisher`, `admin` | confirmed publishing, by one producer after the other; topics, groups, positions |
@@ -40,6 +41,7 @@ mod metadata;
 mod native;
 mod ownership;
 mod partitioner;
+mod patience;
 mod polling;
 mod publisher;
 mod reader;

@@ -10,11 +10,12 @@ use std::time::Duration;
 use dotmsg_core::error::{Error, ErrorKind, Result};
 use rdkafka::error::RDKafkaErrorCode as Code;
 
-use super::{KafkaAdmin, LOOK, SHOWN_WITHIN, patiently};
+use super::{KafkaAdmin, LOOK, SHOWN_WITHIN};
 use crate::backend::blocking;
 use crate::error;
-use crate::native::{self, CALL, TopicSettings};
+use crate::native::{self, TopicSettings};
 use crate::now;
+use crate::patience::patiently;
 
 impl KafkaAdmin {
     /// The settings of topics that exist. One that no broker knows is left out.
@@ -54,8 +55,8 @@ impl KafkaAdmin {
         let client = Arc::clone(&self.client);
         blocking("read the topics' settings", move || {
             let names: Vec<&str> = names.iter().map(String::as_str).collect();
-            patiently("read the topics' settings", || {
-                native::describe_settings(client.inner(), &names, CALL)
+            patiently("read the topics' settings", |within| {
+                native::describe_settings(client.inner(), &names, within)
             })
         })
         .await

@@ -8,13 +8,14 @@ use rdkafka::admin::{AlterConfig, NewTopic, ResourceSpecifier, TopicReplication}
 use rdkafka::error::RDKafkaErrorCode as Code;
 
 use super::configs::{Hidden, retention, stamps_appends};
-use super::{KafkaAdmin, LOOK, of, options, passes, patiently};
+use super::{KafkaAdmin, LOOK, options};
 use crate::backend::blocking;
 use crate::durability::{self, Found};
 use crate::error;
 use crate::lock;
 use crate::native::CALL;
 use crate::now;
+use crate::patience::{of, passes, patiently};
 use crate::settings::TopicCheck;
 
 impl KafkaAdmin {
@@ -29,8 +30,8 @@ impl KafkaAdmin {
         }
         let (client, name) = (Arc::clone(&self.client), topic.to_owned());
         let (brokers, replicas) = blocking("check topic", move || {
-            let metadata = patiently("check topic", || {
-                let looked = client.inner().fetch_metadata(Some(&name), CALL);
+            let metadata = patiently("check topic", |within| {
+                let looked = client.inner().fetch_metadata(Some(&name), within);
                 looked.map_err(of)
             })?;
             let partitions = metadata
@@ -135,10 +136,12 @@ impl KafkaAdmin {
     /// Makes a topic that exists keep its records as is asked for.
     pub(super) async fn adjust(&self, spec: &TopicSpec) -> Result<()> {
         let Some(there) = self.topic(&spec.name).await? else {
-            return Err(
-                Error::new(ErrorKind::NotFound, "create topic", "it was deleted meanwhile")
-                    .with("topic", &spec.name),
-            );
+            return Err(Error::new(
+                ErrorKind::NotFound,
+                "create topic",
+                "it was deleted meanwhile",
+            )
+            .with("topic", &spec.name));
         };
         if there.partitions != spec.partitions {
             return Err(Error::new(

@@ -1,42 +1,26 @@
 //! Groups: what they have committed, and whether anybody is in them.
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use bytes::Bytes;
 use dotmsg_core::backend::GroupDescription;
 use dotmsg_core::error::{Error, ErrorKind, Result};
-use rdkafka::config::RDKafkaLogLevel;
-use rdkafka::consumer::BaseConsumer;
+use rdkafka::consumer::Consumer;
 
-use super::{KafkaAdmin, of, patiently};
+use super::KafkaAdmin;
 use crate::backend::blocking;
-use crate::context::Context;
-use crate::error;
 use crate::metadata;
-use crate::native::{self, CALL};
+use crate::native;
+use crate::patience::{of, patiently};
 
 impl KafkaAdmin {
-    pub(super) fn asker(&self) -> Result<Arc<BaseConsumer<Context>>> {
-        if let Some(asker) = self.asker.get() {
-            return Ok(Arc::clone(asker));
-        }
-        let mut config = self.settings.reader();
-        config.remove("debug").set_log_level(RDKafkaLogLevel::Emerg);
-        let made = config
-            .create_with_context(Context::default())
-            .map_err(|error| error::of_client("read positions", error))?;
-        Ok(Arc::clone(self.asker.get_or_init(|| Arc::new(made))))
-    }
-
     /// The position records of a group: topic, partition, record; by topic and partition.
     pub(super) async fn records(&self, group: &str) -> Result<Vec<(String, u32, Bytes)>> {
-        let (asker, name) = (self.asker()?, group.to_owned());
+        let (asker, settings) = (Arc::clone(&self.asker), Arc::clone(&self.settings));
+        let name = group.to_owned();
         let listed = blocking("read positions", move || {
-            // What it has to say meanwhile, such as that a broker is gone, would pile up.
-            while asker.poll(Duration::ZERO).is_some() {}
-            patiently("read positions", || {
-                native::list_group_offsets(&asker, &name, CALL)
+            asker.ask(&settings, "read positions", |client, within| {
+                native::list_group_offsets(client, &name, within)
             })
         });
         let listed = listed.await.map_err(|error| error.with("group", group))?;
@@ -51,10 +35,11 @@ impl KafkaAdmin {
 
     /// Refuses when anybody is in the group.
     pub(crate) async fn check_nobody_in(&self, group: &str) -> Result<()> {
-        let (client, name) = (Arc::clone(&self.client), group.to_owned());
+        let (asker, settings) = (Arc::clone(&self.asker), Arc::clone(&self.settings));
+        let name = group.to_owned();
         let members = blocking("look at the group", move || {
-            patiently("look at the group", || {
-                native::count_members(client.inner(), &name, CALL)
+            asker.ask(&settings, "look at the group", |client, within| {
+                native::count_members(client.client(), &name, within)
             })
         });
         match members.await? {
@@ -71,8 +56,8 @@ impl KafkaAdmin {
     pub(super) async fn groups(&self) -> Result<Vec<GroupDescription>> {
         let client = Arc::clone(&self.client);
         let names = blocking("list groups", move || {
-            let groups = patiently("list groups", || {
-                let listed = client.inner().fetch_group_list(None, CALL);
+            let groups = patiently("list groups", |within| {
+                let listed = client.inner().fetch_group_list(None, within);
                 listed.map_err(of)
             })?;
             let mut names: Vec<String> = groups

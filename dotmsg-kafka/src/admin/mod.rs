@@ -3,12 +3,13 @@
 //! A topic that is asked to keep its records is one of the framework's own: it is created with append-time stamps, since a
 //! retry is due a delay after its append, and without compaction.
 
+mod asker;
 mod configs;
 mod declare;
 mod groups;
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::{Arc, Mutex, OnceLock};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -17,17 +18,17 @@ use dotmsg_core::backend::{
 };
 use dotmsg_core::error::{Error, ErrorKind, Result};
 use rdkafka::admin::{AdminClient, AdminOptions};
-use rdkafka::consumer::BaseConsumer;
-use rdkafka::error::{KafkaError, RDKafkaErrorCode as Code};
+use rdkafka::error::RDKafkaErrorCode as Code;
 
+use self::asker::Asker;
 use self::configs::{Hidden, retention};
 use crate::backend::blocking;
 use crate::contact::{self, Contact};
-use crate::context::Context;
 use crate::error;
 use crate::lock;
 use crate::native::{self, CALL, Topic};
 use crate::now;
+use crate::patience::{of, patiently};
 use crate::settings::Settings;
 
 /// The pause between looks at something that is on its way.
@@ -41,9 +42,7 @@ const LOOK_WITHIN: Duration = Duration::from_secs(2);
 /// Looks at and changes what a cluster holds.
 pub(crate) struct KafkaAdmin {
     client: Arc<AdminClient<Contact>>,
-    /// Asks for the positions of groups, in place of `client`: when a coordinator has moved, librdkafka 2.12.1 also tells the
-    /// client's own group, without a look whether it has one, and an administrator has none. Made when it is needed.
-    asker: OnceLock<Arc<BaseConsumer<Context>>>,
+    asker: Arc<Asker>,
     settings: Arc<Settings>,
     /// Partitions of the topics that were looked at.
     known: Mutex<BTreeMap<String, u32>>,
@@ -67,7 +66,7 @@ impl KafkaAdmin {
             .map_err(|error| error::of_client("open kafka", error))?;
         Ok(Self {
             client: Arc::new(client),
-            asker: OnceLock::new(),
+            asker: Arc::default(),
             settings: Arc::clone(settings),
             known: Mutex::default(),
             kept: Mutex::default(),
@@ -79,10 +78,11 @@ impl KafkaAdmin {
     pub(crate) async fn cluster(&self) -> Result<String> {
         let client = Arc::clone(&self.client);
         blocking("look up the cluster", move || {
-            client
-                .inner()
-                .fetch_cluster_id(CALL)
-                .ok_or_else(contact::silent)
+            let asked = patiently("look up the cluster", |within| {
+                let id = client.inner().fetch_cluster_id(within);
+                id.ok_or(Code::OperationTimedOut)
+            });
+            asked.map_err(|_| contact::silent())
         })
         .await
     }
@@ -124,8 +124,8 @@ impl KafkaAdmin {
         let client = Arc::clone(&self.client);
         let described = blocking("describe topics", move || {
             let names: Vec<&str> = names.iter().map(String::as_str).collect();
-            patiently("describe topics", || {
-                native::describe_topics(client.inner(), &names, CALL)
+            patiently("describe topics", |within| {
+                native::describe_topics(client.inner(), &names, within)
             })
         })
         .await?;
@@ -183,8 +183,8 @@ impl KafkaAdmin {
     async fn all_names(&self) -> Result<Vec<String>> {
         let client = Arc::clone(&self.client);
         blocking("list topics", move || {
-            let metadata = patiently("list topics", || {
-                let looked = client.inner().fetch_metadata(None, CALL);
+            let metadata = patiently("list topics", |within| {
+                let looked = client.inner().fetch_metadata(None, within);
                 looked.map_err(of)
             })?;
             let names = metadata
@@ -197,45 +197,6 @@ impl KafkaAdmin {
         })
         .await
     }
-}
-
-/// Calls again while a broker is not ready, or is gone: for what may be asked twice.
-#[expect(
-    clippy::disallowed_methods,
-    reason = "on a thread that may block; a broker tells nobody when it is ready"
-)]
-fn patiently<T>(operation: &'static str, call: impl Fn() -> Result<T, Code>) -> Result<T> {
-    let until = now() + CALL;
-    loop {
-        match call() {
-            Err(code) if passes(code) && now() < until => std::thread::sleep(LOOK),
-            answer => return answer.map_err(|code| error::of_code(operation, code)),
-        }
-    }
-}
-
-/// Whether an error passes by itself: another broker leads or coordinates by now, or is loading, or the one that was asked is gone
-/// and the client asks another one next time.
-fn passes(code: Code) -> bool {
-    matches!(
-        code,
-        Code::NotLeaderForPartition
-            | Code::LeaderNotAvailable
-            | Code::NotController
-            | Code::NotCoordinator
-            | Code::CoordinatorNotAvailable
-            | Code::CoordinatorLoadInProgress
-            | Code::BrokerDestroy
-            | Code::BrokerTransportFailure
-            | Code::BrokerNotAvailable
-            | Code::NetworkException
-            | Code::UnstableOffsetCommit
-    )
-}
-
-/// The code of a client's error.
-fn of(error: KafkaError) -> Code {
-    error.rdkafka_error_code().unwrap_or(Code::Unknown)
 }
 
 fn options() -> AdminOptions {
@@ -272,8 +233,8 @@ impl Admin for KafkaAdmin {
             let looked = blocking("look up offsets", move || {
                 let number = i32::try_from(partition).unwrap_or(i32::MAX);
                 let until = now() + LOOK_WITHIN;
-                patiently("look up offsets", || {
-                    let looked = client.inner().fetch_watermarks(&name, number, CALL);
+                patiently("look up offsets", |within| {
+                    let looked = client.inner().fetch_watermarks(&name, number, within);
                     match looked.map_err(of) {
                         // Its leader has not heard yet of a topic that another broker has shown.
                         Err(Code::UnknownTopicOrPartition | Code::UnknownPartition)

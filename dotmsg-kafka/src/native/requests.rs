@@ -28,8 +28,12 @@ pub(crate) struct Topic {
 type Options = ffi::rd_kafka_AdminOptions_t;
 pub(super) type Event = ffi::rd_kafka_event_t;
 
+/// How much longer than its caller librdkafka waits for the coordinator of a group: longer than the client lives, of which an
+/// answer did not come (see `admin::asker`).
+const BEYOND: Duration = Duration::from_secs(600);
+
 /// One request of an administrator: sent, waited for, read, and all that was made for it destroyed. Blocks its thread for at
-/// most `within`.
+/// most `within`; librdkafka waits `beyond` that.
 ///
 /// # Safety
 /// `send` sends one request, with these options, whose answer comes to this queue; `read` is given that answer, and what it gives
@@ -37,17 +41,18 @@ pub(super) type Event = ffi::rd_kafka_event_t;
 pub(super) unsafe fn ask<C: ClientContext, T>(
     client: &Client<C>,
     operation: ffi::rd_kafka_admin_op_t,
-    within: Duration,
+    (within, beyond): (Duration, Duration),
     send: impl FnOnce(*mut RDKafka, *mut Options, *mut RDKafkaQueue),
     read: impl FnOnce(*mut Event) -> Result<T, RDKafkaErrorCode>,
 ) -> Result<T, RDKafkaErrorCode> {
-    let within = i32::try_from(within.as_millis()).unwrap_or(i32::MAX);
+    let ms = |time: Duration| i32::try_from(time.as_millis()).unwrap_or(i32::MAX);
+    let (timeout, within) = (ms(within + beyond), ms(within));
     let client = client.native_ptr();
     // SAFETY: the client is alive, and what is made here is destroyed here, once.
     unsafe {
         let queue = ffi::rd_kafka_queue_new(client);
         let options = ffi::rd_kafka_AdminOptions_new(client, operation);
-        ffi::rd_kafka_AdminOptions_set_request_timeout(options, within, ptr::null_mut(), 0);
+        ffi::rd_kafka_AdminOptions_set_request_timeout(options, timeout, ptr::null_mut(), 0);
         send(client, options, queue);
         let event = ffi::rd_kafka_queue_poll(queue, within);
         let answer = match event.is_null() {
@@ -84,7 +89,7 @@ pub(crate) fn describe_topics<C: ClientContext>(
         ask(
             client,
             ffi::rd_kafka_admin_op_t::RD_KAFKA_ADMIN_OP_DESCRIBETOPICS,
-            within,
+            (within, Duration::ZERO),
             |client, options, queue| {
                 let (names, count) = (pointers.as_mut_ptr(), pointers.len());
                 let topics = ffi::rd_kafka_TopicCollection_of_topic_names(names, count);
@@ -148,7 +153,7 @@ pub(crate) fn list_group_offsets<C: ConsumerContext>(
         ask(
             client.client(),
             ffi::rd_kafka_admin_op_t::RD_KAFKA_ADMIN_OP_LISTCONSUMERGROUPOFFSETS,
-            within,
+            (within, BEYOND),
             |client, options, queue| {
                 ffi::rd_kafka_AdminOptions_set_require_stable_offsets(options, 1);
                 let mut asked =
@@ -215,7 +220,7 @@ pub(crate) fn count_members<C: ClientContext>(
         ask(
             client,
             ffi::rd_kafka_admin_op_t::RD_KAFKA_ADMIN_OP_DESCRIBECONSUMERGROUPS,
-            within,
+            (within, BEYOND),
             |client, options, queue| {
                 let mut names = [group.as_ptr()];
                 ffi::rd_kafka_DescribeConsumerGroups(client, names.as_mut_ptr(), 1, options, queue);

@@ -64,7 +64,7 @@ pub(crate) fn describe_settings<C: ClientContext>(
         ask(
             client,
             ffi::rd_kafka_admin_op_t::RD_KAFKA_ADMIN_OP_DESCRIBECONFIGS,
-            within,
+            (within, Duration::ZERO),
             |client, options, queue| {
                 let asked = |name: &CString| ffi::rd_kafka_ConfigResource_new(topic, name.as_ptr());
                 let mut asked: Vec<_> = names.iter().map(asked).collect();
