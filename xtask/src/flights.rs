@@ -77,25 +77,16 @@ impl Flights {
         )
     }
 
-    /// Builds it with the adapter of Kafka.
+    /// Builds it with the adapter of Kafka, and the proxy that breaks its connections.
     ///
     /// # Errors
-    /// When it does not build.
+    /// When one does not build.
     pub(crate) fn build_for_kafka(&self) -> Result<(), String> {
-        cargo::run(
-            &self.root,
-            &[
-                "build",
-                "--release",
-                "--package",
-                "dotmsg",
-                "--features",
-                "kafka",
-                "--example",
-                "flights",
-            ],
-            &[],
-        )
+        let examples = ["--example", "flights", "--example", "proxy"];
+        let packages = ["--package", "dotmsg", "--package", "dotmsg-testkit"];
+        let mut args = vec!["build", "--release", "--features", "dotmsg/kafka"];
+        args.extend(packages.iter().chain(&examples));
+        cargo::run(&self.root, &args, &[])
     }
 
     /// A command of it that runs in `directory`, where it finds its configuration; what it prints goes to files there that

@@ -15,7 +15,6 @@ use crate::backend::blocking;
 use crate::error;
 use crate::native::{self, TopicSettings};
 use crate::now;
-use crate::patience::patiently;
 
 impl KafkaAdmin {
     /// The settings of topics that exist. One that no broker knows is left out.
@@ -55,7 +54,7 @@ impl KafkaAdmin {
         let client = Arc::clone(&self.client);
         blocking("read the topics' settings", move || {
             let names: Vec<&str> = names.iter().map(String::as_str).collect();
-            patiently("read the topics' settings", |within| {
+            client.ask("read the topics' settings", |client, within| {
                 native::describe_settings(client.inner(), &names, within)
             })
         })

@@ -6,6 +6,7 @@ use dotmsg_core::backend::{Retention, TopicDescription, TopicSpec};
 use dotmsg_core::error::{Error, ErrorKind, Result};
 use rdkafka::admin::{AlterConfig, NewTopic, ResourceSpecifier, TopicReplication};
 use rdkafka::error::RDKafkaErrorCode as Code;
+use tokio::runtime::Handle;
 
 use super::configs::{Hidden, retention, stamps_appends};
 use super::{KafkaAdmin, LOOK, options};
@@ -15,8 +16,8 @@ use crate::error;
 use crate::lock;
 use crate::native::CALL;
 use crate::now;
-use crate::patience::{of, passes, patiently};
-use crate::settings::TopicCheck;
+use crate::patience::of;
+use crate::settings::{Durability, TopicCheck};
 
 impl KafkaAdmin {
     /// Looks, once, whether a topic that exists keeps what the producer profile promises.
@@ -30,7 +31,7 @@ impl KafkaAdmin {
         }
         let (client, name) = (Arc::clone(&self.client), topic.to_owned());
         let (brokers, replicas) = blocking("check topic", move || {
-            let metadata = patiently("check topic", |within| {
+            let metadata = client.ask("check topic", |client, within| {
                 let looked = client.inner().fetch_metadata(Some(&name), within);
                 looked.map_err(of)
             })?;
@@ -65,25 +66,7 @@ impl KafkaAdmin {
         if !self.describe(vec![spec.name.clone()]).await?.is_empty() {
             return self.adjust(spec).await;
         }
-        let partitions = i32::try_from(spec.partitions).unwrap_or(i32::MAX);
-        let durability = self.settings.durability();
-        let replication = TopicReplication::Fixed(durability.replication.unwrap_or(-1));
-        let in_sync = durability
-            .min_insync_replicas
-            .map(|least| least.to_string());
-        let mut topic = NewTopic::new(&spec.name, partitions, replication);
-        if let Some(in_sync) = &in_sync {
-            topic = topic.set("min.insync.replicas", in_sync);
-        }
-        let kept = retention_ms(spec.retention);
-        if let Some(kept) = &kept {
-            topic = topic
-                .set("retention.ms", kept)
-                .set("retention.bytes", "-1")
-                .set("cleanup.policy", "delete")
-                .set("message.timestamp.type", "LogAppendTime");
-        }
-        match self.create_now(&topic).await? {
+        match self.create_now(spec).await? {
             Created::Now => self.remember(spec).await,
             Created::Before => {
                 // The broker that said so knows more than the one that was looked at first.
@@ -94,21 +77,29 @@ impl KafkaAdmin {
     }
 
     /// Asks for the creation again while no broker can answer: a topic that an earlier try has made is one that exists.
-    async fn create_now(&self, topic: &NewTopic<'_>) -> Result<Created> {
-        let until = now() + CALL;
-        loop {
-            let answers = self.client.create_topics([topic], &options()).await;
-            let code = match answers.map(|mut answers| answers.pop()) {
-                Ok(None | Some(Ok(_))) => return Ok(Created::Now),
-                Ok(Some(Err((_, Code::TopicAlreadyExists)))) => return Ok(Created::Before),
-                Ok(Some(Err((_, code)))) => code,
-                Err(error) => of(error),
-            };
-            if !passes(code) || now() >= until {
-                return Err(error::of_code("create topic", code).with("topic", topic.name));
-            }
-            tokio::time::sleep(LOOK).await;
-        }
+    async fn create_now(&self, spec: &TopicSpec) -> Result<Created> {
+        let client = Arc::clone(&self.client);
+        let (spec, durability) = (spec.clone(), self.settings.durability());
+        let name = spec.name.clone();
+        let created = blocking("create topic", move || {
+            let in_sync = durability
+                .min_insync_replicas
+                .map(|least| least.to_string());
+            let kept = retention_ms(spec.retention);
+            let topic = new_topic(&spec, durability, in_sync.as_deref(), kept.as_deref());
+            client.ask("create topic", |client, within| {
+                let asked = client.create_topics([&topic], &options(within));
+                let answer = Handle::current().block_on(asked).map_err(of)?.pop();
+                match answer {
+                    None | Some(Ok(_)) => Ok(Created::Now),
+                    Some(Err((_, Code::TopicAlreadyExists))) => Ok(Created::Before),
+                    // What a broker says that had the controller change, or go, under its hands.
+                    Some(Err((_, Code::Unknown))) => Err(Code::NotController),
+                    Some(Err((_, code))) => Err(code),
+                }
+            })
+        });
+        created.await.map_err(|error| error.with("topic", name))
     }
 
     /// Waits until a topic is shown as it was made, and holds later answers against that.
@@ -181,11 +172,10 @@ impl KafkaAdmin {
             .set("retention.ms", &kept)
             .set("retention.bytes", "-1")
             .set("message.timestamp.type", "LogAppendTime");
-        let answers = self
-            .client
-            .alter_configs([&altered], &options())
-            .await
-            .map_err(|error| error::of_client("change topic", error).with("topic", &spec.name))?;
+        let changed = |error| error::of_client("change topic", error).with("topic", &spec.name);
+        let client = self.client.client().map_err(changed)?;
+        let answers = client.alter_configs([&altered], &options(CALL)).await;
+        let answers = answers.map_err(changed)?;
         for answer in answers {
             answer.map_err(|(_, code)| {
                 error::of_code("change topic", code).with("topic", &spec.name)
@@ -220,6 +210,29 @@ impl KafkaAdmin {
             tokio::time::sleep(LOOK).await;
         }
     }
+}
+
+/// A topic as it is to be made.
+fn new_topic<'t>(
+    spec: &'t TopicSpec,
+    durability: Durability,
+    in_sync: Option<&'t str>,
+    kept: Option<&'t str>,
+) -> NewTopic<'t> {
+    let partitions = i32::try_from(spec.partitions).unwrap_or(i32::MAX);
+    let replication = TopicReplication::Fixed(durability.replication.unwrap_or(-1));
+    let mut topic = NewTopic::new(&spec.name, partitions, replication);
+    if let Some(in_sync) = in_sync {
+        topic = topic.set("min.insync.replicas", in_sync);
+    }
+    if let Some(kept) = kept {
+        topic = topic
+            .set("retention.ms", kept)
+            .set("retention.bytes", "-1")
+            .set("cleanup.policy", "delete")
+            .set("message.timestamp.type", "LogAppendTime");
+    }
+    topic
 }
 
 /// When a topic was made.

@@ -1,25 +1,27 @@
 //! Groups: what they have committed, and whether anybody is in them.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use bytes::Bytes;
 use dotmsg_core::backend::GroupDescription;
 use dotmsg_core::error::{Error, ErrorKind, Result};
-use rdkafka::consumer::Consumer;
+use rdkafka::consumer::{BaseConsumer, Consumer};
 
 use super::KafkaAdmin;
 use crate::backend::blocking;
+use crate::context::Context;
 use crate::metadata;
 use crate::native;
-use crate::patience::{of, patiently};
+use crate::patience::of;
 
 impl KafkaAdmin {
     /// The position records of a group: topic, partition, record; by topic and partition.
     pub(super) async fn records(&self, group: &str) -> Result<Vec<(String, u32, Bytes)>> {
-        let (asker, settings) = (Arc::clone(&self.asker), Arc::clone(&self.settings));
-        let name = group.to_owned();
+        let (asker, name) = (Arc::clone(&self.asker), group.to_owned());
         let listed = blocking("read positions", move || {
-            asker.ask(&settings, "read positions", |client, within| {
+            asker.ask("read positions", |client, within| {
+                hear(client);
                 native::list_group_offsets(client, &name, within)
             })
         });
@@ -35,10 +37,10 @@ impl KafkaAdmin {
 
     /// Refuses when anybody is in the group.
     pub(crate) async fn check_nobody_in(&self, group: &str) -> Result<()> {
-        let (asker, settings) = (Arc::clone(&self.asker), Arc::clone(&self.settings));
-        let name = group.to_owned();
+        let (asker, name) = (Arc::clone(&self.asker), group.to_owned());
         let members = blocking("look at the group", move || {
-            asker.ask(&settings, "look at the group", |client, within| {
+            asker.ask("look at the group", |client, within| {
+                hear(client);
                 native::count_members(client.client(), &name, within)
             })
         });
@@ -56,7 +58,7 @@ impl KafkaAdmin {
     pub(super) async fn groups(&self) -> Result<Vec<GroupDescription>> {
         let client = Arc::clone(&self.client);
         let names = blocking("list groups", move || {
-            let groups = patiently("list groups", |within| {
+            let groups = client.ask("list groups", |client, within| {
                 let listed = client.inner().fetch_group_list(None, within);
                 listed.map_err(of)
             })?;
@@ -83,4 +85,9 @@ impl KafkaAdmin {
         }
         Ok(groups)
     }
+}
+
+/// Takes what the client has to say meanwhile, such as that a broker is gone: it would pile up.
+fn hear(client: &BaseConsumer<Context>) {
+    while client.poll(Duration::ZERO).is_some() {}
 }

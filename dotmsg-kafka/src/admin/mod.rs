@@ -3,7 +3,7 @@
 //! A topic that is asked to keep its records is one of the framework's own: it is created with append-time stamps, since a
 //! retry is due a delay after its append, and without compaction.
 
-mod asker;
+mod asking;
 mod configs;
 mod declare;
 mod groups;
@@ -18,17 +18,20 @@ use dotmsg_core::backend::{
 };
 use dotmsg_core::error::{Error, ErrorKind, Result};
 use rdkafka::admin::{AdminClient, AdminOptions};
+use rdkafka::config::RDKafkaLogLevel;
+use rdkafka::consumer::BaseConsumer;
 use rdkafka::error::RDKafkaErrorCode as Code;
 
-use self::asker::Asker;
+use self::asking::Asking;
 use self::configs::{Hidden, retention};
 use crate::backend::blocking;
 use crate::contact::{self, Contact};
+use crate::context::Context;
 use crate::error;
 use crate::lock;
-use crate::native::{self, CALL, Topic};
+use crate::native::{self, Topic};
 use crate::now;
-use crate::patience::{of, patiently};
+use crate::patience::of;
 use crate::settings::Settings;
 
 /// The pause between looks at something that is on its way.
@@ -41,8 +44,10 @@ const LOOK_WITHIN: Duration = Duration::from_secs(2);
 
 /// Looks at and changes what a cluster holds.
 pub(crate) struct KafkaAdmin {
-    client: Arc<AdminClient<Contact>>,
-    asker: Arc<Asker>,
+    client: Arc<Asking<AdminClient<Contact>>>,
+    /// Asks for the positions of groups, in place of `client`: when a coordinator has moved, librdkafka 2.12.1 also tells the
+    /// client's own group, without a look whether it has one, and an administrator has none.
+    asker: Arc<Asking<BaseConsumer<Context>>>,
     settings: Arc<Settings>,
     /// Partitions of the topics that were looked at.
     known: Mutex<BTreeMap<String, u32>>,
@@ -60,13 +65,17 @@ impl std::fmt::Debug for KafkaAdmin {
 
 impl KafkaAdmin {
     pub(crate) fn open(settings: &Arc<Settings>) -> Result<Self> {
-        let client = settings
-            .admin()
-            .create_with_context(Contact::default())
+        let config = settings.admin();
+        let client = Asking::new(move || config.create_with_context(Contact::default()));
+        client
+            .client()
             .map_err(|error| error::of_client("open kafka", error))?;
+        let mut config = settings.reader();
+        config.remove("debug").set_log_level(RDKafkaLogLevel::Emerg);
+        let asker = Asking::new(move || config.create_with_context(Context::default()));
         Ok(Self {
             client: Arc::new(client),
-            asker: Arc::default(),
+            asker: Arc::new(asker),
             settings: Arc::clone(settings),
             known: Mutex::default(),
             kept: Mutex::default(),
@@ -78,7 +87,7 @@ impl KafkaAdmin {
     pub(crate) async fn cluster(&self) -> Result<String> {
         let client = Arc::clone(&self.client);
         blocking("look up the cluster", move || {
-            let asked = patiently("look up the cluster", |within| {
+            let asked = client.ask("look up the cluster", |client, within| {
                 let id = client.inner().fetch_cluster_id(within);
                 id.ok_or(Code::OperationTimedOut)
             });
@@ -124,7 +133,7 @@ impl KafkaAdmin {
         let client = Arc::clone(&self.client);
         let described = blocking("describe topics", move || {
             let names: Vec<&str> = names.iter().map(String::as_str).collect();
-            patiently("describe topics", |within| {
+            client.ask("describe topics", |client, within| {
                 native::describe_topics(client.inner(), &names, within)
             })
         })
@@ -145,7 +154,9 @@ impl KafkaAdmin {
         if self.knows(topic, partition) {
             return Ok(());
         }
-        let looked = native::describe_topics(self.client.inner(), &[topic], LOOK_WITHIN)
+        let client = self.client.client();
+        let client = client.map_err(|error| error::of_client("read", error))?;
+        let looked = native::describe_topics(client.inner(), &[topic], LOOK_WITHIN)
             .map_err(|code| error::of_code("read", code).with("topic", topic))?;
         for topic in looked {
             lock(&self.known).insert(topic.name, topic.partitions);
@@ -183,7 +194,7 @@ impl KafkaAdmin {
     async fn all_names(&self) -> Result<Vec<String>> {
         let client = Arc::clone(&self.client);
         blocking("list topics", move || {
-            let metadata = patiently("list topics", |within| {
+            let metadata = client.ask("list topics", |client, within| {
                 let looked = client.inner().fetch_metadata(None, within);
                 looked.map_err(of)
             })?;
@@ -199,10 +210,10 @@ impl KafkaAdmin {
     }
 }
 
-fn options() -> AdminOptions {
+fn options(within: Duration) -> AdminOptions {
     AdminOptions::new()
-        .request_timeout(Some(CALL))
-        .operation_timeout(Some(CALL))
+        .request_timeout(Some(within))
+        .operation_timeout(Some(within))
 }
 
 impl Admin for KafkaAdmin {
@@ -233,7 +244,7 @@ impl Admin for KafkaAdmin {
             let looked = blocking("look up offsets", move || {
                 let number = i32::try_from(partition).unwrap_or(i32::MAX);
                 let until = now() + LOOK_WITHIN;
-                patiently("look up offsets", |within| {
+                client.ask("look up offsets", |client, within| {
                     let looked = client.inner().fetch_watermarks(&name, number, within);
                     match looked.map_err(of) {
                         // Its leader has not heard yet of a topic that another broker has shown.

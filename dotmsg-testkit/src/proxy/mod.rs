@@ -86,7 +86,16 @@ impl Proxy {
     /// # Errors
     /// No port is free.
     pub async fn start_seeded(upstream: impl Into<String>, seed: u64) -> io::Result<Self> {
-        let listener = TcpListener::bind(("127.0.0.1", 0)).await?;
+        Self::start_at(0, upstream, seed).await
+    }
+
+    /// The same at a port of this machine, for a broker that has to tell its clients beforehand where it is found: one that names
+    /// its own address in its answers would send them past the proxy.
+    ///
+    /// # Errors
+    /// The port is taken.
+    pub async fn start_at(port: u16, upstream: impl Into<String>, seed: u64) -> io::Result<Self> {
+        let listener = TcpListener::bind(("127.0.0.1", port)).await?;
         let address = listener.local_addr()?;
         let shared = Arc::new(Shared {
             upstream: upstream.into(),

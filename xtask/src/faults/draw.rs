@@ -8,10 +8,12 @@ use std::fmt;
 
 /// Members of the group, apart from those that come and go.
 pub(super) const MEMBERS: usize = 3;
+/// Brokers of the cluster.
+pub(super) const NODES: usize = 3;
 /// After so many rounds there was every kind.
 pub(super) const ROUNDS_OF_ALL: u32 = 3;
 /// Kinds that a round takes from the deck.
-const DEALT: usize = 2;
+const DEALT: usize = 3;
 
 /// A kind of fault.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -22,16 +24,22 @@ pub(super) enum Kind {
     FreezeBroker,
     Storm,
     Roll,
+    CutLine,
+    SlowLine,
+    HoldLine,
 }
 
 /// Every kind.
-pub(super) const KINDS: [Kind; 6] = [
+pub(super) const KINDS: [Kind; 9] = [
     Kind::KillMember,
     Kind::FreezeMember,
     Kind::KillBroker,
     Kind::FreezeBroker,
     Kind::Storm,
     Kind::Roll,
+    Kind::CutLine,
+    Kind::SlowLine,
+    Kind::HoldLine,
 ];
 
 /// One fault. Times are in milliseconds, members and nodes count from 0.
@@ -49,6 +57,17 @@ pub(super) enum Fault {
     Storm { stays: Vec<(u64, bool)> },
     /// Each member in turn is stopped by SIGTERM and started again under its `instance_id`.
     Roll,
+    /// Every connection of clients to a node is reset, again and again, each time after so long.
+    CutLine { node: usize, after: Vec<u64> },
+    /// What clients and a node say to each other is late, and passes at a few bytes a second.
+    SlowLine {
+        node: usize,
+        ms: u64,
+        delay_ms: u64,
+        bytes: u64,
+    },
+    /// Nothing passes between clients and a node, which the other nodes see in good health.
+    HoldLine { node: usize, ms: u64 },
 }
 
 impl Fault {
@@ -60,6 +79,9 @@ impl Fault {
             Self::FreezeBroker { .. } => Kind::FreezeBroker,
             Self::Storm { .. } => Kind::Storm,
             Self::Roll => Kind::Roll,
+            Self::CutLine { .. } => Kind::CutLine,
+            Self::SlowLine { .. } => Kind::SlowLine,
+            Self::HoldLine { .. } => Kind::HoldLine,
         }
     }
 }
@@ -75,6 +97,20 @@ impl fmt::Display for Fault {
             Self::FreezeBroker { node, ms } => write!(f, "broker {} frozen {ms} ms", node + 1),
             Self::Storm { stays } => write!(f, "{} members come and go", stays.len()),
             Self::Roll => write!(f, "rolling restart"),
+            Self::CutLine { node, after } => {
+                write!(f, "line {} cut {} times", node + 1, after.len())
+            }
+            Self::SlowLine {
+                node,
+                ms,
+                delay_ms,
+                bytes,
+            } => write!(
+                f,
+                "line {} slow for {ms} ms ({delay_ms} ms, {bytes} B/s)",
+                node + 1
+            ),
+            Self::HoldLine { node, ms } => write!(f, "line {} silent {ms} ms", node + 1),
         }
     }
 }
@@ -178,14 +214,16 @@ fn round(random: &mut Random, deck: &mut Vec<Kind>) -> Round {
 fn fault(kind: Kind, session_timeout_ms: u64, random: &mut Random) -> Fault {
     let nodes = [0, 1, 2];
     let members = [0, 1, 2];
+    // What is beyond it looks like a member or a broker that is dead. The broker's own timeout, of the protocol that it decides,
+    // is three seconds.
+    let noticed = session_timeout_ms.max(3_000);
     match kind {
         Kind::KillMember => Fault::KillMember {
             member: random.one(&members),
         },
         Kind::FreezeMember => Fault::FreezeMember {
             member: random.one(&members),
-            // The broker's own timeout, of the protocol that it decides, is three seconds.
-            ms: session_timeout_ms.max(3_000) + random.between((500, 3_000)),
+            ms: noticed + random.between((500, 2_000)),
         },
         Kind::KillBroker => Fault::KillBroker {
             node: random.one(&nodes),
@@ -201,12 +239,29 @@ fn fault(kind: Kind, session_timeout_ms: u64, random: &mut Random) -> Fault {
                 .collect(),
         },
         Kind::Roll => Fault::Roll,
+        Kind::CutLine => Fault::CutLine {
+            node: random.one(&nodes),
+            after: (0..random.between((3, 8)))
+                .map(|_| random.between((50, 700)))
+                .collect(),
+        },
+        Kind::SlowLine => Fault::SlowLine {
+            node: random.one(&nodes),
+            ms: random.between((2_000, 5_000)),
+            delay_ms: random.between((20, 400)),
+            bytes: random.between((20_000, 200_000)),
+        },
+        Kind::HoldLine => Fault::HoldLine {
+            node: random.one(&nodes),
+            // Half of them pass unnoticed.
+            ms: random.between((500, 2 * noticed)),
+        },
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use super::{Fault, KINDS, Kind, MEMBERS, ROUNDS_OF_ALL, Round, rounds};
+    use super::{Fault, KINDS, Kind, MEMBERS, NODES, ROUNDS_OF_ALL, Round, rounds};
     use std::collections::BTreeSet;
 
     fn take(seed: u64, count: usize) -> Vec<Round> {
@@ -233,7 +288,7 @@ mod tests {
     fn a_round_is_one_that_can_be_carried_out() {
         for round in take(1, 500) {
             let has = |kind| round.faults.iter().any(|(_, fault)| fault.kind() == kind);
-            assert!(round.faults.len() >= 2);
+            assert!(round.faults.len() >= 3);
             assert!(round.is_static || !has(Kind::Roll), "a roll needs ids");
             for (_, fault) in &round.faults {
                 match fault {
@@ -241,8 +296,14 @@ mod tests {
                     Fault::FreezeMember { member, ms } => {
                         assert!(*member < MEMBERS && *ms > round.session_timeout_ms);
                     }
-                    Fault::KillBroker { node, .. } | Fault::FreezeBroker { node, .. } => {
-                        assert!(*node < 3);
+                    Fault::KillBroker { node, .. }
+                    | Fault::FreezeBroker { node, .. }
+                    | Fault::HoldLine { node, .. } => assert!(*node < NODES),
+                    Fault::CutLine { node, after } => {
+                        assert!(*node < NODES && after.len() >= 3);
+                    }
+                    Fault::SlowLine { node, bytes, .. } => {
+                        assert!(*node < NODES && *bytes > 0);
                     }
                     Fault::Storm { stays } => assert!(stays.len() >= 5),
                     Fault::Roll => {}
@@ -254,12 +315,8 @@ mod tests {
     #[test]
     fn two_owners_are_possible_only_where_somebody_is_not_told() {
         for round in take(2, 100) {
-            let told = |fault: &Fault| {
-                !matches!(
-                    fault.kind(),
-                    Kind::FreezeMember | Kind::KillBroker | Kind::FreezeBroker
-                )
-            };
+            let told =
+                |fault: &Fault| matches!(fault.kind(), Kind::KillMember | Kind::Storm | Kind::Roll);
             let all_told = round.faults.iter().all(|(_, fault)| told(fault));
             assert_eq!(round.may_have_two_owners(), !all_told);
         }

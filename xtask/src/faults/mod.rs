@@ -1,5 +1,5 @@
 //! `cargo xtask faults kafka`: flights as several processes on three brokers, while members and brokers are killed, frozen
-//! and restarted.
+//! and restarted, and the lines between them cut, slowed and silenced.
 //!
 //! Each round has topics, notes and a directory of its own: one process publishes, [`draw::MEMBERS`] handle as one group, and
 //! what is done to them is drawn from the seed. Then they are left alone until all is settled. Every table must be exact, and
@@ -9,6 +9,7 @@
 //! kept: the audit, the notes, and what every process said.
 
 mod draw;
+mod lines;
 mod members;
 
 use crate::audit::{self, Summary};
@@ -17,6 +18,7 @@ use crate::flights::{self, Flights};
 use crate::services::Cluster;
 use crate::workspace::Workspace;
 use draw::{Fault, Protocol, Round};
+use lines::Lines;
 use members::Members;
 use std::path::Path;
 use std::time::Duration;
@@ -72,6 +74,7 @@ pub(crate) fn rounds(
 ) -> Result<(), String> {
     flights.build_for_kafka()?;
     let cluster = Cluster::take(workspace)?;
+    let mut lines = Lines::start(&workspace.target, &cluster)?;
     println!("{count} rounds, --seed {seed}");
     let mut total = Total::default();
     for (number, round) in (1..=count).zip(draw::rounds(seed)) {
@@ -86,9 +89,10 @@ pub(crate) fn rounds(
                 directory.display()
             )
         };
-        let campaign = Campaign {
+        let mut campaign = Campaign {
             flights,
             cluster: &cluster,
+            lines: &mut lines,
             directory: &directory,
             prefix: format!("faults-{seed}-{number}-{}.", std::process::id()),
         };
@@ -133,6 +137,7 @@ fn said(round: &Round) -> String {
 struct Campaign<'c> {
     flights: &'c Flights,
     cluster: &'c Cluster<'c>,
+    lines: &'c mut Lines,
     directory: &'c Path,
     prefix: String,
 }
@@ -213,15 +218,12 @@ impl std::fmt::Display for Total {
 }
 
 impl Campaign<'_> {
-    fn round(&self, round: &Round) -> Result<Outcome, String> {
+    fn round(&mut self, round: &Round) -> Result<Outcome, String> {
         let start = clock::now();
         self.cluster.whole()?;
         let file = self.directory.join("dotmsg.toml");
-        std::fs::write(
-            &file,
-            configuration(round, &self.cluster.url(), &self.prefix),
-        )
-        .map_err(|error| format!("cannot write {}: {error}", file.display()))?;
+        std::fs::write(&file, configuration(round, self.lines.url(), &self.prefix))
+            .map_err(|error| format!("cannot write {}: {error}", file.display()))?;
         let mut members = Members::start(
             self.flights,
             self.directory,
@@ -256,7 +258,7 @@ impl Campaign<'_> {
         })
     }
 
-    fn inflict(&self, members: &mut Members<'_>, fault: &Fault) -> Result<(), String> {
+    fn inflict(&mut self, members: &mut Members<'_>, fault: &Fault) -> Result<(), String> {
         match fault {
             Fault::KillMember { member } => members.kill(*member),
             Fault::FreezeMember { member, ms } => {
@@ -280,6 +282,25 @@ impl Campaign<'_> {
                 .iter()
                 .try_for_each(|(ms, by_kill)| members.visit(Duration::from_millis(*ms), *by_kill)),
             Fault::Roll => (0..draw::MEMBERS).try_for_each(|member| members.restart(member)),
+            Fault::CutLine { node, after } => after.iter().try_for_each(|ms| {
+                members.wait(Duration::from_millis(*ms))?;
+                self.lines.reset(*node)
+            }),
+            Fault::SlowLine {
+                node,
+                ms,
+                delay_ms,
+                bytes,
+            } => {
+                self.lines.slow(*node, *delay_ms, *bytes)?;
+                members.wait(Duration::from_millis(*ms))?;
+                self.lines.heal(*node)
+            }
+            Fault::HoldLine { node, ms } => {
+                self.lines.hold(*node)?;
+                members.wait(Duration::from_millis(*ms))?;
+                self.lines.heal(*node)
+            }
         }
     }
 }

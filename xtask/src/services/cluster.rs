@@ -36,9 +36,15 @@ impl<'w> Cluster<'w> {
         })
     }
 
-    /// Where its clients find it.
+    /// Where its clients find it, not by way of a proxy.
     pub(crate) fn url(&self) -> String {
         environment::url(self.server)
+    }
+
+    /// For each node the port at which its clients expect a proxy, and the port behind it.
+    pub(crate) fn lines(&self) -> Vec<(u16, u16)> {
+        let nodes = self.server.nodes.iter();
+        nodes.filter_map(|node| node.line()).collect()
     }
 
     /// SIGKILL.

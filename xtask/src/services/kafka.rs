@@ -1,6 +1,7 @@
 //! The Kafka servers: their nodes, ports and `server.properties`.
 //!
-//! Every node is broker and controller (KRaft), the controller's port is the broker's plus one. Ports lie below 32768, above
+//! Every node is broker and controller (KRaft), the controller's port is the broker's plus one. A node of the cluster has a second
+//! listener, for clients whose connections are to be broken: what it tells them is the port of a proxy in front of it. Ports lie below 32768, above
 //! which Linux takes those of outgoing connections. Settings differ from Kafka's defaults only where a test would wait
 //! otherwise, or where a default needs more than one node.
 
@@ -22,6 +23,21 @@ pub(crate) struct NodeSpec {
     pub(super) id: u16,
     /// The plaintext port.
     pub(super) port: u16,
+    /// Whether clients may come through a proxy.
+    pub(super) has_line: bool,
+}
+
+impl NodeSpec {
+    /// The port at which a proxy in front of the node is to listen, and the port behind it.
+    pub(crate) fn line(&self) -> Option<(u16, u16)> {
+        self.has_line.then_some((self.port + 2, self.port + 3))
+    }
+
+    /// Every port that the node listens at.
+    pub(super) fn ports(&self) -> impl Iterator<Item = u16> {
+        let behind = self.line().map(|(_, behind)| behind);
+        [self.port, self.port + 1].into_iter().chain(behind)
+    }
 }
 
 /// One node or a cluster, with a name.
@@ -44,9 +60,9 @@ pub(super) const SERVERS: &[Server] = &[
     Server {
         name: "kafka3",
         nodes: &[
-            node("kafka3.1", 1, 29110),
-            node("kafka3.2", 2, 29120),
-            node("kafka3.3", 3, 29130),
+            node("kafka3.1", 1, 29110).with_line(),
+            node("kafka3.2", 2, 29120).with_line(),
+            node("kafka3.3", 3, 29130).with_line(),
         ],
         is_secure: false,
     },
@@ -63,7 +79,21 @@ pub(super) const SERVERS: &[Server] = &[
 ];
 
 const fn node(name: &'static str, id: u16, port: u16) -> NodeSpec {
-    NodeSpec { name, id, port }
+    NodeSpec {
+        name,
+        id,
+        port,
+        has_line: false,
+    }
+}
+
+impl NodeSpec {
+    const fn with_line(self) -> Self {
+        Self {
+            has_line: true,
+            ..self
+        }
+    }
 }
 
 /// The server of this name.
@@ -118,6 +148,10 @@ fn common(server: &Server, node: &NodeSpec, places: &Places) -> String {
         write!(listeners, ",SASL_SSL://{bind}:{SECURE_PORT}").unwrap_or_default();
         write!(advertised, ",SASL_SSL://{HOST}:{SECURE_PORT}").unwrap_or_default();
     }
+    if let Some((proxy, behind)) = node.line() {
+        write!(listeners, ",PROXIED://{bind}:{behind}").unwrap_or_default();
+        write!(advertised, ",PROXIED://{HOST}:{proxy}").unwrap_or_default();
+    }
     let replicas = server.nodes.len();
     let in_sync = replicas.min(2);
     let voters = voters.join(",");
@@ -129,7 +163,7 @@ controller.quorum.voters={voters}
 controller.listener.names=CONTROLLER
 listeners={listeners}
 advertised.listeners={advertised}
-listener.security.protocol.map=CONTROLLER:PLAINTEXT,PLAINTEXT:PLAINTEXT,SASL_SSL:SASL_SSL
+listener.security.protocol.map=CONTROLLER:PLAINTEXT,PLAINTEXT:PLAINTEXT,PROXIED:PLAINTEXT,SASL_SSL:SASL_SSL
 log.dirs={data}
 default.replication.factor={replicas}
 min.insync.replicas={in_sync}
@@ -230,7 +264,11 @@ mod tests {
         assert_eq!(value(&text, "min.insync.replicas"), "2");
         assert_eq!(
             value(&text, "listeners"),
-            "PLAINTEXT://127.0.0.1:29120,CONTROLLER://127.0.0.1:29121"
+            "PLAINTEXT://127.0.0.1:29120,CONTROLLER://127.0.0.1:29121,PROXIED://127.0.0.1:29123"
+        );
+        assert!(
+            value(&text, "advertised.listeners").ends_with("PROXIED://127.0.0.1:29122"),
+            "{text}"
         );
         assert_eq!(
             value(&text, "controller.quorum.voters"),
@@ -260,11 +298,10 @@ mod tests {
                     let (key, _) = line.split_once('=').unwrap();
                     value(&text, key);
                 }
-                assert!(
-                    ports.insert(node.port) && ports.insert(node.port + 1),
-                    "{}",
-                    node.name
-                );
+                let proxy = node.line().map(|(proxy, _)| proxy);
+                for port in node.ports().chain(proxy) {
+                    assert!(ports.insert(port), "{}: {port}", node.name);
+                }
                 assert!(node.port < 32768);
             }
         }

@@ -123,7 +123,7 @@ impl Node {
 
     /// A port that is taken would only be found in the log of the broker.
     pub(super) fn check_ports(&self) -> Result<(), String> {
-        for port in [self.spec.port, self.spec.port + 1] {
+        for port in self.spec.ports() {
             TcpListener::bind((HOST, port)).map_err(|error| {
                 format!(
                     "port {port} of {} is taken ({error}), by a process that this did not start. End it; or, if it is \
