@@ -73,6 +73,14 @@ pub(crate) fn of_code(operation: &'static str, code: Code) -> Error {
     }
 }
 
+/// The code of a client's error. An administrator's has one too, which the client does not count as one.
+pub(crate) fn code(error: &KafkaError) -> Option<Code> {
+    match error {
+        KafkaError::AdminOp(code) => Some(*code),
+        error => error.rdkafka_error_code(),
+    }
+}
+
 /// A client's error, met while attempting `operation`. A client that could not be made names no value: the message of
 /// librdkafka may hold one that is secret.
 pub(crate) fn of_client(operation: &'static str, error: KafkaError) -> Error {
@@ -84,7 +92,7 @@ pub(crate) fn of_client(operation: &'static str, error: KafkaError) -> Error {
         )
         .with("property", property);
     }
-    match error.rdkafka_error_code() {
+    match code(&error) {
         Some(code) => of_code(operation, code),
         None => Error::new(ErrorKind::Unexpected, operation, error.to_string()),
     }

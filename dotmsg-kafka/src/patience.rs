@@ -65,7 +65,7 @@ pub(crate) fn passes(code: Code) -> bool {
 
 /// The code of a client's error.
 pub(crate) fn of(error: KafkaError) -> Code {
-    error.rdkafka_error_code().unwrap_or(Code::Unknown)
+    error::code(&error).unwrap_or(Code::Unknown)
 }
 
 #[cfg(test)]

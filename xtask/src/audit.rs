@@ -60,6 +60,21 @@ pub(crate) fn read(directory: &Path) -> Result<Vec<Call>, String> {
     Ok(calls)
 }
 
+/// How many processes have noted a call in this directory.
+pub(crate) fn processes(directory: &Path) -> usize {
+    let entries = std::fs::read_dir(directory).into_iter().flatten().flatten();
+    let has_calls = |entry: &std::fs::DirEntry| entry.metadata().is_ok_and(|file| file.len() > 0);
+    entries.filter(has_calls).count()
+}
+
+/// How many lines were noted in this directory.
+pub(crate) fn lines(directory: &Path) -> u64 {
+    let entries = std::fs::read_dir(directory).into_iter().flatten().flatten();
+    let texts = entries.filter_map(|entry| std::fs::read(entry.path()).ok());
+    let lines = |text: Vec<u8>| text.iter().filter(|byte| **byte == b'\n').count() as u64;
+    texts.map(lines).sum()
+}
+
 /// Parses one audit file. A last line without its end is the mark of a kill in the middle of a write, and left out.
 ///
 /// # Errors
@@ -332,8 +347,16 @@ fn published_out_of_order(lane: &[&Call]) -> Vec<String> {
 /// # Errors
 /// The first violations and how many there are.
 pub(crate) fn check_flights(calls: &[Call]) -> Result<Summary, String> {
+    check_rows(calls, ROWS)
+}
+
+/// Checks the calls of a whole run of so many rows.
+///
+/// # Errors
+/// The first violations and how many there are.
+pub(crate) fn check_rows(calls: &[Call], rows: u64) -> Result<Summary, String> {
     const SHOWN: usize = 10;
-    check(calls, ROWS).map_err(|violations| {
+    check(calls, rows).map_err(|violations| {
         let shown = violations
             .iter()
             .take(SHOWN)

@@ -39,7 +39,10 @@ usage: cargo xtask <task>
   test [--offline]                all that CI needs; --offline leaves real servers out
   kill-loop --rounds N [--seed S] flights killed at random moments, then finished and audited
   faults kafka --rounds N [--seed S] [--only R]
-                                  flights as several processes on three brokers, members and brokers killed, frozen, restarted
+                                  flights as several processes on three brokers; members and brokers killed, frozen and restarted,
+                                  the lines between them cut, slowed and silenced
+  faults kafka --bars             what a kill repeats, how long a rolling restart leaves partitions alone; --unclean: an unclean
+                                  election is noticed
   mutants [NAME…] [--list]        each broken runtime of a list is found by the simulation
   sim --seeds N [--from S]        simulations of the runtime, until a seed fails; --plan FILE runs a kept one again,
                                   --scenarios the named ones; any other argument goes to the program too

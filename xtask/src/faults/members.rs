@@ -5,12 +5,12 @@
 
 use super::CONCURRENCY;
 use super::draw::{Interruption, MEMBERS};
+use super::process::Process;
+use crate::audit;
 use crate::clock;
 use crate::flights::{self, Flights};
-use crate::services;
 use serde_json::Value;
 use std::path::Path;
-use std::process::{Child, ExitStatus};
 use std::time::{Duration, Instant};
 
 /// `drain_timeout` of the routes: has to be below the longest interval between polls.
@@ -23,59 +23,6 @@ const PLACE_IS_FREE: Duration = Duration::from_millis(500);
 const MOST_ENDS: usize = 20;
 /// Between two looks at the processes.
 const POLL: Duration = Duration::from_millis(20);
-
-/// A process; killed when it is dropped.
-struct Process {
-    name: String,
-    child: Child,
-    status: Option<ExitStatus>,
-}
-
-impl Process {
-    /// Its success, once it has ended.
-    fn ended(&mut self) -> Result<Option<bool>, String> {
-        let status = self.child.try_wait();
-        let status = status.map_err(|error| format!("cannot wait for {}: {error}", self.name))?;
-        self.status = status;
-        Ok(status.map(|status| status.success()))
-    }
-
-    /// Whether it ended by a signal, which no supervisor's restart excuses.
-    fn crashed(&self) -> bool {
-        self.status.is_some_and(|status| status.code().is_none())
-    }
-
-    /// How it ended, and what it said last.
-    fn last_words(&self, directory: &Path) -> String {
-        let path = directory.join(format!("{}.err", self.name));
-        let text = std::fs::read_to_string(path).unwrap_or_default();
-        let last = text.lines().rfind(|line| !line.trim().is_empty());
-        let status = self
-            .status
-            .map_or(String::new(), |status| status.to_string());
-        format!(
-            "{} ({status}): {}",
-            self.name,
-            last.unwrap_or("nothing said")
-        )
-    }
-
-    fn signal(&mut self, name: &str) -> Result<(), String> {
-        match self.ended()? {
-            // Its exit code is fetched: the id may be somebody else's.
-            Some(_) => Ok(()),
-            None => services::send(name, self.child.id()),
-        }
-    }
-}
-
-impl Drop for Process {
-    fn drop(&mut self) {
-        // An error: it has ended.
-        drop(self.child.kill());
-        drop(self.child.wait());
-    }
-}
 
 /// What holds a place of the group.
 enum Place {
@@ -169,13 +116,7 @@ impl<'f> Members<'f> {
                 format!("member-{}", place + 1),
             );
         }
-        let child = command.spawn();
-        let child = child.map_err(|error| format!("cannot start {name}: {error}"))?;
-        Ok(Process {
-            name,
-            child,
-            status: None,
-        })
+        Process::start(name, command)
     }
 
     /// Lets time pass, while whoever ends by itself is noticed.
@@ -189,6 +130,21 @@ impl<'f> Members<'f> {
             }
             clock::pause(left.min(POLL));
         }
+    }
+
+    /// Lets time pass until so many processes have ended a call: a fault before the work is none.
+    pub(super) fn wait_for_work(&mut self, wanted: usize, limit: Duration) -> Result<(), String> {
+        let start = clock::now();
+        while audit::processes(&self.directory.join("audit")) < wanted {
+            if start.elapsed() > limit {
+                return Err(format!(
+                    "not all have begun to work after {} s",
+                    limit.as_secs()
+                ));
+            }
+            self.wait(POLL)?;
+        }
+        Ok(())
     }
 
     /// Lets time pass until no process is left.

@@ -8,9 +8,13 @@
 //! The seed fixes what is done and when; what machine and brokers do between stays open. The directory of a failing round is
 //! kept: the audit, the notes, and what every process said.
 
+mod bars;
 mod draw;
 mod lines;
 mod members;
+mod probe;
+mod process;
+mod unclean;
 
 use crate::audit::{self, Summary};
 use crate::clock;
@@ -25,10 +29,12 @@ use std::time::Duration;
 
 /// Share of handler calls that fail with a transient error.
 const FAIL_RATE: &str = "0.05";
-/// Handlers at once in each member. Few, so that a round lasts: all else is a matter of `--delay-ms`.
-const CONCURRENCY: u64 = 8;
+/// Handlers at once in each member: so many that a call's own time, and not that of its publish, decides how long a round lasts.
+const CONCURRENCY: u64 = 32;
 /// How long the work of three undisturbed members should last at least, for each fault. A fault after the end is none.
-const WORK_PER_FAULT_MS: u64 = 4_000;
+const WORK_PER_FAULT_MS: u64 = 5_000;
+/// How long the members may take to join and to begin. Measured are three seconds, on two cores.
+const BEGINNING: Duration = Duration::from_secs(60);
 /// How long the rest may take once everything is left alone. Measured are seconds.
 const DEADLINE: Duration = Duration::from_secs(150);
 
@@ -41,12 +47,18 @@ pub(crate) fn run(args: &[String]) -> Result<(), String> {
     if backend != "kafka" {
         return Err(format!("no faults for `{backend}`; there are: kafka"));
     }
+    let workspace = Workspace::load()?;
+    match rest {
+        [only] if only == "--bars" => return bars::run(&workspace),
+        [only] if only == "--unclean" => return unclean::run(&workspace),
+        _ => {}
+    }
     let mut numbers = [("--rounds", None), ("--seed", None), ("--only", None)];
     for pair in rest.chunks(2) {
         let number = numbers.iter_mut().find(|(name, _)| *name == pair[0]);
         let (name, number) = number.ok_or_else(|| {
             format!(
-                "unknown argument `{}`; known are --rounds N, --seed S, --only R",
+                "unknown argument `{}`; known are --rounds N, --seed S, --only R; --bars or --unclean alone",
                 pair[0]
             )
         })?;
@@ -56,7 +68,6 @@ pub(crate) fn run(args: &[String]) -> Result<(), String> {
     let [(_, count), (_, seed), (_, only)] = numbers;
     let count = count.or(only).ok_or("faults needs `--rounds N`")?;
     let count = u32::try_from(count).map_err(|_| "`--rounds` is too large".to_owned())?;
-    let workspace = Workspace::load()?;
     let flights = Flights::find(&workspace).ok_or("the workspace has no example `flights` yet")?;
     let seed = seed.unwrap_or_else(clock::fresh_seed);
     rounds(&workspace, &flights, count, (seed, only))
@@ -150,22 +161,23 @@ struct Outcome {
     /// Calls of a key that began before another owner's call of it had ended.
     two_owners: usize,
     ends: Vec<String>,
-    took: Duration,
+    /// Until the last fault was over, and until all was settled.
+    took: [Duration; 2],
 }
 
 impl std::fmt::Display for Outcome {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let [faults, all] = self.took.map(|took| took.as_secs_f64());
         write!(
             f,
-            "table exact; {} calls, {} retries, {} records repeated, {} calls under two owners; {} faults in time; {} ended by \
-             themselves; {:.0} s",
+            "table exact; {} calls, {} retries, {} records repeated, {} calls under two owners; {} faults in time, over after \
+             {faults:.0} s; {} ended by themselves; {all:.0} s",
             self.audit.calls,
             self.audit.retries,
             self.audit.repeated,
             self.two_owners,
             self.in_time,
-            self.ends.len(),
-            self.took.as_secs_f64()
+            self.ends.len()
         )?;
         for end in &self.ends {
             write!(f, "\n    {end}")?;
@@ -230,12 +242,14 @@ impl Campaign<'_> {
             options(self.directory, round),
             (round.is_static, round.publisher),
         )?;
+        members.wait_for_work(draw::MEMBERS, BEGINNING)?;
         let mut in_time = 0;
         for (before, fault) in &round.faults {
             members.wait(Duration::from_millis(*before))?;
             self.inflict(&mut members, fault)?;
             in_time += usize::from(members.is_at_work());
         }
+        let faults_took = start.elapsed();
         self.cluster.whole()?;
         members.finish(DEADLINE)?;
         for table in members.tables()? {
@@ -254,7 +268,7 @@ impl Campaign<'_> {
             in_time,
             two_owners,
             ends: std::mem::take(&mut members.ends),
-            took: start.elapsed(),
+            took: [faults_took, start.elapsed()],
         })
     }
 

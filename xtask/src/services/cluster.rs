@@ -11,7 +11,7 @@ use super::{Services, environment};
 use crate::workspace::Workspace;
 
 const NAME: &str = "kafka3";
-/// The tool of Kafka that deletes topics.
+/// The tool of Kafka for topics.
 const TOPICS: &str = "org.apache.kafka.tools.TopicCommand";
 
 /// `kafka3`, up.
@@ -79,20 +79,45 @@ impl<'w> Cluster<'w> {
         Services::open(self.workspace)?.wait(self.server)
     }
 
+    /// Makes a topic with one partition: the nodes of its replicas, the leader first, and settings as `name=value`.
+    ///
+    /// # Errors
+    /// What the tool of Kafka says.
+    pub(crate) fn create_topic(
+        &self,
+        name: &str,
+        replicas: &[usize],
+        settings: &[&str],
+    ) -> Result<(), String> {
+        let ids: Vec<String> = replicas
+            .iter()
+            .map(|node| self.server.nodes[*node].id.to_string())
+            .collect();
+        let ids = ids.join(":");
+        let mut args = vec!["--create", "--topic", name, "--replica-assignment", &ids];
+        args.extend(settings.iter().flat_map(|setting| ["--config", setting]));
+        self.topics(&args)
+    }
+
     /// Deletes all topics whose names begin so: a broker's memory and files grow with each partition.
     ///
     /// # Errors
     /// What the tool of Kafka says.
     pub(crate) fn delete_topics(&self, prefix: &str) -> Result<(), String> {
+        let pattern = format!("{}.*", prefix.replace('.', "\\."));
+        self.topics(&["--delete", "--topic", &pattern])
+    }
+
+    fn topics(&self, args: &[&str]) -> Result<(), String> {
         let services = Services::open(self.workspace)?;
         let node = Node::new(&services.root, &self.server.nodes[0]);
         let Runner::Java(java) = node.runner(&services.root) else {
             return Ok(());
         };
-        let pattern = format!("{}.*", prefix.replace('.', "\\."));
         let boot = self.url().replacen("kafka://", "", 1);
-        let args = ["--bootstrap-server", &boot, "--delete", "--topic", &pattern];
-        java.run(TOPICS, &args.map(str::to_owned))
+        let args = [&["--bootstrap-server", &boot], args].concat();
+        let args: Vec<String> = args.into_iter().map(str::to_owned).collect();
+        java.run(TOPICS, &args)
     }
 }
 
