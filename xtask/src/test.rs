@@ -7,7 +7,7 @@ use crate::flights::{self, Flights};
 use crate::services::Borrowed;
 use crate::step::{Done, Steps};
 use crate::workspace::Workspace;
-use crate::{cargo, check, kill_loop, no_more, sim};
+use crate::{cargo, check, faults, kill_loop, no_more, sim};
 use std::path::Path;
 
 /// Seeds of the simulation: seconds, after its build in release.
@@ -16,6 +16,10 @@ const SIM_SEEDS: &str = "2000";
 const KILL_ROUNDS: u32 = 2;
 /// The seed of the short kill loop, so that CI repeats its choices.
 const KILL_SEED: u64 = 1;
+/// Rounds of the short fault campaign: every kind of fault once.
+const FAULT_ROUNDS: u32 = faults::ROUNDS_OF_ALL;
+/// Its seed.
+const FAULT_SEED: u64 = 1;
 
 /// The tests that need a real server.
 const ON_SERVERS: &[&str] = &["conformance", "secure", "topics"];
@@ -51,6 +55,14 @@ pub(crate) fn run(args: &[String]) -> Result<(), String> {
     steps.run("kill loop", || match &flights {
         Some(flights) => kill_loop::rounds(flights, KILL_ROUNDS, KILL_SEED).map(|()| Done::Passed),
         None => Ok(flights::absent()),
+    })?;
+    steps.run("faults on three brokers", || match (&flights, offline) {
+        (None, _) => Ok(flights::absent()),
+        (Some(_), true) => Ok(Done::Skipped("--offline".to_owned())),
+        (Some(flights), false) => {
+            let rounds = (FAULT_ROUNDS, FAULT_SEED);
+            faults::rounds(&workspace, flights, rounds, None).map(|()| Done::Passed)
+        }
     })?;
     steps.summary();
     Ok(())

@@ -11,7 +11,7 @@ pub(super) const MEMBERS: usize = 3;
 /// Brokers of the cluster.
 pub(super) const NODES: usize = 3;
 /// After so many rounds there was every kind.
-pub(super) const ROUNDS_OF_ALL: u32 = 3;
+pub(crate) const ROUNDS_OF_ALL: u32 = 3;
 /// Kinds that a round takes from the deck.
 const DEALT: usize = 3;
 

@@ -21,6 +21,7 @@ use crate::clock;
 use crate::flights::{self, Flights};
 use crate::services::Cluster;
 use crate::workspace::Workspace;
+pub(crate) use draw::ROUNDS_OF_ALL;
 use draw::{Fault, Protocol, Round};
 use lines::Lines;
 use members::Members;
@@ -70,7 +71,7 @@ pub(crate) fn run(args: &[String]) -> Result<(), String> {
     let count = u32::try_from(count).map_err(|_| "`--rounds` is too large".to_owned())?;
     let flights = Flights::find(&workspace).ok_or("the workspace has no example `flights` yet")?;
     let seed = seed.unwrap_or_else(clock::fresh_seed);
-    rounds(&workspace, &flights, count, (seed, only))
+    rounds(&workspace, &flights, (count, seed), only)
 }
 
 /// Builds the example, brings the cluster up and runs these rounds of the seed, or one of them alone.
@@ -80,8 +81,8 @@ pub(crate) fn run(args: &[String]) -> Result<(), String> {
 pub(crate) fn rounds(
     workspace: &Workspace,
     flights: &Flights,
-    count: u32,
-    (seed, only): (u64, Option<u64>),
+    (count, seed): (u32, u64),
+    only: Option<u64>,
 ) -> Result<(), String> {
     flights.build_for_kafka()?;
     let cluster = Cluster::take(workspace)?;
