@@ -14,8 +14,10 @@ use crate::Failure;
 use crate::progress::Progress;
 use crate::publish::Published;
 
-/// How often the positions are looked at.
+/// The shortest pause between two looks at the positions.
 const LOOK: Duration = Duration::from_millis(20);
+/// And how many times longer than the look itself it is: a broker has better things to do than to be asked all the time.
+const REST: u32 = 5;
 /// A publisher that left no note that it is complete, and published nothing for this long, is taken to be gone.
 const QUIET: Duration = Duration::from_secs(10);
 
@@ -30,6 +32,7 @@ pub(crate) async fn settled(
     let mut growth = Growth::default();
     let mut told = false;
     loop {
+        let looked = Instant::now();
         // Read before the positions: what is published after this is in the next note.
         let note = Published::read(state, topic)?;
         let mut over = note.complete;
@@ -50,14 +53,22 @@ pub(crate) async fn settled(
         if over && is_settled(departures).await? {
             break;
         }
-        tokio::time::sleep(LOOK).await;
+        rest_after(looked).await;
     }
     for name in ["total", "dead"] {
-        while !is_settled(route(app, name)?).await? {
-            tokio::time::sleep(LOOK).await;
+        let route = route(app, name)?;
+        let mut looked = Instant::now();
+        while !is_settled(route).await? {
+            rest_after(looked).await;
+            looked = Instant::now();
         }
     }
     Ok(())
+}
+
+/// The pause after a look that began then.
+async fn rest_after(looked: Instant) {
+    tokio::time::sleep(LOOK.max(looked.elapsed() * REST)).await;
 }
 
 fn route<'a>(app: &'a AppHandle, handler: &str) -> Result<&'a RouteHandle, Failure> {
