@@ -31,9 +31,9 @@ use std::time::Duration;
 /// Share of handler calls that fail with a transient error.
 const FAIL_RATE: &str = "0.05";
 /// Handlers at once in each member: so many that a call's own time, and not that of its publish, decides how long a round lasts.
-const CONCURRENCY: u64 = 32;
+const CONCURRENCY: u64 = 64;
 /// How long the work of three undisturbed members should last at least, for each fault. A fault after the end is none.
-const WORK_PER_FAULT_MS: u64 = 5_000;
+const WORK_PER_FAULT_MS: u64 = 4_000;
 /// How long the members may take to join and to begin. Measured are three seconds, on two cores.
 const BEGINNING: Duration = Duration::from_secs(60);
 /// How long the rest may take once everything is left alone. Measured are seconds.
