@@ -17,7 +17,7 @@ const TRY: Duration = Duration::from_secs(3);
 /// How long is tried: twice what a cluster takes, under Kafka's defaults, to notice that a broker is gone.
 const PATIENCE: Duration = Duration::from_secs(20);
 /// The pause between tries.
-const PAUSE: Duration = Duration::from_millis(20);
+const PAUSE: Duration = Duration::from_millis(100);
 
 /// Calls, with the time that the call may take, until the answer is one that another try would not change. Blocks its thread.
 ///
@@ -46,6 +46,9 @@ pub(crate) fn passes(code: Code) -> bool {
         code,
         Code::NotLeaderForPartition
             | Code::LeaderNotAvailable
+            | Code::OffsetNotAvailable
+            | Code::FencedLeaderEpoch
+            | Code::UnknownLeaderEpoch
             | Code::NotController
             | Code::NotCoordinator
             | Code::CoordinatorNotAvailable
@@ -59,6 +62,7 @@ pub(crate) fn passes(code: Code) -> bool {
             | Code::NetworkException
             | Code::OperationTimedOut
             | Code::RequestTimedOut
+            | Code::TimedOutQueue
             | Code::UnstableOffsetCommit
     )
 }

@@ -1,7 +1,8 @@
 //! A client that is replaced when it gives no answer.
 //!
-//! Two faults of librdkafka 2.12.1 make that necessary. An administrator's client asks the controller, and hears of a new one only
-//! every few minutes: while the one that it knows is gone, it asks nobody. And a request that times out while the coordinator of its
+//! Three faults of librdkafka 2.12.1 make that necessary. An administrator's client asks the controller, and hears of a new one only
+//! every few minutes: while the one that it knows is gone, it asks nobody. It goes on asking a coordinator that has said that it is
+//! none. And a request that times out while the coordinator of its
 //! group is not reached is destroyed twice once it is reached, which ends the process (its issue 4605): requests to coordinators
 //! give librdkafka far more time than is waited here, and their client does not live so long. A new client asks the brokers of the
 //! URL who leads and who coordinates.
@@ -56,7 +57,7 @@ impl<T> Asking<T> {
         patiently(operation, |within| {
             let client = self.client().map_err(of)?;
             let answer = question(&client, within);
-            if matches!(answer, Err(Code::OperationTimedOut)) {
+            if matches!(answer, Err(Code::OperationTimedOut | Code::NotCoordinator)) {
                 self.let_go(&client);
             }
             answer

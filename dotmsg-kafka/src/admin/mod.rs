@@ -243,7 +243,7 @@ impl Admin for KafkaAdmin {
             let exists = self.knows(topic, partition);
             let looked = blocking("look up offsets", move || {
                 let number = i32::try_from(partition).unwrap_or(i32::MAX);
-                let until = now() + LOOK_WITHIN;
+                let until = now() + SHOWN_WITHIN;
                 client.ask("look up offsets", |client, within| {
                     let looked = client.inner().fetch_watermarks(&name, number, within);
                     match looked.map_err(of) {
