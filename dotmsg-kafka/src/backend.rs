@@ -147,7 +147,7 @@ impl KafkaBackend {
             consumer,
             replies,
             obeyed,
-            self.settings.max_poll_interval(),
+            (config, self.settings.max_poll_interval()),
         );
         thread::Builder::new()
             .name(format!("kafka {topic}"))

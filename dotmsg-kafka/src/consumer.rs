@@ -40,7 +40,16 @@ pub(crate) struct PolledConsumer {
 impl PolledConsumer {
     /// A consumer of this configuration, which reads nothing yet.
     pub(crate) fn open(operation: &'static str, config: &ClientConfig) -> Result<Self> {
-        let (bell, events) = (Arc::new(Bell::default()), Arc::new(AtomicBool::new(true)));
+        Self::with_bell(operation, config, Arc::default())
+    }
+
+    /// The same for a thread that has a bell already.
+    pub(crate) fn with_bell(
+        operation: &'static str,
+        config: &ClientConfig,
+        bell: Arc<Bell>,
+    ) -> Result<Self> {
+        let events = Arc::new(AtomicBool::new(true));
         let mut client: BaseConsumer<Context> = config
             .create_with_context(Context::default())
             .map_err(|error| error::of_client(operation, error))?;

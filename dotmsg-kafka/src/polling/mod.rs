@@ -8,6 +8,7 @@
 //! `max.poll.interval.ms` keeps its meaning, within a half: the thread stops polling when the source was not polled for half of
 //! it, so a route that is stuck loses its partitions as with any other Kafka client.
 
+mod joining;
 mod reading;
 mod rebalance;
 
@@ -17,11 +18,13 @@ use std::sync::mpsc::{Receiver, TryRecvError};
 use std::time::{Duration, Instant};
 
 use dotmsg_core::error::{Error, ErrorKind};
+use rdkafka::ClientConfig;
 use rdkafka::consumer::Consumer;
 use rdkafka::error::{KafkaError, RDKafkaErrorCode as Code};
 use rdkafka::topic_partition_list::{Offset, TopicPartitionList};
 use tokio::sync::oneshot;
 
+use self::joining::Refused;
 use crate::consumer::{IDLE, PolledConsumer, list};
 use crate::context::{Context, Rebalance};
 use crate::error;
@@ -64,6 +67,8 @@ pub(crate) struct Polling {
     /// How long the group waits for the answer to a revocation.
     pub(crate) rebalance_timeout: Duration,
     pub(crate) fetch: Fetch,
+    /// What the consumer was made of.
+    config: ClientConfig,
     state: State,
 }
 
@@ -75,6 +80,8 @@ struct State {
     /// Partitions that librdkafka does not read any more, after their position was not in the log.
     stopped: BTreeSet<u32>,
     troubles: Vec<Trouble>,
+    /// The group has refused this member's instance id.
+    refused: Option<Refused>,
     closing: Option<(Instant, Option<oneshot::Sender<()>>)>,
 }
 
@@ -84,7 +91,7 @@ impl Polling {
         consumer: PolledConsumer,
         replies: Arc<Queue<Context>>,
         commands: Receiver<Command>,
-        rebalance_timeout: Duration,
+        (config, rebalance_timeout): (ClientConfig, Duration),
     ) -> Self {
         Self {
             member,
@@ -93,6 +100,7 @@ impl Polling {
             commands,
             rebalance_timeout,
             fetch: Fetch::new(),
+            config,
             state: State::default(),
         }
     }
@@ -108,6 +116,7 @@ impl Polling {
             let had_some = match self.consumed() {
                 Consumed::Yes => {
                     self.serve();
+                    self.join_again();
                     self.hear_commits();
                     self.notice_loss();
                     self.answer();
@@ -224,17 +233,18 @@ impl Polling {
         }
     }
 
-    fn trouble(&self, error: KafkaError) {
+    fn trouble(&mut self, error: KafkaError) {
         let Some(code) = error.rdkafka_error_code() else {
             tracing::warn!(%error, "kafka consumer");
             return;
         };
-        let (topic, group) = (&self.member.topic, &self.member.group);
+        let member = Arc::clone(&self.member);
+        let (topic, group) = (&member.topic, &member.group);
         let is_fatal = matches!(error, KafkaError::MessageConsumptionFatal(_));
         match code {
             // It has left the group by then.
             Code::PollExceeded => self.lost_all(),
-            Code::FencedInstanceId => self.member.fail(
+            Code::FencedInstanceId => member.fail(
                 Error::new(
                     ErrorKind::Fenced,
                     "consume",
@@ -244,28 +254,19 @@ impl Polling {
                 .with("group", group)
                 .remedy("Give each process an instance_id of its own in [backend.<name>]"),
             ),
-            Code::UnreleasedInstanceId => self.member.fail(
-                Error::new(
-                    ErrorKind::Fenced,
-                    "consume",
-                    "the instance id is in use by another member",
-                )
-                .with("topic", topic)
-                .with("group", group)
-                .remedy("Give each process an instance_id of its own in [backend.<name>]"),
-            ),
+            Code::UnreleasedInstanceId => self.refused(),
             Code::UnknownTopicOrPartition
             | Code::UnknownTopic
             | Code::TopicAuthorizationFailed
             | Code::GroupAuthorizationFailed
             | Code::InconsistentGroupProtocol
             | Code::UnsupportedAssignor
-            | Code::GroupMaxSizeReached => self.member.fail(
+            | Code::GroupMaxSizeReached => member.fail(
                 error::of_code("consume", code)
                     .with("topic", topic)
                     .with("group", group),
             ),
-            code if is_fatal => self.member.fail(
+            code if is_fatal => member.fail(
                 error::of_code("consume", code)
                     .with("topic", topic)
                     .with("group", group),

@@ -27,6 +27,7 @@ impl Polling {
             return;
         }
         self.receive(partitions);
+        self.joined();
         let granted = lock(&self.member.ownership).assigned(partitions);
         self.member.tell(AssignmentEvent::Assigned(granted));
     }
