@@ -24,7 +24,9 @@ pub(crate) fn kind(code: Code) -> ErrorKind {
         | Code::BrokerTransportFailure
         | Code::Resolve
         | Code::BrokerNotAvailable
+        | Code::DestroyBroker
         | Code::LeaderNotAvailable
+        | Code::OffsetNotAvailable
         | Code::CoordinatorNotAvailable
         | Code::CoordinatorLoadInProgress
         | Code::NotCoordinator

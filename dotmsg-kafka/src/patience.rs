@@ -56,6 +56,7 @@ pub(crate) fn passes(code: Code) -> bool {
             | Code::WaitingForCoordinator
             // The client has let go of a broker that is gone, and asks another one next time.
             | Code::BrokerDestroy
+            | Code::DestroyBroker
             | Code::BrokerTransportFailure
             | Code::BrokerNotAvailable
             | Code::AllBrokersDown
