@@ -25,8 +25,8 @@ use crate::metadata;
 use crate::native::{self, CommitReply};
 use crate::now;
 use crate::ownership::Ownership;
-use crate::transactions::KafkaTransactions;
 use crate::patience::{of, patiently};
+use crate::transactions::KafkaTransactions;
 
 /// Progress, flow control and close of one member.
 #[derive(Debug)]

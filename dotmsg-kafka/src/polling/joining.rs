@@ -18,7 +18,8 @@ use crate::lock;
 use crate::member::Client;
 use crate::now;
 
-/// How long an id may be in use before that is an error: more than a session lasts by the broker's default of 45 seconds.
+/// How long an id may be in use before that is an error: more than a session lasts by the broker's default of 45 seconds. Not longer
+/// than `max.poll.interval.ms`: who wants to hear sooner of a member that is stuck also wants to hear sooner of this.
 const FREE_WITHIN: Duration = Duration::from_secs(60);
 /// The pause before the next try.
 const PAUSE: Duration = Duration::from_millis(500);
@@ -36,7 +37,7 @@ impl Polling {
     pub(super) fn refused(&mut self) {
         let (topic, group) = (&self.member.topic, &self.member.group);
         let since = self.state.refused.map_or_else(now, |refused| refused.since);
-        if since.elapsed() > FREE_WITHIN {
+        if since.elapsed() > FREE_WITHIN.min(self.rebalance_timeout) {
             self.member.fail(
                 Error::new(
                     ErrorKind::Fenced,
