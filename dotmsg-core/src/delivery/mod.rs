@@ -245,14 +245,11 @@ impl Delivery {
         }
     }
 
-    /// Adds its identity to `bytes`.
-    pub(crate) fn write_id(&self, bytes: &mut Vec<u8>) {
+    /// Writes its identity.
+    pub(crate) fn write_id(&self, to: &mut dyn Write) -> std::io::Result<()> {
         match self.inner.message.id() {
-            Some(id) => bytes.extend_from_slice(id),
-            None => {
-                let written = write!(bytes, "{}", self.origin());
-                debug_assert!(written.is_ok(), "a vector takes all that is written");
-            }
+            Some(id) => to.write_all(id),
+            None => write!(to, "{}", self.origin()),
         }
     }
 }

@@ -9,7 +9,7 @@ use bytes::Bytes;
 use serde::Serialize;
 
 use super::HandlerError;
-use crate::message::Message;
+use crate::message::{Message, cut};
 
 /// A message to publish once the handler has returned.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -47,7 +47,7 @@ impl Outgoing {
         topic: impl Into<Cow<'static, str>>,
         value: &T,
     ) -> Result<Self, HandlerError> {
-        let payload = serde_json::to_vec(value)
+        let payload = cut(|to| serde_json::to_writer(to, value))
             .map_err(|error| HandlerError::permanent(error).kind("encode"))?;
         Ok(Self::new(topic, payload))
     }

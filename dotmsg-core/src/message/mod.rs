@@ -4,7 +4,10 @@
 //! tombstone, an empty one is an empty body. Identity is data and travels in the header [`ID_HEADER`], so it survives
 //! every hop; a message without it is identified by its origin position.
 
+mod cut;
 mod headers;
+
+pub(crate) use cut::cut;
 
 pub use headers::{HeaderName, Headers};
 

@@ -1,18 +1,18 @@
 //! What a handler returned, as records: derived ids, stamps, topics with their prefix.
 
-use std::io::Write;
 use std::sync::{Arc, Mutex, PoisonError};
+
+use bytes::Bytes;
 
 use super::PublishParts;
 use crate::backend::PublishRecord;
 use crate::clock::Timestamp;
 use crate::delivery::Delivery;
 use crate::handler::Outgoing;
+use crate::message::cut;
 
 /// Topics whose names are kept; a handler that names them freely makes the others anew.
 const NAMES: usize = 32;
-/// Room for a parent's id of usual length, in bytes.
-const ID_ROOM: usize = 64;
 
 /// Names of topics as the broker knows them, by the names that handlers use.
 #[derive(Debug, Default)]
@@ -57,10 +57,10 @@ pub(super) fn record(parts: &PublishParts, names: &Names, outgoing: &Outgoing) -
 }
 
 /// `<parent>:<handler>:<index>`.
-fn derived_id(delivery: &Delivery, handler: &str, index: usize) -> Vec<u8> {
-    let mut id = Vec::with_capacity(ID_ROOM + handler.len());
-    delivery.write_id(&mut id);
-    let written = write!(id, ":{handler}:{index}");
-    debug_assert!(written.is_ok(), "a vector takes all that is written");
-    id
+fn derived_id(delivery: &Delivery, handler: &str, index: usize) -> Bytes {
+    let written = cut(|to| {
+        delivery.write_id(to)?;
+        write!(to, ":{handler}:{index}")
+    });
+    written.expect("a buffer takes all that is written")
 }
