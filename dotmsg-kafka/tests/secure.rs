@@ -16,7 +16,8 @@ use std::time::Duration;
 use common::open;
 use dotmsg_core::app::{Adapters, App, NoAdapters};
 use dotmsg_core::backend::{
-    Backend, BatchLimits, PublishOutcome, PublishRecord, ReadBatch, Registry, Retention, TopicSpec,
+    Backend, BatchLimits, PublishOutcome, PublishRecord, ReadBatch, Registry, Retention,
+    Subscription, TopicSpec,
 };
 use dotmsg_core::clock::{Clock, SystemClock};
 use dotmsg_core::config::{Config, RouteDefaults};
@@ -410,6 +411,7 @@ fn needed(topic: &str, group: &str, out: &str) -> Vec<Right> {
         right(On::Topic, &own, true, To::Write),
         right(On::Topic, &own, true, To::DescribeConfigs),
         right(On::Topic, out, false, To::Write),
+        right(On::TransactionalId, &own, true, To::Write),
     ]
 }
 
@@ -435,6 +437,9 @@ async fn use_backend(backend: &dyn Backend, topic: &str, group: &str, out: &str)
     admin.create_topic(kept).await?;
     publish(backend, &own, "retry").await?;
     publish(backend, out, "out").await?;
+    let member = Subscription::new(topic, group).transactions(Duration::from_millis(100));
+    let (_source, control) = backend.subscribe(member).await?;
+    control.close(DEADLINE).await?;
     let mut reader = backend.reader().await?;
     reader.assign(&own, 0, 0)?;
     let limits = BatchLimits {

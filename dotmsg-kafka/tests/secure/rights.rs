@@ -12,6 +12,7 @@ use std::time::Duration;
 pub(crate) enum On {
     Topic = 2,
     Group = 3,
+    TransactionalId = 5,
 }
 
 /// What it allows.
