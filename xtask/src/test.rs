@@ -4,7 +4,7 @@
 //! file exists, its failure is a failure.
 
 use crate::flights::{self, Flights};
-use crate::services::Borrowed;
+use crate::services::{Borrowed, VARIABLES};
 use crate::step::{Done, Steps};
 use crate::workspace::Workspace;
 use crate::{cargo, check, faults, kill_loop, no_more, sim};
@@ -21,8 +21,6 @@ const FAULT_ROUNDS: u32 = faults::ROUNDS_OF_ALL;
 /// Its seed.
 const FAULT_SEED: u64 = 1;
 
-/// The tests that need a real server.
-const ON_SERVERS: &[&str] = &["conformance", "secure", "topics"];
 /// How many of them run side by side: most of the time they wait for a session to end or for a group to form.
 const SIDE_BY_SIDE: &str = "8";
 
@@ -89,12 +87,28 @@ fn tests(workspace: &Workspace, steps: &mut Steps, offline: bool) -> Result<(), 
         .iter()
         .map(|(name, value)| (name.as_str(), value.as_str()))
         .collect();
+    let names = on_servers(workspace)?;
     let mut args = all.to_vec();
-    args.extend(ON_SERVERS.iter().flat_map(|name| ["--test", name]));
+    args.extend(names.iter().flat_map(|name| ["--test", name]));
     args.extend(["--", "--test-threads", SIDE_BY_SIDE]);
     steps.run("tests on real servers", || {
         cargo::run(&workspace.root, &args, &variables).map(|()| Done::Passed)
     })
+}
+
+/// The tests that find a server by a variable: whoever adds one has nothing to add here.
+fn on_servers(workspace: &Workspace) -> Result<Vec<String>, String> {
+    let mut names = Vec::new();
+    for file in workspace.files(&["rs"])? {
+        let is_test = file
+            .parent()
+            .is_some_and(|parent| parent.ends_with("tests"));
+        if is_test && workspace.read(&file)?.contains(VARIABLES) {
+            let name = file.file_stem().unwrap_or_default();
+            names.push(name.to_string_lossy().into_owned());
+        }
+    }
+    Ok(names)
 }
 
 /// Loom explores the interleavings of the code marked for it; its own target directory keeps `--cfg dotmsg_loom` from
