@@ -284,3 +284,37 @@ impl Admin for KafkaAdmin {
         })
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use dotmsg_core::backend::BackendOptions;
+    use dotmsg_core::clock::SystemClock;
+
+    use super::*;
+
+    fn admin() -> KafkaAdmin {
+        let options = BackendOptions {
+            name: "main".into(),
+            url: "kafka://127.0.0.1:1".into(),
+            settings: BTreeMap::new(),
+            clock: Arc::new(SystemClock),
+        };
+        KafkaAdmin::open(&Arc::new(Settings::of(&options).unwrap())).unwrap()
+    }
+
+    #[test]
+    fn an_answer_is_older_that_shows_less_than_was_seen() {
+        let (admin, hour) = (admin(), Duration::from_secs(3_600));
+        let mut shown = TopicDescription::new("t", 1, "id");
+        shown.retention = Some(hour);
+        assert!(!admin.is_older("t", None), "nothing was seen of it");
+        assert!(!admin.is_older("t", Some(&shown)));
+        lock(&admin.known).insert("t".to_owned(), 1);
+        lock(&admin.kept).insert("t".to_owned(), Retention::For(2 * hour));
+        assert!(admin.is_older("t", None), "it was there");
+        assert!(admin.is_older("t", Some(&shown)), "it was kept for longer");
+        shown.retention = Some(2 * hour);
+        assert!(!admin.is_older("t", Some(&shown)));
+        assert!(!admin.is_older("other", None));
+    }
+}
