@@ -51,7 +51,8 @@ pub(crate) fn kind(code: Code) -> ErrorKind {
         | Code::StaleMemberEpoch
         | Code::UnreleasedInstanceId => ErrorKind::Fenced,
         Code::QueueFull => ErrorKind::Full,
-        Code::BrokerDestroy => ErrorKind::Closed,
+        // Purged: its transaction is being aborted.
+        Code::BrokerDestroy | Code::PurgeQueue | Code::PurgeInflight => ErrorKind::Closed,
         Code::InvalidArgument
         | Code::UnknownPartition
         | Code::InvalidTopic

@@ -7,6 +7,7 @@
 //! late out of the next transaction (KIP-890).
 
 use std::sync::{Arc, Mutex};
+use std::thread;
 use std::time::{Duration, Instant};
 
 use dotmsg_core::backend::{
@@ -19,8 +20,8 @@ use rdkafka::consumer::Consumer;
 use rdkafka::error::{KafkaError, RDKafkaError};
 use rdkafka::producer::Producer;
 use rdkafka::topic_partition_list::TopicPartitionList;
+use tokio::sync::oneshot;
 
-use crate::backend::blocking;
 use crate::control::offsets;
 use crate::error;
 use crate::lock;
@@ -29,7 +30,7 @@ use crate::native::CALL;
 use crate::now;
 use crate::publisher::KafkaPublisher;
 
-/// How long a new producer may take to be let in: the transaction of the former one may have to end first.
+/// How long a member waits to be let in for transactions: one of its former self may have to end first.
 const INIT: Duration = Duration::from_secs(60);
 
 /// The transactions of one member.
@@ -76,8 +77,15 @@ impl KafkaTransactions {
             partitioner,
             state: Mutex::default(),
         };
-        transactions.replace().await?;
-        Ok(transactions)
+        let until = now() + INIT;
+        loop {
+            match transactions.replace().await {
+                Err(error) if error.is_transient() && now() < until => {
+                    tracing::warn!(%error, "a member waits to be let in for transactions");
+                }
+                ended => return ended.map(|()| transactions),
+            }
+        }
     }
 
     fn described(&self, error: Error) -> Error {
@@ -91,7 +99,7 @@ impl KafkaTransactions {
         let former = std::mem::take(&mut *lock(&self.state)).producer;
         let (config, max_record_bytes) = (self.config.clone(), self.max_record_bytes);
         let partitioner = self.partitioner.clone();
-        let opened = blocking("begin transactions", move || {
+        let opened = on_a_thread("begin transactions", move || {
             if let Some(former) = former {
                 former.give_up();
             }
@@ -100,14 +108,11 @@ impl KafkaTransactions {
                 max_record_bytes,
                 partitioner,
             )?);
-            let began = now();
-            patiently(began, INIT, || {
-                producer.client().init_transactions(CALL)
-            })
+            patiently(now(), CALL, || producer.client().init_transactions(CALL))
             .map_err(|error| {
                 let error = error::of_client("begin transactions", error);
                 match error.kind() {
-                    ErrorKind::Denied => error.remedy("delivery = \"exactly_once\" needs the rights Write and Describe on TransactionalId, docs/kafka.md"),
+                    ErrorKind::Denied => error.remedy("delivery = \"exactly_once\" needs the right Write on the transactional id: docs/kafka.md"),
                     _ => error,
                 }
             })?;
@@ -151,19 +156,20 @@ impl KafkaTransactions {
             Ok(producer) => producer,
             Err(error) => return TransactionOutcome::Aborted(error),
         };
-        let list = match self.hold(&progress) {
-            Ok(list) => list,
+        let (list, held) = match self.hold(&progress) {
+            Ok(held) => held,
             Err(error) => return TransactionOutcome::Aborted(error),
         };
         let client = self.member.client();
-        let steps = blocking("commit a transaction", move || {
+        let steps = on_a_thread("commit a transaction", move || {
+            // Also when nobody waits for the answer any more.
+            let _held = held;
             let Some(client) = client else {
                 return Ok(Err(Stopped::Aborted(gone())));
             };
             Ok(commit(&producer, &client.consumer, &list))
         });
         let ended = steps.await;
-        self.let_go(&progress);
         let mut state = lock(&self.state);
         match ended {
             Ok(Ok(())) => {
@@ -189,8 +195,8 @@ impl KafkaTransactions {
         }
     }
 
-    /// The offsets, if all are this member's; until [`let_go`](Self::let_go) none of their partitions is given up.
-    fn hold(&self, progress: &[Progress]) -> Result<TopicPartitionList> {
+    /// The offsets, if all are this member's, and what keeps their partitions from being given up.
+    fn hold(&self, progress: &[Progress]) -> Result<(TopicPartitionList, Held)> {
         let mut ownership = lock(&self.member.ownership);
         let list = offsets(&self.member.topic, &mut ownership, progress);
         if list.count() < progress.len() {
@@ -203,17 +209,11 @@ impl KafkaTransactions {
         for one in progress {
             ownership.commit_begins(one.partition);
         }
-        Ok(list)
-    }
-
-    fn let_go(&self, progress: &[Progress]) {
-        let mut ownership = lock(&self.member.ownership);
-        for one in progress {
-            ownership.commit_ends(one.partition);
-        }
-        drop(ownership);
-        // A rebalance may have waited for it.
-        self.member.bell.ring();
+        let held = Held {
+            member: Arc::clone(&self.member),
+            partitions: progress.iter().map(|one| one.partition).collect(),
+        };
+        Ok((list, held))
     }
 
     async fn end(&self) -> Result<()> {
@@ -227,7 +227,7 @@ impl KafkaTransactions {
         if !is_open {
             return Ok(());
         }
-        let aborted = blocking("abort a transaction", move || {
+        let aborted = on_a_thread("abort a transaction", move || {
             // Else it would go out with the next one.
             producer.withdraw();
             Ok(patiently(now(), CALL, || {
@@ -249,6 +249,39 @@ impl KafkaTransactions {
             }
         }
     }
+}
+
+/// Partitions whose commit is on its way: no rebalance that takes them away is answered.
+struct Held {
+    member: Arc<Member>,
+    partitions: Vec<u32>,
+}
+
+impl Drop for Held {
+    fn drop(&mut self) {
+        let mut ownership = lock(&self.member.ownership);
+        for partition in &self.partitions {
+            ownership.commit_ends(*partition);
+        }
+        drop(ownership);
+        // A rebalance may have waited for it.
+        self.member.bell.ring();
+    }
+}
+
+/// Runs what blocks its thread on one of its own: the runtime waits for its own when it ends, and librdkafka may not answer for
+/// as long as a broker does not.
+async fn on_a_thread<T: Send + 'static>(
+    operation: &'static str,
+    call: impl FnOnce() -> Result<T> + Send + 'static,
+) -> Result<T> {
+    let (done, answer) = oneshot::channel();
+    let failed = || Error::new(ErrorKind::Unexpected, operation, "no thread");
+    thread::Builder::new()
+        .name("kafka transaction".to_owned())
+        .spawn(move || drop(done.send(call())))
+        .map_err(|error| failed().source_error(error))?;
+    answer.await.unwrap_or_else(|_| Err(failed()))
 }
 
 /// Sends the offsets, then commits. Blocks its thread.

@@ -73,8 +73,11 @@ pub enum Outcome {
 pub enum Ended {
     /// Handled.
     Handled,
-    /// (`exactly_once`) Handled, and what it returned is in the transaction that settles it.
-    Returned,
+    /// (`exactly_once`) Handled or discarded, and what it returned is in the transaction that settles it.
+    Returned {
+        /// Discarded on purpose.
+        discarded: bool,
+    },
     /// Discarded on purpose.
     Discarded,
     /// In the dead-letter topic, confirmed.

@@ -89,6 +89,14 @@ pub struct Encoded {
     pub replay_cut: Option<u64>,
 }
 
+impl Encoded {
+    /// Whether nothing was left out.
+    #[must_use]
+    pub fn is_whole(&self) -> bool {
+        self.cut.is_none() && self.replay_cut.is_none()
+    }
+}
+
 /// A record is too large for its store even without anything that may be cut: the source must pause until heads come back.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct DoesNotFit {

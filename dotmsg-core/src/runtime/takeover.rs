@@ -16,6 +16,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
+use tokio::time::Instant;
 
 use super::group::{GroupState, growth_error};
 use crate::backend::{
@@ -82,6 +83,10 @@ pub(crate) fn max_record_bytes(capability: &Capability) -> usize {
     }
 }
 
+/// How long a takeover is tried again, and the pause in between.
+const PATIENCE: Duration = Duration::from_secs(60);
+const PAUSE: Duration = Duration::from_secs(1);
+
 /// What to do about a head that its tier has lost.
 pub(crate) fn lost_head() -> String {
     format!(
@@ -127,6 +132,24 @@ pub(crate) async fn take_over(
         });
     }
     Ok(taken)
+}
+
+/// The same, and again while the broker cannot answer. With transactions a takeover also follows an abort, and what has aborted a
+/// transaction may keep the broker from answering for a while more; and a former owner's transaction may have to time out first.
+pub(crate) async fn take_over_patiently(
+    context: TakeoverContext,
+    granted: Vec<Granted>,
+) -> Result<Vec<Taken>> {
+    let until = Instant::now() + PATIENCE;
+    loop {
+        match take_over(context.clone(), granted.clone()).await {
+            Err(error) if error.is_transient() && Instant::now() < until => {
+                tracing::warn!(topic = %context.topology.source, %error, "a takeover is tried again");
+                tokio::time::sleep(PAUSE).await;
+            }
+            ended => return ended,
+        }
+    }
 }
 
 impl TakeoverContext {

@@ -120,8 +120,12 @@ impl Observer for Journal {
 
     fn ended(&self, handler: &str, delivery: &Delivery, outcome: Outcome) {
         let became = match outcome {
-            Outcome::Settled(Ended::Handled | Ended::Returned) => Became::Handled,
-            Outcome::Settled(Ended::Discarded) => Became::Discarded,
+            Outcome::Settled(Ended::Handled | Ended::Returned { discarded: false }) => {
+                Became::Handled
+            }
+            Outcome::Settled(Ended::Discarded | Ended::Returned { discarded: true }) => {
+                Became::Discarded
+            }
             Outcome::Settled(Ended::DeadLettered) => Became::DeadLettered,
             Outcome::Away(Away { delay, .. }) => Became::Away(delay),
             Outcome::Interrupted => Became::Interrupted,

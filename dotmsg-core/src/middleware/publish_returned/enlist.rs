@@ -7,6 +7,9 @@
 //!   those that it settles;
 //! - nothing is put down for a stream that is void, so a handler that outlives the rewind of its partition adds nothing to a
 //!   later transaction.
+//!
+//! A broker refuses batches, and with one message its neighbours. So what was in a refused batch is only suspected: when it comes
+//! again it is alone in the transaction until it has arrived. What is refused then is refused itself, and its call fails.
 
 use std::collections::VecDeque;
 use std::fmt;
@@ -17,8 +20,8 @@ use crate::backend::PublishRecord;
 use crate::delivery::{Delivery, Position};
 use crate::error::Error;
 
-/// Origins that are known to have returned what the broker refuses, at most; the oldest is forgotten.
-const REFUSED: usize = 1_024;
+/// Messages that are suspected, and that are refused, at most; the oldest is forgotten.
+const REMEMBERED: usize = 4_096;
 
 /// Where handlers of one route put down what they returned, for the transaction that is open.
 #[derive(Default)]
@@ -30,23 +33,46 @@ struct State {
     /// Calls whose messages were put down since [`Enlistment::begin`].
     calls: u64,
     records: Vec<PublishRecord>,
-    origins: Vec<Origin>,
+    places: Vec<Place>,
     bytes: usize,
-    /// Wait until it is open again.
+    /// Records that were put down and did not arrive yet.
+    unanswered: usize,
+    alone: Alone,
+    /// Wait until it is open again, or until a suspect has had its turn.
     waiting: Vec<Waker>,
     pump: Option<Waker>,
-    refused: VecDeque<(Origin, String)>,
+    suspects: VecDeque<Place>,
+    refused: VecDeque<(Place, Refusal)>,
 }
 
-/// Where a message comes from: its source partition, and whose offset it is there.
+/// Whether a suspect has the transaction to itself.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+enum Alone {
+    #[default]
+    No,
+    /// One waits until all else has arrived.
+    Wanted,
+    /// It is on its way.
+    Put,
+}
+
+/// Why a message's call fails.
+#[derive(Clone, Debug)]
+pub(crate) struct Refusal {
+    pub(crate) why: String,
+    /// No repeat can help.
+    pub(crate) for_good: bool,
+}
+
+/// Where a record in hand lies: that of a retry in its tier.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Origin {
+pub(crate) struct Place {
     topic: std::sync::Arc<str>,
     partition: u32,
     offset: u64,
 }
 
-impl Origin {
+impl Place {
     fn is(&self, position: Position<'_>) -> bool {
         (self.partition, self.offset) == (position.partition, position.offset)
             && *self.topic == *position.topic
@@ -58,7 +84,7 @@ impl Origin {
 pub(crate) struct Enlisted {
     pub(crate) records: Vec<PublishRecord>,
     /// Of each record, the message whose handler returned it.
-    pub(crate) origins: Vec<Origin>,
+    pub(crate) places: Vec<Place>,
     pub(crate) bytes: usize,
 }
 
@@ -67,8 +93,8 @@ pub(crate) struct Enlisted {
 pub(crate) enum NotEnlisted {
     /// The delivery's partition was given up or rewound.
     Void,
-    /// The broker has refused what this message's handler returned, and with it a whole transaction.
-    Refused(String),
+    /// The broker refuses what this message's handler returned.
+    Refused(Refusal),
 }
 
 impl Enlistment {
@@ -87,18 +113,19 @@ impl Enlistment {
             return Poll::Ready(Err(NotEnlisted::Void));
         }
         let position = delivery.position();
-        if let Some((_, why)) = state.refused.iter().find(|(origin, _)| origin.is(position)) {
-            return Poll::Ready(Err(NotEnlisted::Refused(why.clone())));
+        if let Some((_, refusal)) = state.refused.iter().find(|(place, _)| place.is(position)) {
+            return Poll::Ready(Err(NotEnlisted::Refused(refusal.clone())));
         }
-        if state.closed {
+        if state.closed || !state.has_turn(position) {
             state.waiting.push(cx.waker().clone());
             return Poll::Pending;
         }
         state.calls += 1;
         for record in records() {
             state.bytes += record.message.size();
+            state.unanswered += 1;
             state.records.push(record);
-            state.origins.push(Origin {
+            state.places.push(Place {
                 topic: std::sync::Arc::clone(&delivery.stream().topic),
                 partition: position.partition,
                 offset: position.offset,
@@ -119,7 +146,7 @@ impl Enlistment {
         }
         Some(Enlisted {
             records: std::mem::take(&mut state.records),
-            origins: std::mem::take(&mut state.origins),
+            places: std::mem::take(&mut state.places),
             bytes: std::mem::take(&mut state.bytes),
         })
     }
@@ -133,11 +160,29 @@ impl Enlistment {
 
     /// Takes more, for the same transaction.
     pub(crate) fn open(&self) {
-        let waiting = {
-            let mut state = self.lock();
-            state.closed = false;
-            std::mem::take(&mut state.waiting)
-        };
+        let mut state = self.lock();
+        state.closed = false;
+        if state.alone == Alone::Wanted {
+            // Whoever wanted it says so again, if it is still there.
+            state.alone = Alone::No;
+        }
+        let waiting = std::mem::take(&mut state.waiting);
+        drop(state);
+        waiting.into_iter().for_each(Waker::wake);
+    }
+
+    /// So many records that were taken have arrived, or have not.
+    pub(crate) fn answered(&self, records: usize) {
+        let mut state = self.lock();
+        state.unanswered = state.unanswered.saturating_sub(records);
+        if state.unanswered > 0 || state.alone == Alone::No {
+            return;
+        }
+        if state.alone == Alone::Put {
+            state.alone = Alone::No;
+        }
+        let waiting = std::mem::take(&mut state.waiting);
+        drop(state);
         waiting.into_iter().for_each(Waker::wake);
     }
 
@@ -147,22 +192,71 @@ impl Enlistment {
         debug_assert!(state.closed, "it is begun while nothing is put down");
         state.calls = 0;
         state.records.clear();
-        state.origins.clear();
+        state.places.clear();
         state.bytes = 0;
+        state.unanswered = 0;
+        state.alone = Alone::No;
     }
 
-    /// The broker refuses what this message's handler returned: when the message comes again, its call fails instead.
-    pub(crate) fn refuse(&self, origin: Origin, error: &Error) {
+    /// Whether any message is suspected.
+    pub(crate) fn suspects_any(&self) -> bool {
+        !self.lock().suspects.is_empty()
+    }
+
+    /// What was returned for it has arrived.
+    pub(crate) fn arrived(&self, place: &Place) {
+        self.lock().suspects.retain(|suspect| suspect != place);
+    }
+
+    /// The broker refuses what was returned for it: its next call fails.
+    pub(crate) fn refuse(&self, place: Place, error: &Error, for_good: bool) {
         let mut state = self.lock();
-        if state.refused.len() == REFUSED {
-            state.refused.pop_front();
+        state.suspects.retain(|suspect| *suspect != place);
+        let why = error.to_string();
+        push(&mut state.refused, (place, Refusal { why, for_good }));
+    }
+
+    /// What was returned for it is not there, and its neighbours may be to blame: the next time it is alone. When it was, it is
+    /// to blame itself.
+    pub(crate) fn suspect(&self, place: Place, error: &Error, for_good: bool) {
+        let mut state = self.lock();
+        match state.suspects.contains(&place) {
+            true => {
+                drop(state);
+                self.refuse(place, error, for_good);
+            }
+            false => push(&mut state.suspects, place),
         }
-        state.refused.push_back((origin, error.to_string()));
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+impl State {
+    /// Whether a call may put something down: a suspect when all else has arrived, others when none wants to be alone.
+    fn has_turn(&mut self, position: Position<'_>) -> bool {
+        if self.alone == Alone::Put {
+            return false;
+        }
+        if !self.suspects.iter().any(|place| place.is(position)) {
+            return self.alone == Alone::No;
+        }
+        let has_turn = self.unanswered == 0;
+        self.alone = match has_turn {
+            true => Alone::Put,
+            false => Alone::Wanted,
+        };
+        has_turn
+    }
+}
+
+fn push<T>(list: &mut VecDeque<T>, one: T) {
+    if list.len() == REMEMBERED {
+        list.pop_front();
+    }
+    list.push_back(one);
 }
 
 impl fmt::Debug for Enlistment {

@@ -4,7 +4,7 @@
 
 use std::task::{Context, Poll, ready};
 
-use super::enlist::{Enlistment, NotEnlisted};
+use super::enlist::{Enlistment, NotEnlisted, Refusal};
 use super::runs::OnItsWay;
 use super::{Desk, Way, records};
 use crate::delivery::{Delivery, Settlement};
@@ -86,13 +86,14 @@ pub(super) fn enlist(
         return Poll::Ready(Err(unsettled()));
     }
     records::complete(&desk.parts, delivery, &mut returned.outgoing);
+    let discarded = returned.settlement == Settlement::Discard;
     let records = || desk.records(returned);
     enlistment
         .poll_put(cx, delivery, records)
         .map(|put| match put {
-            Ok(()) => Ok(Outcome::Settled(Ended::Returned)),
+            Ok(()) => Ok(Outcome::Settled(Ended::Returned { discarded })),
             Err(NotEnlisted::Void) => Ok(Outcome::Interrupted),
-            Err(NotEnlisted::Refused(why)) => Err(refused(why)),
+            Err(NotEnlisted::Refused(refusal)) => Err(refused(refusal)),
         })
 }
 
@@ -102,6 +103,11 @@ fn unsettled() -> HandlerError {
     HandlerError::permanent(Error::new(ErrorKind::Invalid, "publish", message)).kind("publish")
 }
 
-fn refused(why: String) -> HandlerError {
-    HandlerError::permanent(Error::new(ErrorKind::Invalid, "publish", why)).kind("publish")
+fn refused(Refusal { why, for_good }: Refusal) -> HandlerError {
+    let error = Error::new(ErrorKind::Invalid, "publish", why);
+    let error = match for_good {
+        true => HandlerError::permanent(error),
+        false => HandlerError::transient(error),
+    };
+    error.kind("publish")
 }

@@ -9,17 +9,18 @@ use std::time::Duration;
 use tokio::time::Instant;
 use tower_service::Service;
 
+use super::transaction::gone_with_messages;
 use super::{
     ABANDON_WITHIN, DROP_WITHIN, Fate, LEAVE_WITHIN, Pump, Shutdown, Taking, add, owned, running,
 };
 use crate::backend::{AssignmentEvent, Granted};
 use crate::delivery::Delivery;
-use crate::error::{Error, ErrorKind, Result};
+use crate::error::Result;
 use crate::middleware::Outcome;
 use crate::router::{DeliverySemantics, LogMismatch};
 use crate::runtime::lanes::AwayName;
 use crate::runtime::partition::{Partition, Phase};
-use crate::runtime::takeover::{OutOfRange, Taken, crash_policy, take_over};
+use crate::runtime::takeover::{OutOfRange, Taken, crash_policy, take_over, take_over_patiently};
 
 impl<S> Pump<S>
 where
@@ -257,11 +258,7 @@ where
         if let Some(transaction) = &mut self.transaction
             && partition.enlisted
         {
-            transaction.doom(Error::new(
-                ErrorKind::Fenced,
-                "commit transaction",
-                "it holds messages of a partition that was given up before they were committed",
-            ));
+            transaction.doom(gone_with_messages());
         }
         for (tier, _) in &partition.tiers {
             self.reader.unassign(&tier.topic, number);
@@ -279,7 +276,11 @@ where
                 fate: Fate::Kept,
             };
             self.taking = granted.iter().map(kept).collect();
-            self.taking_over = Some(Box::pin(take_over(self.takeover.clone(), granted)));
+            let context = self.takeover.clone();
+            self.taking_over = Some(match self.transaction {
+                Some(_) => Box::pin(take_over_patiently(context, granted)),
+                None => Box::pin(take_over(context, granted)),
+            });
         }
         let Some(future) = &mut self.taking_over else {
             return Ok(false);

@@ -11,8 +11,12 @@ use super::{Answer, COMMIT_RETRY, Committing, Note, Pump, add, current};
 use crate::backend::{BoxFuture, CommitOutcome, Progress};
 use crate::delivery::Delivery;
 use crate::middleware::Outcome;
+use crate::progress::Encoded;
 use crate::router::DeliverySemantics as Semantics;
 use crate::runtime::partition::Phase;
+
+/// Bytes by which a takeover may lengthen a record: epoch, crash count, what it has learned of its group.
+const TAKEOVER_ROOM: usize = 64;
 
 impl<S> Pump<S>
 where
@@ -48,28 +52,38 @@ where
                 for note in notes {
                     match committed {
                         true => self.committed(cx, note, CommitOutcome::Committed),
-                        false => self.uncommitted(&note),
+                        // What the transaction held goes with it.
+                        false => self.uncommitted(&note, false),
                     }
                 }
             }
         }
     }
 
-    /// A record that cannot be stored keeps the transaction open: it may hold what that partition's handlers returned.
-    fn keep_open(&mut self, notes: &[Note]) {
-        for note in notes {
-            self.uncommitted(note);
+    /// The largest record that is stored. In a transaction no record is cut: what is cut is handled again, and what was returned
+    /// for it is there. So a takeover, whose record is a little longer, must find room.
+    fn record_limit(&self) -> usize {
+        match self.transaction {
+            Some(_) => self.max_record_bytes.saturating_sub(TAKEOVER_ROOM),
+            None => self.max_record_bytes,
+        }
+    }
+
+    /// A record that cannot be stored keeps the transaction open, which holds what that partition's handlers returned.
+    fn keep_open<'n>(&mut self, kept: impl Iterator<Item = (&'n Note, bool)>) {
+        for (note, enlisted) in kept {
+            self.uncommitted(note, enlisted);
         }
         if let Some(transaction) = &mut self.transaction {
             transaction.reopen();
         }
     }
 
-    /// Its progress is not stored, and what its handlers returned may still be in an open transaction.
-    fn uncommitted(&mut self, note: &Note) {
+    /// Its progress is not stored.
+    fn uncommitted(&mut self, note: &Note, enlisted: bool) {
         if let Some(partition) = current(&mut self.partitions, note.partition, note.ownership) {
             partition.dirty = true;
-            partition.enlisted = true;
+            partition.enlisted |= enlisted;
             partition.covered = 0;
         }
     }
@@ -91,8 +105,10 @@ where
         self.commit_at = None;
         self.looks.moved(now);
         let mut progress = Vec::new();
-        let mut notes = Vec::new();
-        let mut again = false;
+        let (mut notes, mut enlisted) = (Vec::new(), Vec::new());
+        let (mut again, mut keep) = (false, false);
+        let limit = self.record_limit();
+        let whole_only = self.transaction.is_some();
         for partition in self.partitions.iter_mut().flatten() {
             let clean = matches!(partition.phase, Phase::Leaving(_));
             if partition.phase == Phase::Left || !partition.dirty {
@@ -107,12 +123,14 @@ where
             };
             let ends_single = !clean && partition.note_next(self.route.ordering);
             let record = partition.record(clean, covered);
-            match record.encode_within(self.max_record_bytes) {
-                Ok(encoded) => {
+            let encoded = record.encode_within(limit);
+            let fits = |encoded: &Encoded| encoded.is_whole() || !whole_only;
+            match encoded.map(|encoded| fits(&encoded).then_some(encoded)) {
+                Ok(Some(encoded)) => {
                     partition.covered = covered;
-                    partition.too_large = false;
+                    partition.too_large = whole_only && encoded.bytes.len() > limit / 2;
                     partition.dirty = false;
-                    partition.enlisted = false;
+                    enlisted.push(std::mem::take(&mut partition.enlisted));
                     progress.push(Progress {
                         partition: partition.number,
                         grant: partition.grant,
@@ -127,22 +145,24 @@ where
                         clean,
                     });
                 }
-                Err(error) => {
+                unfit => {
                     if !partition.too_large {
-                        tracing::warn!(topic = %self.topology.source, partition = partition.number, %error, "paused");
+                        let names = unfit.err().map_or(0, |error| error.names);
+                        tracing::warn!(topic = %self.topology.source, partition = partition.number, names, limit, "paused: its position record does not fit its store");
                     }
                     // It stays dirty, so that nothing else would ask for its next commit.
                     partition.too_large = true;
                     again = true;
+                    keep |= partition.enlisted;
                 }
             }
         }
         if again {
             self.commit_within(self.route.commit_interval);
-            if self.transaction.is_some() {
-                self.keep_open(&notes);
-                return;
-            }
+        }
+        if keep {
+            self.keep_open(notes.iter().zip(enlisted));
+            return;
         }
         let future: BoxFuture<'static, Answer> = match &mut self.transaction {
             Some(transaction) if progress.is_empty() => {
@@ -173,6 +193,7 @@ where
                 partition.uncommitted = None;
                 if note.clean && !partition.dirty {
                     partition.phase = Phase::Left;
+                    partition.annul_streams();
                 }
                 if note.ends_single {
                     partition.single = false;

@@ -7,7 +7,7 @@ use std::task::{Context, Poll};
 use tokio::time::Instant;
 use tower_service::Service;
 
-use super::transaction::Transaction;
+use super::transaction::{Transaction, gone_with_messages};
 use super::{DROP_WITHIN, Pump, RouteReport};
 use crate::backend::Granted;
 use crate::delivery::Delivery;
@@ -55,6 +55,12 @@ where
                 Phase::Leaving(deadline) if deadline <= now => {
                     tracing::error!(topic = %self.topology.source, partition = partition.number, "left without a confirmed last commit");
                     partition.phase = Phase::Left;
+                    partition.annul_streams();
+                    if let Some(transaction) = &mut self.transaction
+                        && partition.enlisted
+                    {
+                        transaction.doom(gone_with_messages());
+                    }
                     progress = true;
                 }
                 Phase::Left => left.push(Granted {

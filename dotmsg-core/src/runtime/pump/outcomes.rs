@@ -6,9 +6,9 @@ use std::time::Duration;
 use tokio::time::Instant;
 use tower_service::Service;
 
+use super::transaction::gone_with_messages;
 use super::{ABANDON_COMMIT_WITHIN, COMMIT_RETRY, COMMIT_SOON, Pump, Shutdown, add, current};
 use crate::delivery::Delivery;
-use crate::error::{Error, ErrorKind};
 use crate::middleware::{Ended, Outcome};
 use crate::runtime::partition::{Partition, Phase};
 use crate::runtime::reports::{Handled, Report};
@@ -96,7 +96,7 @@ where
     }
 
     pub(super) fn finish(&mut self, ticket: Ticket, outcome: Outcome) {
-        if outcome == Outcome::Settled(Ended::Returned) {
+        if let Outcome::Settled(Ended::Returned { .. }) = outcome {
             self.enlisted(&ticket);
         }
         if current(&mut self.partitions, ticket.partition, ticket.ownership).is_none() {
@@ -117,8 +117,8 @@ where
         let soon = match outcome {
             Outcome::Settled(ended) => {
                 let counter = match ended {
-                    Ended::Handled | Ended::Returned => &self.stats.handled,
-                    Ended::Discarded => &self.stats.discarded,
+                    Ended::Handled | Ended::Returned { discarded: false } => &self.stats.handled,
+                    Ended::Discarded | Ended::Returned { discarded: true } => &self.stats.discarded,
                     Ended::DeadLettered => &self.stats.dead_lettered,
                 };
                 add(counter, 1);
@@ -144,11 +144,7 @@ where
         transaction.reported();
         match current(&mut self.partitions, ticket.partition, ticket.ownership) {
             Some(partition) => partition.enlisted = true,
-            None => transaction.doom(Error::new(
-                ErrorKind::Fenced,
-                "commit transaction",
-                "it holds messages of a partition that is gone",
-            )),
+            None => transaction.doom(gone_with_messages()),
         }
     }
 

@@ -12,6 +12,7 @@ use std::collections::VecDeque;
 use std::convert::Infallible;
 use std::sync::Arc;
 use std::task::{Context, Poll};
+use std::time::Duration;
 
 use tower_service::Service;
 
@@ -20,8 +21,13 @@ use crate::backend::{BoxFuture, Granted, PublishOutcome, TransactionOutcome, Tra
 use crate::delivery::Delivery;
 use crate::error::{Error, ErrorKind};
 use crate::middleware::Outcome;
-use crate::middleware::publish_returned::{Enlisted, Enlistment, Origin, cannot_pass};
+use crate::middleware::publish_returned::{Enlisted, Enlistment, Place, cannot_pass};
 use crate::runtime::partition::Phase;
+
+/// Before the second abort in a row.
+const FIRST_PAUSE: Duration = Duration::from_millis(20);
+/// Before any.
+const LONGEST_PAUSE: Duration = Duration::from_secs(5);
 
 /// What is the matter with the open transaction.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -39,7 +45,7 @@ enum Stage {
 /// Messages that were handed to the transaction together.
 struct Run {
     outcomes: BoxFuture<'static, Vec<PublishOutcome>>,
-    origins: Vec<Origin>,
+    places: Vec<Place>,
     bytes: usize,
 }
 
@@ -59,6 +65,8 @@ pub(super) struct Transaction {
     /// Why it cannot be committed.
     doomed: Option<Error>,
     aborting: Option<BoxFuture<'static, ()>>,
+    /// Aborts since the last commit.
+    aborts: u32,
 }
 
 impl Transaction {
@@ -74,6 +82,7 @@ impl Transaction {
             full: false,
             doomed: None,
             aborting: None,
+            aborts: 0,
         }
     }
 
@@ -133,6 +142,7 @@ impl Transaction {
     pub(super) fn commit_ended(&mut self, outcome: TransactionOutcome) -> bool {
         match outcome {
             TransactionOutcome::Committed => {
+                self.aborts = 0;
                 self.begin();
                 true
             }
@@ -181,7 +191,8 @@ impl Transaction {
             progress = true;
             if let Some(run) = self.runs.pop_front() {
                 self.bytes -= run.bytes;
-                self.judge(&outcomes, run.origins);
+                self.enlistment.answered(run.places.len());
+                self.judge(&outcomes, run.places);
             }
         }
         if progress && (self.full || self.bytes >= self.max_bytes) {
@@ -195,7 +206,7 @@ impl Transaction {
         let transactions = Arc::clone(&self.transactions);
         let Enlisted {
             records,
-            origins,
+            places,
             bytes,
         } = enlisted;
         let mut outcomes: BoxFuture<'static, _> =
@@ -206,29 +217,67 @@ impl Transaction {
         self.bytes += bytes;
         self.runs.push_back(Run {
             outcomes,
-            origins,
+            places,
             bytes,
         });
     }
 
-    /// One message that is not there, and the transaction cannot be committed. If it never can be there, its handler's next call
-    /// counts as failed.
-    fn judge(&mut self, outcomes: &[PublishOutcome], origins: Vec<Origin>) {
-        for (index, origin) in origins.into_iter().enumerate() {
+    /// One message that is not there, and the transaction cannot be committed.
+    fn judge(&mut self, outcomes: &[PublishOutcome], places: Vec<Place>) {
+        let mut arrived = Vec::new();
+        let mut blamed: Option<Place> = None;
+        for (index, place) in places.into_iter().enumerate() {
             match outcomes.get(index) {
-                Some(PublishOutcome::Ok(_)) => {}
-                Some(PublishOutcome::Failed(error) | PublishOutcome::Unknown(error)) => {
-                    if cannot_pass(error.kind()) {
-                        self.enlistment.refuse(origin, error);
+                Some(PublishOutcome::Ok(_)) => arrived.push(place),
+                Some(PublishOutcome::Failed(error)) => {
+                    // What one call returned stands together.
+                    if blamed.as_ref() != Some(&place) {
+                        self.blame(place.clone(), error);
                     }
+                    arrived.retain(|one| *one != place);
+                    blamed = Some(place);
                     self.doom(copy(error));
                 }
+                Some(PublishOutcome::Unknown(error)) => self.doom(copy(error)),
                 None => self.doom(Error::new(
                     ErrorKind::Unexpected,
                     "publish",
                     "the backend gave no outcome for the record",
                 )),
             }
+        }
+        if self.enlistment.suspects_any() {
+            for place in arrived
+                .iter()
+                .filter(|place| blamed.as_ref() != Some(*place))
+            {
+                self.enlistment.arrived(place);
+            }
+        }
+    }
+
+    /// Whether the message is to blame, or its topic, or may be; a broker that is away is nobody's fault.
+    fn blame(&self, place: Place, error: &Error) {
+        let for_good = cannot_pass(error.kind());
+        match error.kind() {
+            ErrorKind::Unreachable
+            | ErrorKind::Timeout
+            | ErrorKind::Closed
+            | ErrorKind::Fenced
+            | ErrorKind::Full => {}
+            // All that goes to the topic is refused.
+            ErrorKind::NotFound | ErrorKind::Denied => {
+                self.enlistment.refuse(place, error, for_good);
+            }
+            _ => self.enlistment.suspect(place, error, for_good),
+        }
+    }
+
+    /// Before an abort: none the first time, then more and more.
+    fn pause(&self) -> Duration {
+        match self.aborts {
+            0 => Duration::ZERO,
+            again => (FIRST_PAUSE * 2_u32.saturating_pow(again - 1)).min(LONGEST_PAUSE),
         }
     }
 
@@ -244,7 +293,9 @@ impl Transaction {
                 return false;
             }
             self.stage = Stage::Aborting;
-            self.aborting = Some(Box::pin(abort(Arc::clone(&self.transactions))));
+            let pause = self.pause();
+            self.aborts = self.aborts.saturating_add(1);
+            self.aborting = Some(Box::pin(abort(Arc::clone(&self.transactions), pause)));
         }
         let ended = |aborting: &mut BoxFuture<'static, ()>| aborting.as_mut().poll(cx).is_ready();
         let has_ended = self.aborting.as_mut().is_some_and(ended);
@@ -255,12 +306,22 @@ impl Transaction {
     }
 }
 
-/// Until it is known to have ended.
-async fn abort(transactions: Arc<dyn Transactions>) {
+/// Until it is known to have ended. The pause keeps what is aborted again and again from running as fast as it can.
+async fn abort(transactions: Arc<dyn Transactions>, pause: Duration) {
+    tokio::time::sleep(pause).await;
     while let Err(error) = transactions.abort().await {
         tracing::warn!(%error, "a transaction is not aborted yet; tried again");
         tokio::time::sleep(COMMIT_RETRY).await;
     }
+}
+
+/// Messages would be there without the progress past them.
+pub(super) fn gone_with_messages() -> Error {
+    Error::new(
+        ErrorKind::Fenced,
+        "commit transaction",
+        "it holds messages of a partition that was given up before they were committed",
+    )
 }
 
 fn copy(error: &Error) -> Error {

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use tokio::time::{sleep, timeout};
 
-use super::transactional::{CLOSED_TOPIC, Fate, TransactionalLog};
+use super::transactional::{CLOSED_TOPIC, Fate, POISON, TransactionalLog};
 use super::{Route, World};
 use crate::backend::{Backend, BatchLimits, ReadBatch, Retention, TopicSpec};
 use crate::delivery::{Delivery, Settlement};
@@ -112,6 +112,7 @@ async fn is_exact(world: &World, count: usize) {
 #[tokio::test(start_paused = true)]
 async fn messages_appear_with_the_progress_past_them() {
     let (world, log) = world(2).await;
+    log.one_each.store(true, Ordering::Relaxed);
     fill(&world, 7, 200).await;
     let route = world.start_stacked(spec(), passes_on);
     idle(&route).await;
@@ -135,7 +136,8 @@ async fn messages_appear_with_the_progress_past_them() {
 /// Not one message is there that the position record does not know of, at any commit.
 #[tokio::test(start_paused = true)]
 async fn a_drain_leaves_as_many_messages_as_are_settled() {
-    let (world, _) = world(1).await;
+    let (world, log) = world(1).await;
+    log.one_each.store(true, Ordering::Relaxed);
     fill(&world, 50, 400).await;
     let mut spec = spec();
     spec.limits.concurrency = 8;
@@ -156,6 +158,7 @@ async fn a_drain_leaves_as_many_messages_as_are_settled() {
 async fn an_aborted_transaction_is_handled_again() {
     for fate in [Fate::Aborted, Fate::UnknownAborted, Fate::UnknownCommitted] {
         let (world, log) = world(2).await;
+        log.one_each.store(true, Ordering::Relaxed);
         log.fates
             .lock()
             .unwrap()
@@ -264,7 +267,8 @@ async fn messages_of_what_is_not_settled_are_refused() {
 /// A second member takes half of the partitions in the middle of it, and gives them back.
 #[tokio::test(start_paused = true)]
 async fn partitions_change_hands_between_transactions() {
-    let (world, _) = world(4).await;
+    let (world, log) = world(4).await;
+    log.one_each.store(true, Ordering::Relaxed);
     fill(&world, 40, 600).await;
     let mut spec = spec();
     spec.limits.concurrency = 8;
@@ -301,5 +305,52 @@ async fn workers_in_tasks_of_their_own_are_waited_for() {
     idle(&route).await;
     is_exact(&world, 20_000).await;
     assert!(log.fates.lock().unwrap().is_empty(), "all came");
+    route.drain().await;
+}
+
+/// A broker refuses what came together; then each of those is alone, and only the one that is to blame is a dead letter.
+#[tokio::test(start_paused = true)]
+async fn the_neighbours_of_a_refused_message_are_not_to_blame() {
+    let (world, _) = world(1).await;
+    fill(&world, 50, 50).await;
+    let mut spec = spec();
+    spec.retry.in_place.attempts = 1;
+    let route = world.start_stacked(spec, |delivery: Delivery| async move {
+        if delivery.origin().offset == 20 {
+            return Ok(vec![Outgoing::new(OUT, POISON)].into());
+        }
+        Ok(vec![out(&delivery)].into())
+    });
+    idle(&route).await;
+    is_exact(&world, 49).await;
+    let dead = read(&world, "orders.billing.dlq").await;
+    assert_eq!(dead.values().flatten().count(), 1, "{dead:?}");
+    route.drain().await;
+}
+
+/// A record that has to be cut to be stored would say that what was returned is to be returned again.
+#[tokio::test(start_paused = true)]
+async fn no_record_is_cut() {
+    let (mut world, mut log) = world(1).await;
+    // Room for some sixty runs; every second of four hundred messages waits.
+    log.max_record_bytes = Some(64 + 200);
+    log.one_each.store(true, Ordering::Relaxed);
+    world.face = Some(Arc::new(log.clone()));
+    fill(&world, 400, 400).await;
+    let mut spec = spec();
+    spec.limits.concurrency = 400;
+    let handler = |delivery: Delivery| async move {
+        if delivery.position().offset % 2 == 1 {
+            sleep(Duration::from_secs(1)).await;
+        }
+        Ok(vec![out(&delivery)].into())
+    };
+    let route = world.start_stacked(spec.clone(), handler);
+    sleep(Duration::from_millis(500)).await;
+    route.task.abort();
+    let _ = route.task.await;
+    let route = world.start_stacked(spec, handler);
+    idle(&route).await;
+    is_exact(&world, 400).await;
     route.drain().await;
 }

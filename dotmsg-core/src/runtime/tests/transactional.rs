@@ -3,20 +3,24 @@
 //! It is for what the runtime does with transactions. It is no broker's: nothing here survives a crash between the two steps of
 //! a commit, because there is none.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 
 use crate::backend::{
     Backend, BoxFuture, Capability, CommitOutcome, Control, ControlFace, Face, Membership,
-    Progress, PublishOutcome, PublishRecord, Published, Subscription, TransactionOutcome,
-    Transactional, Transactions,
+    PositionStore, Progress, PublishOutcome, PublishRecord, Published, Subscription,
+    TransactionOutcome, Transactional, Transactions,
 };
 use crate::clock::Timestamp;
 use crate::error::{Error, ErrorKind, Result};
 use crate::log::LogBroker;
+use crate::progress::PositionRecord;
 
 /// The topic that takes no messages.
 pub(super) const CLOSED_TOPIC: &str = "closed";
+/// What no broker takes, nor anything that comes with it.
+pub(super) const POISON: &str = "poison";
 
 /// How a commit ends.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -35,6 +39,11 @@ pub(super) struct TransactionalLog {
     pub(super) fates: Arc<Mutex<VecDeque<Fate>>>,
     /// Messages in each transaction that was committed.
     pub(super) committed: Arc<Mutex<Vec<usize>>>,
+    /// Each message that is settled has returned one: this is looked at in every commit.
+    pub(super) one_each: Arc<AtomicBool>,
+    records: Arc<Mutex<BTreeMap<u32, PositionRecord>>>,
+    /// Instead of the broker's own limit on position records.
+    pub(super) max_record_bytes: Option<usize>,
 }
 
 impl TransactionalLog {
@@ -43,7 +52,30 @@ impl TransactionalLog {
             broker: broker.clone(),
             fates: Arc::default(),
             committed: Arc::default(),
+            one_each: Arc::default(),
+            records: Arc::default(),
+            max_record_bytes: None,
         }
+    }
+}
+
+impl TransactionalLog {
+    /// As many messages were committed as are settled.
+    fn compare(&self, progress: &[Progress]) {
+        let mut records = self.records.lock().unwrap();
+        for one in progress {
+            let record = PositionRecord::decode(&one.record).unwrap();
+            records.insert(one.partition, record);
+        }
+        let settled = |record: &PositionRecord| {
+            let source = &record.source;
+            (0..source.end())
+                .filter(|offset| source.is_settled(*offset))
+                .count()
+        };
+        let settled: usize = records.values().map(settled).sum();
+        let committed: usize = self.committed.lock().unwrap().iter().sum();
+        assert_eq!(committed, settled, "messages, and what is settled");
     }
 }
 
@@ -55,6 +87,9 @@ impl Face for TransactionalLog {
     fn capability(&self) -> Capability {
         let mut capability = self.broker.capability();
         capability.transactions = Transactional::Yes;
+        if let Some(max_bytes) = self.max_record_bytes {
+            capability.position = PositionStore::Record { max_bytes };
+        }
         capability
     }
 
@@ -103,6 +138,9 @@ impl Open {
     async fn take_effect(&self, progress: Vec<Progress>) {
         let records = std::mem::take(&mut *self.records.lock().unwrap());
         self.log.committed.lock().unwrap().push(records.len());
+        if self.log.one_each.load(Ordering::Relaxed) {
+            self.log.compare(&progress);
+        }
         for outcome in self.log.broker.publisher().publish(records).await {
             assert!(matches!(outcome, PublishOutcome::Ok(_)), "{outcome:?}");
         }
@@ -118,7 +156,15 @@ fn ended() -> Error {
 
 impl Transactions for Open {
     fn publish(&self, records: Vec<PublishRecord>) -> BoxFuture<'_, Vec<PublishOutcome>> {
+        let is_poison =
+            |record: &PublishRecord| record.message.payload.as_deref() == Some(POISON.as_bytes());
+        let poisoned = records.iter().any(is_poison);
         let outcome = |record: &PublishRecord| match &*record.topic {
+            _ if poisoned => PublishOutcome::Failed(Error::new(
+                ErrorKind::Unexpected,
+                "publish",
+                "the batch is refused",
+            )),
             CLOSED_TOPIC => {
                 PublishOutcome::Failed(Error::new(ErrorKind::TooLarge, "publish", "too large"))
             }
