@@ -144,9 +144,11 @@ impl Enlistment {
             state.pump = Some(cx.waker().clone());
             return None;
         }
+        // The next will be as long, while there is as much to do.
+        let room = state.records.len();
         Some(Enlisted {
-            records: std::mem::take(&mut state.records),
-            places: std::mem::take(&mut state.places),
+            records: std::mem::replace(&mut state.records, Vec::with_capacity(room)),
+            places: std::mem::replace(&mut state.places, Vec::with_capacity(room)),
             bytes: std::mem::take(&mut state.bytes),
         })
     }

@@ -34,6 +34,18 @@ struct Run {
     owners: Vec<(usize, usize)>,
 }
 
+impl State {
+    /// The next run, whose successor has as much room: it will be as long, while there is as much to do.
+    fn take(&mut self) -> Run {
+        let room = self.next.records.len();
+        let successor = Run {
+            records: Vec::with_capacity(room),
+            owners: Vec::with_capacity(room),
+        };
+        std::mem::replace(&mut self.next, successor)
+    }
+}
+
 /// One call that waits.
 #[derive(Debug, Default)]
 struct Call {
@@ -94,7 +106,7 @@ impl Shared {
 
 /// Publishes what was put down until now, and tells each call.
 async fn publish(shared: Arc<Shared>) {
-    let Run { records, owners } = std::mem::take(&mut shared.lock().next);
+    let Run { records, owners } = shared.lock().take();
     let mut untold = Untold {
         owners: owners.into_iter(),
         shared,
