@@ -252,7 +252,7 @@ pub(crate) async fn a_frozen_app_has_no_effect(trial: Trial) {
     passing.is_exact(&[]).await;
 }
 
-/// What the broker never takes ends its own message as a dead letter, and the others are there.
+/// What is above the limit of records ends its own message as a dead letter, and the others are there.
 pub(crate) async fn of_messages_that_are_refused(trial: Trial) {
     let passing = Passing::begin(trial).await;
     let size = passing.trial.capability.max_record_bytes + 1;
