@@ -22,7 +22,7 @@ const FAULT_ROUNDS: u32 = faults::ROUNDS_OF_ALL;
 const FAULT_SEED: u64 = 1;
 
 /// How many of them run side by side: most of the time they wait for a session to end or for a group to form.
-const SIDE_BY_SIDE: &str = "8";
+const SIDE_BY_SIDE: &str = "4";
 
 /// Runs everything.
 ///
