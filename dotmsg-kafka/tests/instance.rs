@@ -18,15 +18,6 @@ const DEADLINE: Duration = Duration::from_secs(40);
 const HOLDS: &str = "DOTMSG_TEST_HOLDS_ID";
 const SETTINGS: &[(&str, &str)] = &[("group.protocol", "consumer")];
 
-#[expect(clippy::print_stdout, reason = "a test that is skipped says so")]
-fn url() -> Option<String> {
-    let url = std::env::var("DOTMSG_TEST_KAFKA_URL").ok();
-    if url.is_none() {
-        println!("skipped: DOTMSG_TEST_KAFKA_URL is not set (`cargo xtask services up kafka`)");
-    }
-    url
-}
-
 /// A member with the id, once it has a partition.
 async fn member(url: &str, topic: &str) -> Membership {
     let backend = common::open(url, SETTINGS).await.unwrap();
@@ -45,7 +36,7 @@ async fn member(url: &str, topic: &str) -> Membership {
 #[tokio::test(flavor = "multi_thread")]
 #[expect(clippy::print_stdout, reason = "its parent waits for the line")]
 async fn holds_the_id_until_it_is_killed() {
-    if let (Ok(topic), Some(url)) = (std::env::var(HOLDS), url()) {
+    if let (Ok(topic), Some(url)) = (std::env::var(HOLDS), common::url()) {
         let _member = member(&url, &topic).await;
         println!("\nholds the id");
         std::future::pending::<()>().await;
@@ -54,7 +45,7 @@ async fn holds_the_id_until_it_is_killed() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn who_comes_back_waits_for_the_id_of_the_one_that_was_killed() {
-    let Some(url) = url() else { return };
+    let Some(url) = common::url() else { return };
     let topic = format!("instance-{}-{}", std::process::id(), SystemClock.now().0);
     let admin = common::open(&url, SETTINGS).await.unwrap().admin();
     let spec = TopicSpec {

@@ -11,13 +11,8 @@ use tokio::time::{sleep, timeout};
 /// How long a condition may take to become true.
 const DEADLINE: Duration = Duration::from_secs(30);
 
-#[expect(clippy::print_stdout, reason = "a test that is skipped says so")]
 fn host() -> Option<String> {
-    let url = std::env::var("DOTMSG_TEST_KAFKA_URL").ok();
-    if url.is_none() {
-        println!("skipped: DOTMSG_TEST_KAFKA_URL is not set (`cargo xtask services up kafka`)");
-    }
-    let hosts = url?;
+    let hosts = common::url()?;
     let first = hosts.strip_prefix("kafka://")?.split(',').next()?;
     Some(first.to_owned())
 }

@@ -13,15 +13,6 @@ use rdkafka::admin::{AdminClient, AdminOptions, NewTopic, ResourceSpecifier, Top
 use rdkafka::client::DefaultClientContext;
 use rdkafka::config::ClientConfig;
 
-#[expect(clippy::print_stdout, reason = "a test that is skipped says so")]
-fn url() -> Option<String> {
-    let url = std::env::var("DOTMSG_TEST_KAFKA_URL").ok();
-    if url.is_none() {
-        println!("skipped: DOTMSG_TEST_KAFKA_URL is not set (`cargo xtask services up kafka`)");
-    }
-    url
-}
-
 async fn admin(url: &str, settings: &[(&str, &str)]) -> Arc<dyn Admin> {
     common::open(url, settings).await.unwrap().admin()
 }
@@ -78,7 +69,7 @@ impl Operator {
 
 #[tokio::test]
 async fn a_created_topic_has_what_the_settings_say() {
-    let Some(url) = url() else { return };
+    let Some(url) = common::url() else { return };
     let admin = admin(&url, &[("replication", "1"), ("min_insync_replicas", "1")]).await;
     let own = spec("topics-own", Retention::For(Duration::from_secs(3_600)));
     admin.create_topic(own.clone()).await.unwrap();
@@ -96,7 +87,7 @@ async fn a_created_topic_has_what_the_settings_say() {
 
 #[tokio::test]
 async fn an_own_topic_that_exists_is_made_what_it_has_to_be() {
-    let Some(url) = url() else { return };
+    let Some(url) = common::url() else { return };
     let (operator, admin) = (Operator::new(&url), admin(&url, &[]).await);
     let own = spec("topics-there", Retention::Forever);
     let there = [("retention.ms", "60000"), ("segment.bytes", "1048576")];
@@ -113,7 +104,7 @@ async fn an_own_topic_that_exists_is_made_what_it_has_to_be() {
 
 #[tokio::test]
 async fn an_own_topic_that_is_compacted_is_refused() {
-    let Some(url) = url() else { return };
+    let Some(url) = common::url() else { return };
     let (operator, admin) = (Operator::new(&url), admin(&url, &[]).await);
     let own = spec("topics-compacted", Retention::Forever);
     operator
@@ -126,7 +117,7 @@ async fn an_own_topic_that_is_compacted_is_refused() {
 
 #[tokio::test]
 async fn a_topic_with_too_few_replicas_is_refused_where_it_is_checked() {
-    let Some(url) = url() else { return };
+    let Some(url) = common::url() else { return };
     let operator = Operator::new(&url);
     let source = spec("topics-few", Retention::AsBackend);
     operator.create(&source.name, &[]).await;

@@ -59,7 +59,7 @@ pub(super) async fn confirmed(
 }
 
 /// A publisher that answers fewer outcomes than it was given records: nothing is known of the rest.
-pub(super) fn no_outcome() -> Error {
+pub(crate) fn no_outcome() -> Error {
     Error::new(
         ErrorKind::Unexpected,
         "publish",

@@ -49,6 +49,7 @@ mod provenance;
 pub(crate) mod testing;
 mod text;
 
+pub(crate) use confirm::no_outcome;
 pub use failed::{Conclude, Failed};
 pub use observe::{Observer, Watch};
 pub use provenance::Provenance;

@@ -1,4 +1,4 @@
-//! What the tests on real brokers share: a backend with these settings.
+//! What the tests on real brokers share: where the broker is, and a backend with these settings.
 
 use std::sync::Arc;
 
@@ -6,6 +6,20 @@ use dotmsg_core::backend::{Backend, BackendOptions};
 use dotmsg_core::clock::SystemClock;
 use dotmsg_core::error::Result;
 use dotmsg_kafka::KafkaBackend;
+
+/// The broker of most tests; where none is named, a line says that the test is skipped.
+#[allow(
+    dead_code,
+    reason = "not every test that shares this file uses that broker"
+)]
+#[expect(clippy::print_stdout, reason = "a test that is skipped says so")]
+pub(crate) fn url() -> Option<String> {
+    let url = std::env::var("DOTMSG_TEST_KAFKA_URL").ok();
+    if url.is_none() {
+        println!("skipped: DOTMSG_TEST_KAFKA_URL is not set (`cargo xtask services up kafka`)");
+    }
+    url
+}
 
 /// Opens the cluster at this URL, as the backend `main`.
 pub(crate) async fn open(url: &str, settings: &[(&str, &str)]) -> Result<Arc<dyn Backend>> {

@@ -97,14 +97,15 @@ pub(crate) async fn to_where_the_key_belongs(trial: Trial) {
     for (key, published) in keys.iter().zip(published) {
         assert_eq!(published.partition, partition_for_key(key.as_bytes(), 5));
     }
-    // Enough of them that choosing at random leaves none of five out.
-    let nulls = (0..200).map(|n| by_key(&topic, Message::new(n.to_string())));
-    let spread: BTreeSet<u32> = publish_all(&*backend, nulls.collect())
-        .await
-        .iter()
-        .map(|published| published.partition)
-        .collect();
+    let spread = spread_of_null_keys(&*backend, &topic).await;
     assert_eq!(spread.len(), 5, "null keys went to {spread:?} only");
+}
+
+/// Where messages without a key go: enough of them that choosing at random leaves none of five partitions out.
+async fn spread_of_null_keys(backend: &dyn Backend, topic: &Arc<str>) -> BTreeSet<u32> {
+    let nulls = (0..200).map(|n| by_key(topic, Message::new(n.to_string())));
+    let published = publish_all(backend, nulls.collect()).await;
+    published.iter().map(|one| one.partition).collect()
 }
 
 /// The partition is the number that the key begins with, as far as there are so many; without a number there is no answer.
@@ -144,12 +145,7 @@ pub(crate) async fn to_where_a_partitioner_says(trial: Trial) {
         publish_all(&*backend, vec![asked_for]).await[0].partition,
         2
     );
-    let nulls = (0..200).map(|n| by_key(&topic, Message::new(n.to_string())));
-    let spread: BTreeSet<u32> = publish_all(&*backend, nulls.collect())
-        .await
-        .iter()
-        .map(|published| published.partition)
-        .collect();
+    let spread = spread_of_null_keys(&*backend, &topic).await;
     assert!(spread.len() > 1, "null keys went to {spread:?} only");
 
     let other = trial.connect().await;

@@ -11,17 +11,17 @@
 //! A broker refuses batches, and with one message its neighbours. So what was in a refused batch is only suspected: when it comes
 //! again it is alone in the transaction until it has arrived. What is refused then is refused itself, and its call fails.
 
-use std::collections::VecDeque;
+use std::collections::{HashMap, HashSet};
 use std::fmt;
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, Waker};
 
 use crate::backend::PublishRecord;
 use crate::delivery::{Delivery, Position};
 use crate::error::Error;
 
-/// Messages that are suspected, and that are refused, at most; the oldest is forgotten.
-const REMEMBERED: usize = 4_096;
+/// Messages that are suspected, and that are refused, at most. Above that all are forgotten, which costs one more abort.
+const REMEMBERED: usize = 65_536;
 
 /// Where handlers of one route put down what they returned, for the transaction that is open.
 #[derive(Default)]
@@ -30,10 +30,10 @@ pub struct Enlistment(Mutex<State>);
 #[derive(Default)]
 struct State {
     closed: bool,
-    /// Calls whose messages were put down since [`Enlistment::begin`].
-    calls: u64,
+    /// Calls that put something down since [`Enlistment::begin`].
+    put: u64,
     records: Vec<PublishRecord>,
-    places: Vec<Place>,
+    calls: Vec<Call>,
     bytes: usize,
     /// Records that were put down and did not arrive yet.
     unanswered: usize,
@@ -41,8 +41,8 @@ struct State {
     /// Wait until it is open again, or until a suspect has had its turn.
     waiting: Vec<Waker>,
     pump: Option<Waker>,
-    suspects: VecDeque<Place>,
-    refused: VecDeque<(Place, Refusal)>,
+    suspects: HashSet<Place>,
+    refused: HashMap<Place, Refusal>,
 }
 
 /// Whether a suspect has the transaction to itself.
@@ -65,26 +65,39 @@ pub(crate) struct Refusal {
 }
 
 /// Where a record in hand lies: that of a retry in its tier.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(crate) struct Place {
-    topic: std::sync::Arc<str>,
+    topic: Arc<str>,
     partition: u32,
     offset: u64,
 }
 
 impl Place {
-    fn is(&self, position: Position<'_>) -> bool {
-        (self.partition, self.offset) == (position.partition, position.offset)
-            && *self.topic == *position.topic
+    fn of(delivery: &Delivery) -> Self {
+        let Position {
+            partition, offset, ..
+        } = delivery.position();
+        Self {
+            topic: Arc::clone(&delivery.stream().topic),
+            partition,
+            offset,
+        }
     }
+}
+
+/// One call: the message it was for, and how many records it returned.
+#[derive(Debug)]
+pub(crate) struct Call {
+    pub(crate) place: Place,
+    pub(crate) records: usize,
 }
 
 /// What is to be handed to the transaction.
 #[derive(Debug, Default)]
 pub(crate) struct Enlisted {
     pub(crate) records: Vec<PublishRecord>,
-    /// Of each record, the message whose handler returned it.
-    pub(crate) places: Vec<Place>,
+    /// The calls that returned them, in the same order.
+    pub(crate) calls: Vec<Call>,
     pub(crate) bytes: usize,
 }
 
@@ -112,25 +125,23 @@ impl Enlistment {
         if delivery.stream().is_void() {
             return Poll::Ready(Err(NotEnlisted::Void));
         }
-        let position = delivery.position();
-        if let Some((_, refusal)) = state.refused.iter().find(|(place, _)| place.is(position)) {
+        let place = Place::of(delivery);
+        if let Some(refusal) = state.refused.get(&place) {
             return Poll::Ready(Err(NotEnlisted::Refused(refusal.clone())));
         }
-        if state.closed || !state.has_turn(position) {
+        if state.closed || !state.has_turn(&place) {
             state.waiting.push(cx.waker().clone());
             return Poll::Pending;
         }
-        state.calls += 1;
+        let before = state.records.len();
         for record in records() {
             state.bytes += record.message.size();
-            state.unanswered += 1;
             state.records.push(record);
-            state.places.push(Place {
-                topic: std::sync::Arc::clone(&delivery.stream().topic),
-                partition: position.partition,
-                offset: position.offset,
-            });
         }
+        let records = state.records.len() - before;
+        state.put += 1;
+        state.unanswered += records;
+        state.calls.push(Call { place, records });
         if let Some(pump) = state.pump.take() {
             pump.wake();
         }
@@ -148,7 +159,7 @@ impl Enlistment {
         let room = state.records.len();
         Some(Enlisted {
             records: std::mem::replace(&mut state.records, Vec::with_capacity(room)),
-            places: std::mem::replace(&mut state.places, Vec::with_capacity(room)),
+            calls: std::mem::replace(&mut state.calls, Vec::with_capacity(room)),
             bytes: std::mem::take(&mut state.bytes),
         })
     }
@@ -157,7 +168,7 @@ impl Enlistment {
     pub(crate) fn close(&self) -> u64 {
         let mut state = self.lock();
         state.closed = true;
-        state.calls
+        state.put
     }
 
     /// Takes more, for the same transaction.
@@ -192,9 +203,9 @@ impl Enlistment {
     pub(crate) fn begin(&self) {
         let mut state = self.lock();
         debug_assert!(state.closed, "it is begun while nothing is put down");
-        state.calls = 0;
+        state.put = 0;
         state.records.clear();
-        state.places.clear();
+        state.calls.clear();
         state.bytes = 0;
         state.unanswered = 0;
         state.alone = Alone::No;
@@ -207,28 +218,33 @@ impl Enlistment {
 
     /// What was returned for it has arrived.
     pub(crate) fn arrived(&self, place: &Place) {
-        self.lock().suspects.retain(|suspect| suspect != place);
+        self.lock().suspects.remove(place);
     }
 
     /// The broker refuses what was returned for it: its next call fails.
     pub(crate) fn refuse(&self, place: Place, error: &Error, for_good: bool) {
         let mut state = self.lock();
-        state.suspects.retain(|suspect| *suspect != place);
+        state.suspects.remove(&place);
+        if state.refused.len() == REMEMBERED {
+            state.refused.clear();
+        }
         let why = error.to_string();
-        push(&mut state.refused, (place, Refusal { why, for_good }));
+        state.refused.insert(place, Refusal { why, for_good });
     }
 
     /// What was returned for it is not there, and its neighbours may be to blame: the next time it is alone. When it was, it is
     /// to blame itself.
     pub(crate) fn suspect(&self, place: Place, error: &Error, for_good: bool) {
         let mut state = self.lock();
-        match state.suspects.contains(&place) {
-            true => {
-                drop(state);
-                self.refuse(place, error, for_good);
-            }
-            false => push(&mut state.suspects, place),
+        if state.suspects.contains(&place) {
+            drop(state);
+            self.refuse(place, error, for_good);
+            return;
         }
+        if state.suspects.len() == REMEMBERED {
+            state.suspects.clear();
+        }
+        state.suspects.insert(place);
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
@@ -238,11 +254,11 @@ impl Enlistment {
 
 impl State {
     /// Whether a call may put something down: a suspect when all else has arrived, others when none wants to be alone.
-    fn has_turn(&mut self, position: Position<'_>) -> bool {
+    fn has_turn(&mut self, place: &Place) -> bool {
         if self.alone == Alone::Put {
             return false;
         }
-        if !self.suspects.iter().any(|place| place.is(position)) {
+        if !self.suspects.contains(place) {
             return self.alone == Alone::No;
         }
         let has_turn = self.unanswered == 0;
@@ -254,19 +270,12 @@ impl State {
     }
 }
 
-fn push<T>(list: &mut VecDeque<T>, one: T) {
-    if list.len() == REMEMBERED {
-        list.pop_front();
-    }
-    list.push_back(one);
-}
-
 impl fmt::Debug for Enlistment {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let state = self.lock();
         f.debug_struct("Enlistment")
             .field("closed", &state.closed)
-            .field("calls", &state.calls)
+            .field("calls", &state.put)
             .field("records", &state.records.len())
             .finish_non_exhaustive()
     }

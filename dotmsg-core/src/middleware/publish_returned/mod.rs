@@ -22,7 +22,7 @@ mod runs;
 mod send;
 
 pub use enlist::Enlistment;
-pub(crate) use enlist::{Enlisted, Place};
+pub(crate) use enlist::{Call, Enlisted, Place};
 pub use future::ResponseFuture;
 pub use layer::PublishReturnedLayer;
 pub(crate) use passage::{Passage, Passed};

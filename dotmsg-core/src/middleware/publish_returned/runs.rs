@@ -2,7 +2,8 @@
 //!
 //! A call's messages are put down, and its future waits. Whatever was put down until the task of the run has its turn is one
 //! run: the worker that polls the handlers yields after a batch, so a run is what a batch returned. Runs overlap; order between
-//! them does not matter, because a key has one message in hand at a time.
+//! them does not matter, because a key has one message in hand at a time. A call waits for the whole of its run, so one message
+//! that takes long to be confirmed keeps what a batch returned waiting, and no other run.
 
 use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};

@@ -52,8 +52,7 @@ where
                 for note in notes {
                     match committed {
                         true => self.committed(cx, note, CommitOutcome::Committed),
-                        // What the transaction held goes with it.
-                        false => self.uncommitted(&note, false),
+                        false => self.uncommitted(&note),
                     }
                 }
             }
@@ -70,20 +69,20 @@ where
     }
 
     /// A record that cannot be stored keeps the transaction open, which holds what that partition's handlers returned.
-    fn keep_open<'n>(&mut self, kept: impl Iterator<Item = (&'n Note, bool)>) {
-        for (note, enlisted) in kept {
-            self.uncommitted(note, enlisted);
+    fn keep_open(&mut self, notes: &[Note]) {
+        for note in notes {
+            self.uncommitted(note);
         }
         if let Some(transaction) = &mut self.transaction {
             transaction.reopen();
         }
     }
 
-    /// Its progress is not stored.
-    fn uncommitted(&mut self, note: &Note, enlisted: bool) {
+    /// Its progress is not stored, and what its handlers returned is where it was.
+    fn uncommitted(&mut self, note: &Note) {
         if let Some(partition) = current(&mut self.partitions, note.partition, note.ownership) {
             partition.dirty = true;
-            partition.enlisted |= enlisted;
+            partition.enlisted |= note.enlisted;
             partition.covered = 0;
         }
     }
@@ -105,7 +104,7 @@ where
         self.commit_at = None;
         self.looks.moved(now);
         let mut progress = Vec::new();
-        let (mut notes, mut enlisted) = (Vec::new(), Vec::new());
+        let mut notes = Vec::new();
         let (mut again, mut keep) = (false, false);
         let limit = self.record_limit();
         let whole_only = self.transaction.is_some();
@@ -130,7 +129,6 @@ where
                     partition.covered = covered;
                     partition.too_large = whole_only && encoded.bytes.len() > limit / 2;
                     partition.dirty = false;
-                    enlisted.push(std::mem::take(&mut partition.enlisted));
                     progress.push(Progress {
                         partition: partition.number,
                         grant: partition.grant,
@@ -143,6 +141,7 @@ where
                         staged: staged && covered == 0 && (nothing_runs || !partition.single),
                         ends_single,
                         clean,
+                        enlisted: std::mem::take(&mut partition.enlisted),
                     });
                 }
                 unfit => {
@@ -161,7 +160,7 @@ where
             self.commit_within(self.route.commit_interval);
         }
         if keep {
-            self.keep_open(notes.iter().zip(enlisted));
+            self.keep_open(&notes);
             return;
         }
         let future: BoxFuture<'static, Answer> = match &mut self.transaction {

@@ -133,6 +133,8 @@ struct Note {
     staged: bool,
     ends_single: bool,
     clean: bool,
+    /// (`exactly_once`) The transaction holds what its handlers returned.
+    enlisted: bool,
 }
 
 /// What a pump is made of.
@@ -211,7 +213,7 @@ where
 {
     pub(crate) fn new(parts: PumpParts<S>) -> Self {
         let takeover = parts.takeover;
-        let unanswered = takeover.route.limits.max_held_bytes;
+        let max_unanswered = takeover.route.limits.max_held_bytes;
         Self {
             route: Arc::clone(&takeover.route),
             topology: Arc::clone(&takeover.topology),
@@ -239,7 +241,7 @@ where
             commit_at: None,
             transaction: parts
                 .transactions
-                .map(|parts| Transaction::new(parts, unanswered)),
+                .map(|parts| Transaction::new(parts, max_unanswered)),
             unwanted: Vec::new(),
             releasing: None,
             closing: None,

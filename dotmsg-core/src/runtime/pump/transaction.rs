@@ -21,7 +21,8 @@ use crate::backend::{BoxFuture, Granted, PublishOutcome, TransactionOutcome, Tra
 use crate::delivery::Delivery;
 use crate::error::{Error, ErrorKind};
 use crate::middleware::Outcome;
-use crate::middleware::publish_returned::{Enlisted, Enlistment, Place, cannot_pass};
+use crate::middleware::no_outcome;
+use crate::middleware::publish_returned::{Call, Enlisted, Enlistment, Place, cannot_pass};
 use crate::runtime::partition::Phase;
 
 /// Before the second abort in a row.
@@ -45,7 +46,8 @@ enum Stage {
 /// Messages that were handed to the transaction together.
 struct Run {
     outcomes: BoxFuture<'static, Vec<PublishOutcome>>,
-    places: Vec<Place>,
+    calls: Vec<Call>,
+    records: usize,
     bytes: usize,
 }
 
@@ -191,8 +193,8 @@ impl Transaction {
             progress = true;
             if let Some(run) = self.runs.pop_front() {
                 self.bytes -= run.bytes;
-                self.enlistment.answered(run.places.len());
-                self.judge(&outcomes, run.places);
+                self.enlistment.answered(run.records);
+                self.judge(&outcomes, run.calls);
             }
         }
         if progress && (self.full || self.bytes >= self.max_bytes) {
@@ -206,9 +208,10 @@ impl Transaction {
         let transactions = Arc::clone(&self.transactions);
         let Enlisted {
             records,
-            places,
+            calls,
             bytes,
         } = enlisted;
+        let count = records.len();
         let mut outcomes: BoxFuture<'static, _> =
             Box::pin(async move { transactions.publish(records).await });
         if let Poll::Ready(ready) = outcomes.as_mut().poll(cx) {
@@ -217,41 +220,34 @@ impl Transaction {
         self.bytes += bytes;
         self.runs.push_back(Run {
             outcomes,
-            places,
+            calls,
+            records: count,
             bytes,
         });
     }
 
-    /// One message that is not there, and the transaction cannot be committed.
-    fn judge(&mut self, outcomes: &[PublishOutcome], places: Vec<Place>) {
-        let mut arrived = Vec::new();
-        let mut blamed: Option<Place> = None;
-        for (index, place) in places.into_iter().enumerate() {
-            match outcomes.get(index) {
-                Some(PublishOutcome::Ok(_)) => arrived.push(place),
+    /// One record that is not there, and the transaction cannot be committed. What one call returned stands together.
+    fn judge(&mut self, outcomes: &[PublishOutcome], calls: Vec<Call>) {
+        let any_suspect = self.enlistment.suspects_any();
+        let mut outcomes = outcomes.iter();
+        for Call { place, records } in calls {
+            let mut own = outcomes.by_ref().take(records);
+            let mut there = 0;
+            let failed = own.find(|outcome| {
+                let is_there = matches!(outcome, PublishOutcome::Ok(_));
+                there += usize::from(is_there);
+                !is_there
+            });
+            own.for_each(drop);
+            match failed {
                 Some(PublishOutcome::Failed(error)) => {
-                    // What one call returned stands together.
-                    if blamed.as_ref() != Some(&place) {
-                        self.blame(place.clone(), error);
-                    }
-                    arrived.retain(|one| *one != place);
-                    blamed = Some(place);
+                    self.blame(place, error);
                     self.doom(copy(error));
                 }
                 Some(PublishOutcome::Unknown(error)) => self.doom(copy(error)),
-                None => self.doom(Error::new(
-                    ErrorKind::Unexpected,
-                    "publish",
-                    "the backend gave no outcome for the record",
-                )),
-            }
-        }
-        if self.enlistment.suspects_any() {
-            for place in arrived
-                .iter()
-                .filter(|place| blamed.as_ref() != Some(*place))
-            {
-                self.enlistment.arrived(place);
+                _ if there < records => self.doom(no_outcome()),
+                _ if any_suspect => self.enlistment.arrived(&place),
+                _ => {}
             }
         }
     }
