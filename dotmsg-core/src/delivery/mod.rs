@@ -19,7 +19,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 
 use crate::clock::Timestamp;
-use crate::message::{Headers, Message};
+use crate::message::{Headers, Message, Pen};
 
 /// A message in hand: what it is, where it is from, which attempt this is.
 #[derive(Clone, Debug)]
@@ -246,10 +246,10 @@ impl Delivery {
     }
 
     /// Writes its identity.
-    pub(crate) fn write_id(&self, to: &mut dyn Write) -> std::io::Result<()> {
+    pub(crate) fn write_id(&self, to: &mut Pen<'_>) -> std::io::Result<()> {
         match self.inner.message.id() {
             Some(id) => to.write_all(id),
-            None => write!(to, "{}", self.origin()),
+            None => self.origin().write(to),
         }
     }
 }

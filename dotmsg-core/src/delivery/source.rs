@@ -1,9 +1,12 @@
 //! Where deliveries come from: positions, and the stream (one partition in one role, under one epoch).
 
 use std::fmt;
+use std::io::{self, Write};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
+
+use crate::message::Pen;
 
 /// A place in a log: topic, partition, offset.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -19,6 +22,18 @@ pub struct Position<'a> {
 impl fmt::Display for Position<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}/{}/{}", self.topic, self.partition, self.offset)
+    }
+}
+
+impl Position<'_> {
+    /// Writes what it displays as, without the cost of a formatter: every message that is published has one in its id.
+    pub(crate) fn write(&self, to: &mut Pen<'_>) -> io::Result<()> {
+        let mut digits = itoa::Buffer::new();
+        to.write_all(self.topic.as_bytes())?;
+        to.write_all(b"/")?;
+        to.write_all(digits.format(self.partition).as_bytes())?;
+        to.write_all(b"/")?;
+        to.write_all(digits.format(self.offset).as_bytes())
     }
 }
 

@@ -6,7 +6,11 @@
 
 use std::cell::RefCell;
 
+use bytes::buf::Writer;
 use bytes::{BufMut, Bytes, BytesMut};
+
+/// What is written to: known by type, since what is written in small pieces costs more to call than to copy.
+pub(crate) type Pen<'b> = Writer<&'b mut BytesMut>;
 
 /// Bytes of one buffer.
 const BUFFER: usize = 16 << 10;
@@ -18,22 +22,19 @@ thread_local! {
 }
 
 /// The bytes that `write` writes.
-pub(crate) fn cut<E>(
-    write: impl FnOnce(&mut dyn std::io::Write) -> Result<(), E>,
-) -> Result<Bytes, E> {
+pub(crate) fn cut<E>(write: impl FnOnce(&mut Pen<'_>) -> Result<(), E>) -> Result<Bytes, E> {
     BUFFER_OF_THREAD.with(|buffer| {
         // Whatever is written may itself be made by code that cuts: then it has a buffer of its own.
         let Ok(mut buffer) = buffer.try_borrow_mut() else {
-            let mut own = BytesMut::new().writer();
-            write(&mut own)?;
-            return Ok(own.into_inner().freeze());
+            let mut own = BytesMut::new();
+            write(&mut (&mut own).writer())?;
+            return Ok(own.freeze());
         };
         if buffer.capacity() < LONGEST {
             *buffer = BytesMut::with_capacity(BUFFER);
         }
         buffer.clear();
-        let mut writer = (&mut *buffer).writer();
-        write(&mut writer)?;
+        write(&mut (&mut *buffer).writer())?;
         let written = buffer.split().freeze();
         if written.len() > LONGEST {
             // It would keep what others are cut from, or has grown the buffer to itself.
@@ -46,6 +47,7 @@ pub(crate) fn cut<E>(
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::io::Write;
 
     fn of(text: &str) -> Bytes {
         cut(|to| to.write_all(text.as_bytes())).unwrap()

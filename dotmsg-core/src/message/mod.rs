@@ -7,7 +7,7 @@
 mod cut;
 mod headers;
 
-pub(crate) use cut::cut;
+pub(crate) use cut::{Pen, cut};
 
 pub use headers::{HeaderName, Headers};
 

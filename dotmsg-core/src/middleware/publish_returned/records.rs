@@ -1,5 +1,6 @@
 //! What a handler returned, as records: derived ids, stamps, topics with their prefix.
 
+use std::io::Write;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use bytes::Bytes;
@@ -60,7 +61,10 @@ pub(super) fn record(parts: &PublishParts, names: &Names, outgoing: &Outgoing) -
 fn derived_id(delivery: &Delivery, handler: &str, index: usize) -> Bytes {
     let written = cut(|to| {
         delivery.write_id(to)?;
-        write!(to, ":{handler}:{index}")
+        to.write_all(b":")?;
+        to.write_all(handler.as_bytes())?;
+        to.write_all(b":")?;
+        to.write_all(itoa::Buffer::new().format(index).as_bytes())
     });
     written.expect("a buffer takes all that is written")
 }
