@@ -148,6 +148,7 @@ impl KafkaBackend {
             replies,
             obeyed,
             (config, self.settings.max_poll_interval()),
+            Arc::clone(&self.admin),
         );
         thread::Builder::new()
             .name(format!("kafka {topic}"))

@@ -12,7 +12,7 @@
 mod requests;
 mod settings;
 
-pub(crate) use requests::{Topic, count_members, describe_topics, list_group_offsets};
+pub(crate) use requests::{GroupMember, Topic, describe_topics, list_group_offsets, list_members};
 pub(crate) use settings::{Answer, TopicSettings, describe_settings};
 
 use std::borrow::Cow;
@@ -354,6 +354,21 @@ fn element(
         let count = usize::try_from((*list).cnt).unwrap_or(0);
         let mut elements = (0..count).map(|index| (*list).elems.add(index));
         elements.find(|element| u32::try_from((**element).partition) == Ok(partition))
+    }
+}
+
+/// The id under which the group knows a member, if it has one now.
+pub(crate) fn member_id<C: ConsumerContext>(consumer: &BaseConsumer<C>) -> Option<String> {
+    let client = consumer.client().native_ptr();
+    // SAFETY: the client is alive; the string is this caller's, and given back once it is copied.
+    unsafe {
+        let id = ffi::rd_kafka_memberid(client);
+        if id.is_null() {
+            return None;
+        }
+        let copied = text(id);
+        ffi::rd_kafka_mem_free(client, id.cast());
+        (!copied.is_empty()).then_some(copied)
     }
 }
 

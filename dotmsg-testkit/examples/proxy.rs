@@ -8,6 +8,7 @@
 //! | `reset N` | every open connection is reset |
 //! | `slow N DELAY_MS BYTES_PER_SECOND` | bytes are late and few, in both directions |
 //! | `hold N` | nothing passes, nothing is lost |
+//! | `mute N` | nothing passes from the broker, which hears everything |
 //! | `swallow N` | bytes vanish; the connections never recover |
 //! | `refuse N` | new connections are reset |
 //! | `heal N` | all of this is taken back |
@@ -59,6 +60,7 @@ fn obey(proxies: &[Proxy], line: &str) -> Option<()> {
             both(proxy, &Toxics::new().delay(delay).bandwidth(number()?));
         }
         "hold" => both(proxy, &Toxics::new().hold()),
+        "mute" => proxy.set(Direction::ToClient, Toxics::new().hold()),
         "swallow" => both(proxy, &Toxics::new().swallow()),
         "refuse" => proxy.refuse(true),
         "heal" => proxy.heal(),

@@ -54,14 +54,24 @@ impl<T> Asking<T> {
         operation: &'static str,
         question: impl Fn(&T, Duration) -> Result<A, Code>,
     ) -> Result<A> {
-        patiently(operation, |within| {
-            let client = self.client().map_err(of)?;
-            let answer = question(&client, within);
-            if matches!(answer, Err(Code::OperationTimedOut | Code::NotCoordinator)) {
-                self.let_go(&client);
-            }
-            answer
-        })
+        patiently(operation, |within| self.ask_once(within, &question))
+    }
+
+    /// Asks once, for at most `within`. Blocks its thread.
+    ///
+    /// # Errors
+    /// What befell the question.
+    pub(super) fn ask_once<A>(
+        &self,
+        within: Duration,
+        question: impl Fn(&T, Duration) -> Result<A, Code>,
+    ) -> Result<A, Code> {
+        let client = self.client().map_err(of)?;
+        let answer = question(&client, within);
+        if matches!(answer, Err(Code::OperationTimedOut | Code::NotCoordinator)) {
+            self.let_go(&client);
+        }
+        answer
     }
 
     /// The next one who asks gets another client. This one is destroyed when nobody asks with it any more.

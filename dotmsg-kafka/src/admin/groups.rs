@@ -7,12 +7,13 @@ use bytes::Bytes;
 use dotmsg_core::backend::GroupDescription;
 use dotmsg_core::error::{Error, ErrorKind, Result};
 use rdkafka::consumer::{BaseConsumer, Consumer};
+use rdkafka::error::RDKafkaErrorCode as Code;
 
-use super::KafkaAdmin;
+use super::{KafkaAdmin, LOOK_WITHIN};
 use crate::backend::blocking;
 use crate::context::Context;
 use crate::metadata;
-use crate::native;
+use crate::native::{self, GroupMember};
 use crate::patience::of;
 
 impl KafkaAdmin {
@@ -41,10 +42,10 @@ impl KafkaAdmin {
         let members = blocking("look at the group", move || {
             asker.ask("look at the group", |client, within| {
                 hear(client);
-                native::count_members(client.client(), &name, within)
+                native::list_members(client.client(), &name, within)
             })
         });
-        match members.await? {
+        match members.await?.len() {
             0 => Ok(()),
             members => Err(
                 Error::new(ErrorKind::Fenced, "join alone", "the group has members")
@@ -53,6 +54,19 @@ impl KafkaAdmin {
                     .remedy("Stop them first"),
             ),
         }
+    }
+
+    /// The id of the member that has this instance id in a group, if one has it. Blocks its thread, not for long.
+    ///
+    /// # Errors
+    /// What befell the question, which is asked once.
+    pub(crate) fn holder_of(&self, group: &str, instance: &str) -> Result<Option<String>, Code> {
+        let members = self.asker.ask_once(LOOK_WITHIN, |client, within| {
+            hear(client);
+            native::list_members(client.client(), group, within)
+        })?;
+        let holds = |member: &GroupMember| member.instance.as_deref() == Some(instance);
+        Ok(members.into_iter().find(holds).map(|member| member.id))
     }
 
     pub(super) async fn groups(&self) -> Result<Vec<GroupDescription>> {

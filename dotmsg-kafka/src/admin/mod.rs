@@ -39,7 +39,7 @@ const LOOK: Duration = Duration::from_millis(20);
 /// How long a broker may be behind what another one has shown, before a topic is taken for deleted or changed from outside. One
 /// that was frozen for seconds has heard of everything a second or two after it wakes.
 const SHOWN_WITHIN: Duration = Duration::from_secs(5);
-/// How long a look may block a thread of the runtime.
+/// How long a look may block the thread of whoever looks.
 const LOOK_WITHIN: Duration = Duration::from_secs(2);
 
 /// Looks at and changes what a cluster holds.

@@ -1,4 +1,4 @@
-//! Requests of an administrator that the safe client does not make: topic ids, a group's offsets, a group's members.
+//! Requests of an administrator that the safe client does not make: topic ids, a group's offsets, its members with their ids.
 //!
 //! They have one shape, which [`ask`] has once: made, sent to a queue of their own, waited for, read, destroyed.
 
@@ -203,17 +203,26 @@ unsafe fn listed(event: *mut Event) -> Result<Vec<(String, u32, i64, String)>, R
     }
 }
 
-/// How many members a group has, of whichever protocol; none when there is no such group. Blocks its thread for at most `within`.
+/// A member of a group, as its coordinator knows it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct GroupMember {
+    /// Given by the coordinator when it joined, or its own under `group.protocol = "consumer"`.
+    pub(crate) id: String,
+    /// Of a static member.
+    pub(crate) instance: Option<String>,
+}
+
+/// The members of a group, of whichever protocol; none when there is no such group. Blocks its thread for at most `within`.
 ///
 /// # Errors
 /// What befell the request, or the group.
-pub(crate) fn count_members<C: ClientContext>(
+pub(crate) fn list_members<C: ClientContext>(
     client: &Client<C>,
     group: &str,
     within: Duration,
-) -> Result<usize, RDKafkaErrorCode> {
+) -> Result<Vec<GroupMember>, RDKafkaErrorCode> {
     let Ok(group) = CString::new(group) else {
-        return Ok(0);
+        return Ok(Vec::new());
     };
     // SAFETY: one request is sent; the call copies the name.
     unsafe {
@@ -225,27 +234,35 @@ pub(crate) fn count_members<C: ClientContext>(
                 let mut names = [group.as_ptr()];
                 ffi::rd_kafka_DescribeConsumerGroups(client, names.as_mut_ptr(), 1, options, queue);
             },
-            |event| counted(event),
+            |event| members(event),
         )
     }
 }
 
 /// # Safety
 /// The event is alive.
-unsafe fn counted(event: *mut Event) -> Result<usize, RDKafkaErrorCode> {
+unsafe fn members(event: *mut Event) -> Result<Vec<GroupMember>, RDKafkaErrorCode> {
     // SAFETY: what is looked at belongs to the event.
     unsafe {
         let result = ffi::rd_kafka_event_DescribeConsumerGroups_result(event);
         let mut count = 0;
         let groups = ffi::rd_kafka_DescribeConsumerGroups_result_groups(result, &mut count);
-        let mut members = 0;
+        let mut members = Vec::new();
         for index in 0..count {
             let group = *groups.add(index);
             let error = ffi::rd_kafka_ConsumerGroupDescription_error(group);
             match code(ffi::rd_kafka_error_code(error)) {
-                None => members += ffi::rd_kafka_ConsumerGroupDescription_member_count(group),
-                Some(RDKafkaErrorCode::GroupIdNotFound) => {}
+                None => {}
+                Some(RDKafkaErrorCode::GroupIdNotFound) => continue,
                 Some(code) => return Err(code),
+            }
+            for index in 0..ffi::rd_kafka_ConsumerGroupDescription_member_count(group) {
+                let member = ffi::rd_kafka_ConsumerGroupDescription_member(group, index);
+                let instance = ffi::rd_kafka_MemberDescription_group_instance_id(member);
+                members.push(GroupMember {
+                    id: text(ffi::rd_kafka_MemberDescription_consumer_id(member)),
+                    instance: (!instance.is_null()).then(|| text(instance)),
+                });
             }
         }
         Ok(members)

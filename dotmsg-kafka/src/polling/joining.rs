@@ -1,64 +1,95 @@
-//! Joining again where the instance id is not free yet.
+//! Joining again where the instance id is not free yet, or this member has fenced itself.
 //!
 //! With `group.protocol = "consumer"` a static member that was killed keeps its id until its session is over, and whoever comes back
 //! in its place is refused until then; librdkafka gives such a consumer up for good. To end the process would only make its
 //! supervisor start it again and again. So the member waits, with a new consumer for each try, and an id that stays in use is an
-//! error after all. (Under the classic protocol the one that comes back takes the id over at once.)
+//! error after all.
+//!
+//! Under the classic protocol the one that comes back takes the id over at once, and whoever had it is fenced. But a consumer of
+//! librdkafka 2.12.1 also fences itself (its issue 3437). A static member that has not heard from the coordinator for a session
+//! forgets the member id that it was given, and heartbeats and commits without one; to a coordinator that still knows the id, as one
+//! does that was frozen, or has just taken over, that is another member. So the group is asked who has the instance id. One of the
+//! ids that this very member was given, or nobody: it joins again. Anybody else is a second member, and that is an error at
+//! once: joining again would throw it out, and it would do the same in turn.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use dotmsg_core::error::{Error, ErrorKind, Result};
 use rdkafka::consumer::Consumer;
+use rdkafka::error::RDKafkaErrorCode as Code;
 
 use super::Polling;
 use crate::consumer::PolledConsumer;
 use crate::error;
 use crate::lock;
 use crate::member::Client;
+use crate::native;
 use crate::now;
+use crate::patience::passes;
 
-/// How long an id may be in use before that is an error: more than a session lasts by the broker's default of 45 seconds. Not longer
-/// than `max.poll.interval.ms`: who wants to hear sooner of a member that is stuck also wants to hear sooner of this.
-const FREE_WITHIN: Duration = Duration::from_secs(60);
+/// How long an id may be in use, or its holder not be told, before that is an error: more than a session lasts by the broker's
+/// default of 45 seconds. Not longer than `max.poll.interval.ms`: who wants to hear sooner of a member that is stuck also wants to
+/// hear sooner of this.
+const WITHIN: Duration = Duration::from_secs(60);
 /// The pause before the next try.
 const PAUSE: Duration = Duration::from_millis(500);
 
-/// When the group refused the id, first and last.
+/// When the group did not let the member in, first and last.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Refused {
     since: Instant,
     /// Nothing while a try is under way.
     last: Option<Instant>,
+    /// It was in before: its client is closed, and who has the id is to be found out.
+    is_fenced: bool,
 }
 
 impl Polling {
     /// The group refuses the id: somebody has it.
     pub(super) fn refused(&mut self) {
-        let (topic, group) = (&self.member.topic, &self.member.group);
-        let since = self.state.refused.map_or_else(now, |refused| refused.since);
-        if since.elapsed() > FREE_WITHIN.min(self.rebalance_timeout) {
-            self.member.fail(
-                Error::new(
-                    ErrorKind::Fenced,
-                    "consume",
-                    "the instance id is in use by another member",
-                )
-                .with("topic", topic)
-                .with("group", group)
-                .remedy("Give each process an instance_id of its own in [backend.<name>]"),
-            );
+        let since = self.refused_since();
+        if self.is_overdue(since) {
+            self.id_is_taken("the instance id is in use by another member", None);
             return;
         }
         if self.state.refused.is_none() {
             tracing::warn!(
-                topic = &**topic,
-                group = &**group,
+                topic = &*self.member.topic,
+                group = &*self.member.group,
                 "the instance id is in use: waiting until the session of whoever has it is over"
             );
         }
-        let last = Some(now());
-        self.state.refused = Some(Refused { since, last });
+        self.state.refused = Some(Refused {
+            since,
+            last: Some(now()),
+            is_fenced: false,
+        });
+    }
+
+    /// The group takes another for the one that has the id. librdkafka has given this consumer up, and calls back no more about what
+    /// it had.
+    pub(super) fn fenced(&mut self) {
+        tracing::warn!(
+            topic = &*self.member.topic,
+            group = &*self.member.group,
+            "fenced under the own instance id: asking the group who has it"
+        );
+        self.note_id();
+        let held = lock(&self.member.ownership).held();
+        self.revoked(held, true);
+        self.close_client();
+        self.state.stopped.clear();
+        self.state.refused = Some(Refused {
+            since: self.refused_since(),
+            last: Some(now()),
+            is_fenced: true,
+        });
+    }
+
+    /// Whether it was fenced, and has no client that is alive.
+    pub(super) fn is_fenced(&self) -> bool {
+        self.state.refused.is_some_and(|refused| refused.is_fenced)
     }
 
     /// The group has taken the member.
@@ -66,25 +97,83 @@ impl Polling {
         self.state.refused = None;
     }
 
+    /// Remembers the id that the group has given a static member.
+    pub(super) fn note_id(&mut self) {
+        if self.instance().is_some() {
+            let id = native::member_id(&self.consumer.client);
+            self.state.ids.extend(id);
+        }
+    }
+
     /// Tries again when it is time.
     pub(super) fn join_again(&mut self) {
-        let Some(Refused {
-            since,
-            last: Some(last),
-        }) = self.state.refused
-        else {
+        let Some(refused) = self.state.refused else {
             return;
         };
-        if last.elapsed() < PAUSE || self.state.closing.is_some() {
+        let is_time = refused.last.is_some_and(|last| last.elapsed() >= PAUSE);
+        if !is_time || self.state.closing.is_some() {
             return;
         }
-        self.state.refused = Some(Refused { since, last: None });
+        if refused.is_fenced && !self.may_come_back(refused) {
+            return;
+        }
+        self.state.refused = Some(Refused {
+            last: None,
+            is_fenced: false,
+            ..refused
+        });
         if let Err(error) = self.renew() {
             self.member.fail(error.with("group", &self.member.group));
         }
     }
 
-    /// A new consumer in place of one that librdkafka has given up. Nothing was assigned to it, so nothing is lost with it.
+    /// Whether one that was fenced may join again, now. If it never may, the membership has failed.
+    fn may_come_back(&mut self, refused: Refused) -> bool {
+        let (free, last) = match self.holder_is_another() {
+            Ok(false) => (true, None),
+            Err(code) if passes(code) && !self.is_overdue(refused.since) => (false, Some(now())),
+            answer => {
+                let message = "another member has joined under the same instance id";
+                self.id_is_taken(message, answer.err());
+                (false, None)
+            }
+        };
+        self.state.refused = Some(Refused { last, ..refused });
+        free
+    }
+
+    /// Whether the instance id is that of a member which is not, and never was, this one.
+    fn holder_is_another(&self) -> Result<bool, Code> {
+        let instance = self.instance().unwrap_or_default();
+        let holder = self.admin.holder_of(&self.member.group, instance)?;
+        Ok(holder.is_some_and(|id| !self.state.ids.contains(&id)))
+    }
+
+    fn instance(&self) -> Option<&str> {
+        self.config.get("group.instance.id")
+    }
+
+    fn refused_since(&self) -> Instant {
+        self.state.refused.map_or_else(now, |refused| refused.since)
+    }
+
+    fn is_overdue(&self, since: Instant) -> bool {
+        since.elapsed() > WITHIN.min(self.rebalance_timeout)
+    }
+
+    fn id_is_taken(&self, message: &'static str, unknown: Option<Code>) {
+        let error = Error::new(ErrorKind::Fenced, "consume", message)
+            .with("topic", &self.member.topic)
+            .with("group", &self.member.group);
+        let error = match unknown {
+            Some(code) => error.with("who it is", code),
+            None => error,
+        };
+        self.member
+            .fail(error.remedy("Give each process an instance_id of its own in [backend.<name>]"));
+    }
+
+    /// A new consumer in place of one that librdkafka has given up. Nothing is assigned to it any more, so nothing is lost with it.
     fn renew(&mut self) -> Result<()> {
         let bell = Arc::clone(&self.member.bell);
         let consumer = PolledConsumer::with_bell("subscribe", &self.config, bell)?;

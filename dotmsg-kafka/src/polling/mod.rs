@@ -25,6 +25,7 @@ use rdkafka::topic_partition_list::{Offset, TopicPartitionList};
 use tokio::sync::oneshot;
 
 use self::joining::Refused;
+use crate::admin::KafkaAdmin;
 use crate::consumer::{IDLE, PolledConsumer, list};
 use crate::context::{Context, Rebalance};
 use crate::error;
@@ -69,6 +70,7 @@ pub(crate) struct Polling {
     pub(crate) fetch: Fetch,
     /// What the consumer was made of.
     config: ClientConfig,
+    admin: Arc<KafkaAdmin>,
     state: State,
 }
 
@@ -80,8 +82,10 @@ struct State {
     /// Partitions that librdkafka does not read any more, after their position was not in the log.
     stopped: BTreeSet<u32>,
     troubles: Vec<Trouble>,
-    /// The group has refused this member's instance id.
+    /// The group does not let this member in under its instance id.
     refused: Option<Refused>,
+    /// (static) Every id under which the group has known this member.
+    ids: BTreeSet<String>,
     closing: Option<(Instant, Option<oneshot::Sender<()>>)>,
 }
 
@@ -92,6 +96,7 @@ impl Polling {
         replies: Arc<Queue<Context>>,
         commands: Receiver<Command>,
         (config, rebalance_timeout): (ClientConfig, Duration),
+        admin: Arc<KafkaAdmin>,
     ) -> Self {
         Self {
             member,
@@ -101,6 +106,7 @@ impl Polling {
             rebalance_timeout,
             fetch: Fetch::new(),
             config,
+            admin,
             state: State::default(),
         }
     }
@@ -215,6 +221,9 @@ impl Polling {
             return;
         }
         for _ in 0..EVENTS {
+            if self.is_fenced() {
+                return;
+            }
             match self.consumer.client.poll(Duration::ZERO) {
                 Some(Err(error)) => self.trouble(error),
                 Some(Ok(_)) => {
@@ -244,16 +253,7 @@ impl Polling {
         match code {
             // It has left the group by then.
             Code::PollExceeded => self.lost_all(),
-            Code::FencedInstanceId => member.fail(
-                Error::new(
-                    ErrorKind::Fenced,
-                    "consume",
-                    "another member has joined under the same instance id",
-                )
-                .with("topic", topic)
-                .with("group", group)
-                .remedy("Give each process an instance_id of its own in [backend.<name>]"),
-            ),
+            Code::FencedInstanceId => self.fenced(),
             Code::UnreleasedInstanceId => self.refused(),
             Code::UnknownTopicOrPartition
             | Code::UnknownTopic
@@ -291,6 +291,15 @@ impl Polling {
             "consume",
             "the member has left its group",
         ));
+        self.close_client();
+        lock(&self.member.client).take();
+        if let Some((_, Some(done))) = self.state.closing.take() {
+            let _ = done.send(());
+        }
+    }
+
+    /// Ends the client. Nothing is owned any more, and no commit is outstanding.
+    fn close_client(&mut self) {
         if let Err(error) = self.consumer.client.close_queue() {
             tracing::debug!(%error, "closing");
         }
@@ -305,13 +314,16 @@ impl Polling {
             for partitions in std::mem::take(&mut self.state.revoked) {
                 // librdkafka ends whatever it answers.
                 let _ = self.give_up(&partitions);
+                lock(&self.member.ownership).gone(&partitions);
             }
         }
         self.hear_commits();
-        lock(&self.member.commits).clear();
-        lock(&self.member.client).take();
-        if let Some((_, Some(done))) = self.state.closing.take() {
-            let _ = done.send(());
+        let unanswered = std::mem::take(&mut *lock(&self.member.commits));
+        for pending in unanswered.into_values() {
+            let mut ownership = lock(&self.member.ownership);
+            for partition in &pending.partitions {
+                ownership.commit_ends(*partition);
+            }
         }
     }
 

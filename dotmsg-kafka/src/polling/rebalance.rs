@@ -28,6 +28,7 @@ impl Polling {
         }
         self.receive(partitions);
         self.joined();
+        self.note_id();
         let granted = lock(&self.member.ownership).assigned(partitions);
         self.member.tell(AssignmentEvent::Assigned(granted));
     }
@@ -116,10 +117,7 @@ impl Polling {
     pub(super) fn hear_commits(&self) {
         while let Some(reply) = self.replies.poll_commit() {
             let codes = reply.partitions.iter().filter_map(|(_, code)| *code);
-            if codes
-                .chain(reply.error)
-                .any(|code| matches!(code, Code::UnknownMemberId | Code::FencedMemberEpoch))
-            {
+            if codes.chain(reply.error).any(is_of_none) {
                 // A revocation that waits for its answer hides the loss: librdkafka does not call again.
                 self.lost_all();
             }
@@ -134,4 +132,12 @@ impl Polling {
             let _ = pending.answer.send(reply);
         }
     }
+}
+
+/// Whether a commit was refused because its sender is no member any more.
+fn is_of_none(code: Code) -> bool {
+    matches!(
+        code,
+        Code::UnknownMemberId | Code::FencedMemberEpoch | Code::FencedInstanceId
+    )
 }

@@ -67,7 +67,12 @@ pub(super) enum Fault {
         bytes: u64,
     },
     /// Nothing passes between clients and a node, which the other nodes see in good health.
-    HoldLine { node: usize, ms: u64 },
+    HoldLine {
+        node: usize,
+        ms: u64,
+        /// The node hears its clients, and they do not hear it.
+        one_way: bool,
+    },
 }
 
 impl Fault {
@@ -110,7 +115,10 @@ impl fmt::Display for Fault {
                 "line {} slow for {ms} ms ({delay_ms} ms, {bytes} B/s)",
                 node + 1
             ),
-            Self::HoldLine { node, ms } => write!(f, "line {} silent {ms} ms", node + 1),
+            Self::HoldLine { node, ms, one_way } => {
+                let way = if *one_way { "mute" } else { "silent" };
+                write!(f, "line {} {way} {ms} ms", node + 1)
+            }
         }
     }
 }
@@ -255,6 +263,7 @@ fn fault(kind: Kind, session_timeout_ms: u64, random: &mut Random) -> Fault {
             node: random.one(&nodes),
             // Half of them pass unnoticed.
             ms: random.between((500, 2 * noticed)),
+            one_way: random.between((0, 1)) == 1,
         },
     }
 }

@@ -73,6 +73,11 @@ impl Lines {
         self.tell(&format!("hold {node}"))
     }
 
+    /// Nothing passes from a node, which hears everything.
+    pub(super) fn mute(&mut self, node: usize) -> Result<(), String> {
+        self.tell(&format!("mute {node}"))
+    }
+
     /// The line to a node is as it should be.
     pub(super) fn heal(&mut self, node: usize) -> Result<(), String> {
         self.tell(&format!("heal {node}"))

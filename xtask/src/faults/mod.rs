@@ -311,8 +311,11 @@ impl Campaign<'_> {
                 members.wait(Duration::from_millis(*ms))?;
                 self.lines.heal(*node)
             }
-            Fault::HoldLine { node, ms } => {
-                self.lines.hold(*node)?;
+            Fault::HoldLine { node, ms, one_way } => {
+                match one_way {
+                    true => self.lines.mute(*node)?,
+                    false => self.lines.hold(*node)?,
+                }
                 members.wait(Duration::from_millis(*ms))?;
                 self.lines.heal(*node)
             }
