@@ -23,6 +23,9 @@ use std::io::Write;
 use std::process::ExitCode;
 
 use dotmsg::{App, FromRef};
+use tracing_subscriber::filter::{LevelFilter, Targets};
+use tracing_subscriber::layer::SubscriberExt as _;
+use tracing_subscriber::util::SubscriberInitExt as _;
 
 use crate::ledger::Ledger;
 use crate::options::{Options, Role, USAGE};
@@ -52,6 +55,7 @@ impl FromRef<Shared> for Ledger {
 
 #[tokio::main]
 async fn main() -> ExitCode {
+    log();
     match flights().await {
         Ok(end) => end.into(),
         Err(failure) => {
@@ -59,6 +63,15 @@ async fn main() -> ExitCode {
             ExitCode::FAILURE
         }
     }
+}
+
+/// Prints warnings and errors on standard error, or what `RUST_LOG` names, as `info,librdkafka=off`.
+fn log() {
+    let named = std::env::var("RUST_LOG").ok();
+    let named = named.and_then(|named| named.parse().ok());
+    let what = named.unwrap_or_else(|| Targets::new().with_default(LevelFilter::WARN));
+    let lines = tracing_subscriber::fmt::layer().with_writer(std::io::stderr);
+    tracing_subscriber::registry().with(lines).with(what).init();
 }
 
 async fn flights() -> Result<End, Failure> {

@@ -8,9 +8,11 @@
 //! Under the classic protocol the one that comes back takes the id over at once, and whoever had it is fenced. But a consumer of
 //! librdkafka 2.12.1 also fences itself (its issue 3437). A static member that has not heard from the coordinator for a session
 //! forgets the member id that it was given, and heartbeats and commits without one; to a coordinator that still knows the id, as one
-//! does that was frozen, or has just taken over, that is another member. So the group is asked who has the instance id. One of the
-//! ids that this very member was given, or nobody: it joins again. Anybody else is a second member, and that is an error at
-//! once: joining again would throw it out, and it would do the same in turn.
+//! does that was frozen, or has just taken over, that is another member. And a request to join whose answer was lost makes a member
+//! that nobody knows of. So the group is asked who has the instance id. One of the ids that this very member was given, or nobody:
+//! it joins again. Anybody else is waited for as long as a session lasts: the member that nobody knows of is gone by then, and one
+//! that is still there is a second process with the same instance id. That is an error; to join again would throw it out, and it would do
+//! the same in turn.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -28,10 +30,13 @@ use crate::native;
 use crate::now;
 use crate::patience::passes;
 
-/// How long an id may be in use, or its holder not be told, before that is an error: more than a session lasts by the broker's
-/// default of 45 seconds. Not longer than `max.poll.interval.ms`: who wants to hear sooner of a member that is stuck also wants to
-/// hear sooner of this.
-const WITHIN: Duration = Duration::from_secs(60);
+/// How long an id may be in use before that is an error: more than a session lasts by the broker's default of 45 seconds. Not longer
+/// than `max.poll.interval.ms`: who wants to hear sooner of a member that is stuck also wants to hear sooner of this.
+const FREE_WITHIN: Duration = Duration::from_secs(60);
+/// What librdkafka has for `session.timeout.ms` where nobody says another.
+const SESSION: Duration = Duration::from_secs(45);
+/// How much longer than its session a member that has fenced this one is watched: it may have joined late, and is asked after by turns.
+const SLACK: Duration = Duration::from_secs(5);
 /// The pause before the next try.
 const PAUSE: Duration = Duration::from_millis(500);
 
@@ -48,8 +53,8 @@ pub(super) struct Refused {
 impl Polling {
     /// The group refuses the id: somebody has it.
     pub(super) fn refused(&mut self) {
-        let since = self.refused_since();
-        if self.is_overdue(since) {
+        let since = self.state.refused.map_or_else(now, |refused| refused.since);
+        if since.elapsed() > FREE_WITHIN.min(self.rebalance_timeout) {
             self.id_is_taken("the instance id is in use by another member", None);
             return;
         }
@@ -81,7 +86,7 @@ impl Polling {
         self.close_client();
         self.state.stopped.clear();
         self.state.refused = Some(Refused {
-            since: self.refused_since(),
+            since: now(),
             last: Some(now()),
             is_fenced: true,
         });
@@ -129,9 +134,11 @@ impl Polling {
 
     /// Whether one that was fenced may join again, now. If it never may, the membership has failed.
     fn may_come_back(&mut self, refused: Refused) -> bool {
+        let waits = refused.since.elapsed() < self.session() + SLACK;
         let (free, last) = match self.holder_is_another() {
             Ok(false) => (true, None),
-            Err(code) if passes(code) && !self.is_overdue(refused.since) => (false, Some(now())),
+            Ok(true) if waits => (false, Some(now())),
+            Err(code) if waits && passes(code) => (false, Some(now())),
             answer => {
                 let message = "another member has joined under the same instance id";
                 self.id_is_taken(message, answer.err());
@@ -153,12 +160,11 @@ impl Polling {
         self.config.get("group.instance.id")
     }
 
-    fn refused_since(&self) -> Instant {
-        self.state.refused.map_or_else(now, |refused| refused.since)
-    }
-
-    fn is_overdue(&self, since: Instant) -> bool {
-        since.elapsed() > WITHIN.min(self.rebalance_timeout)
+    /// After so long without a word the group has forgotten a member.
+    fn session(&self) -> Duration {
+        let set = self.config.get("session.timeout.ms");
+        let set = set.and_then(|ms| ms.parse().ok());
+        set.map_or(SESSION, Duration::from_millis)
     }
 
     fn id_is_taken(&self, message: &'static str, unknown: Option<Code>) {

@@ -300,31 +300,45 @@ impl Polling {
 
     /// Ends the client. Nothing is owned any more, and no commit is outstanding.
     fn close_client(&mut self) {
-        if let Err(error) = self.consumer.client.close_queue() {
-            tracing::debug!(%error, "closing");
-        }
-        while !self.consumer.client.closed() {
-            self.consumer.client.poll(Duration::from_millis(20));
-            self.hear_commits();
-            while let Some(rebalance) = self.consumer.client.context().next_rebalance() {
-                if let Rebalance::Revoke { partitions, .. } = rebalance {
-                    self.revoked(partitions, true);
+        match self.consumer.client.close_queue() {
+            Ok(()) => {
+                while !self.consumer.client.closed() {
+                    self.consumer.client.poll(Duration::from_millis(20));
+                    self.hear_commits();
+                    while let Some(rebalance) = self.consumer.client.context().next_rebalance() {
+                        if let Rebalance::Revoke { partitions, .. } = rebalance {
+                            self.revoked(partitions, true);
+                        }
+                    }
+                    for partitions in self.forget_revoked() {
+                        // librdkafka ends whatever it answers.
+                        let _ = self.give_up(&partitions);
+                    }
                 }
             }
-            for partitions in std::mem::take(&mut self.state.revoked) {
-                // librdkafka ends whatever it answers.
-                let _ = self.give_up(&partitions);
-                lock(&self.member.ownership).gone(&partitions);
-            }
+            // It is closed, or librdkafka has given it up, which then calls back no more.
+            Err(error) => tracing::debug!(%error, "closing"),
         }
+        self.forget_revoked();
         self.hear_commits();
         let unanswered = std::mem::take(&mut *lock(&self.member.commits));
-        for pending in unanswered.into_values() {
-            let mut ownership = lock(&self.member.ownership);
-            for partition in &pending.partitions {
-                ownership.commit_ends(*partition);
-            }
+        let mut ownership = lock(&self.member.ownership);
+        for partition in unanswered
+            .into_values()
+            .flat_map(|pending| pending.partitions)
+        {
+            ownership.commit_ends(partition);
         }
+    }
+
+    /// Nothing waits for the answer to a revocation any more.
+    fn forget_revoked(&mut self) -> Vec<Vec<u32>> {
+        let revoked = std::mem::take(&mut self.state.revoked);
+        let mut ownership = lock(&self.member.ownership);
+        for partitions in &revoked {
+            ownership.gone(partitions);
+        }
+        revoked
     }
 
     fn list(&self, partitions: &[u32], offset: Offset) -> TopicPartitionList {
