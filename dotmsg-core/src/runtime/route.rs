@@ -8,7 +8,9 @@ use tower_service::Service;
 use tracing::Instrument;
 
 use super::declare::declare_topics;
-use super::pump::{ABANDON_WITHIN, Pump, PumpParts, RouteReport, Shutdown, Transacting};
+use super::pump::{
+    ABANDON_WITHIN, LEAVE_WITHIN, Pump, PumpParts, RouteReport, Shutdown, Transacting,
+};
 use super::stats::RouteStats;
 use super::takeover::TakeoverContext;
 use super::worker::LanePolicy;
@@ -150,6 +152,7 @@ where
     let transactions = transactions(&context, &*control)?;
     let limits = &route.limits;
     let workers = Workers::new(service, policy, limits.concurrency, limits.workers);
+    let membership = Arc::clone(&control);
     let parts = PumpParts {
         takeover: TakeoverContext {
             route: Arc::clone(route),
@@ -166,7 +169,14 @@ where
         shutdown: context.shutdown.clone(),
         transactions,
     };
-    Pump::new(parts).run().await
+    let ended = Pump::new(parts).run().await;
+    if ended.is_err()
+        && let Err(error) = membership.close(LEAVE_WITHIN).await
+    {
+        // Whoever is started next waits until the group has noticed.
+        tracing::warn!(topic = %context.topology.source, %error, "leaving the group failed");
+    }
+    ended
 }
 
 /// What a route with `exactly_once` commits with.
@@ -201,8 +211,10 @@ async fn join(
     if context.route.delivery == Semantics::ExactlyOnce {
         subscription = subscription.transactions(context.route.commit_interval);
     }
+    // What may fail is asked for before there is a membership, which would have to be given up again.
+    let reader = context.backend.reader().await?;
     let (source, control) = context.backend.subscribe(subscription).await?;
-    Ok((source, control, context.backend.reader().await?))
+    Ok((source, control, reader))
 }
 
 /// Resolves when a route that has nothing in hand yet must end: it has nothing to drain either.

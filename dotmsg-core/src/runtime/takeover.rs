@@ -187,15 +187,22 @@ impl TakeoverContext {
         let partition = granted.partition;
         let admin = self.backend.admin();
         let range = admin.offsets(&self.topology.source, partition).await?;
+        let mut told = None;
         let absence = match self.control.position(partition, granted.grant).await {
             Ok(Some(bytes)) => return self.next_record(&bytes, partition, range, group),
             Ok(None) => group.census.judge(partition, group.own_topics_used),
             Err(error) if error.kind() == ErrorKind::PositionLost => {
+                told = Some(error);
                 Absence::Lost(Evidence::Expired)
             }
             Err(error) => return Err(error),
         };
-        let mut record = self.first_record(partition, range, group, absence)?;
+        let mut record = self
+            .first_record(partition, range, group, absence)
+            .map_err(|lost| match told {
+                Some(told) => lost.with("its store", told),
+                None => lost,
+            })?;
         record.founding = group.census.founding();
         record.log = Some(group.log.clone());
         Ok(record)

@@ -56,7 +56,7 @@ const DROP_WITHIN: Duration = Duration::from_millis(500);
 pub(super) const ABANDON_WITHIN: Duration = Duration::from_secs(5);
 const ABANDON_COMMIT_WITHIN: Duration = Duration::from_secs(3);
 /// The part of a drain that is kept for a takeover's end, release and close, behind the last commit.
-const LEAVE_WITHIN: Duration = Duration::from_secs(5);
+pub(super) const LEAVE_WITHIN: Duration = Duration::from_secs(5);
 /// One read of tier and replay partitions.
 const READ_LIMITS: BatchLimits = BatchLimits {
     messages: 256,
