@@ -108,6 +108,11 @@ impl Ownership {
         (owned.stage == Stage::Held).then_some(owned.grant)
     }
 
+    /// All partitions whose revocation was not answered, whatever became of them.
+    pub(crate) fn all(&self) -> Vec<u32> {
+        self.owned.keys().copied().collect()
+    }
+
     /// All partitions that are held.
     pub(crate) fn held(&self) -> Vec<u32> {
         let held =

@@ -25,7 +25,7 @@ use tokio::sync::oneshot;
 use crate::control::offsets;
 use crate::error;
 use crate::lock;
-use crate::member::Member;
+use crate::member::{Client, Member};
 use crate::native::CALL;
 use crate::now;
 use crate::publisher::KafkaPublisher;
@@ -156,17 +156,13 @@ impl KafkaTransactions {
             Ok(producer) => producer,
             Err(error) => return TransactionOutcome::Aborted(error),
         };
-        let (list, held) = match self.hold(&progress) {
+        let (list, held, client) = match self.hold(&progress) {
             Ok(held) => held,
             Err(error) => return TransactionOutcome::Aborted(error),
         };
-        let client = self.member.client();
         let steps = on_a_thread("commit a transaction", move || {
             // Also when nobody waits for the answer any more.
             let _held = held;
-            let Some(client) = client else {
-                return Ok(Err(Stopped::Aborted(gone())));
-            };
             Ok(commit(&producer, &client.consumer, &list))
         });
         let ended = steps.await;
@@ -195,17 +191,22 @@ impl KafkaTransactions {
         }
     }
 
-    /// The offsets, if all are this member's, and what keeps their partitions from being given up.
-    fn hold(&self, progress: &[Progress]) -> Result<(TopicPartitionList, Held)> {
+    /// The offsets, if all are this member's, what keeps their partitions from being given up, and the client that owns them: under one
+    /// lock, since after a fence another one may own them anew.
+    fn hold(&self, progress: &[Progress]) -> Result<(TopicPartitionList, Held, Client)> {
         let mut ownership = lock(&self.member.ownership);
         let list = offsets(&self.member.topic, &mut ownership, progress);
-        if list.count() < progress.len() {
+        let client = self
+            .member
+            .client()
+            .filter(|_| list.count() == progress.len());
+        let Some(client) = client else {
             return Err(self.described(Error::new(
                 ErrorKind::Fenced,
                 "commit a transaction",
                 "a partition of it is not this member's any more",
             )));
-        }
+        };
         for one in progress {
             ownership.commit_begins(one.partition);
         }
@@ -213,7 +214,7 @@ impl KafkaTransactions {
             member: Arc::clone(&self.member),
             partitions: progress.iter().map(|one| one.partition).collect(),
         };
-        Ok((list, held))
+        Ok((list, held, client))
     }
 
     async fn end(&self) -> Result<()> {

@@ -161,14 +161,16 @@ impl Lag {
         known.reduce(|a, b| (a.0 + b.0, a.1 + b.1))
     }
 
-    /// The route has caught up when its last partition has.
+    /// The route has caught up when its last partition has; not known when that of one is not.
     fn catch_up(&self) -> Option<CatchUp> {
         let last = |a, b| match (a, b) {
             (CatchUp::In(a), CatchUp::In(b)) => CatchUp::In(a.max(b)),
             (CatchUp::Never, _) | (_, CatchUp::Never) => CatchUp::Never,
         };
-        let times = self.partitions.iter();
-        times.filter_map(PartitionLag::catch_up).reduce(last)
+        let times = self.partitions.iter().map(PartitionLag::catch_up);
+        times
+            .reduce(|a, b| a.zip(b).map(|(a, b)| last(a, b)))
+            .flatten()
     }
 }
 
@@ -201,7 +203,7 @@ impl Diagnosis {
 impl fmt::Display for Diagnosis {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Idle => write!(f, "idle: nothing is behind but what waits in tiers"),
+            Self::Idle => write!(f, "idle: nothing is behind, what waits in tiers aside"),
             Self::KeepingUp { catch_up } => match catch_up {
                 Some(CatchUp::In(time)) => write!(f, "keeping up: caught up in {}", text(*time)),
                 Some(CatchUp::Never) | None => write!(f, "keeping up"),

@@ -170,13 +170,25 @@ where
         transactions,
     };
     let ended = Pump::new(parts).run().await;
-    if ended.is_err()
-        && let Err(error) = membership.close(LEAVE_WITHIN).await
-    {
-        // Whoever is started next waits until the group has noticed.
-        tracing::warn!(topic = %context.topology.source, %error, "leaving the group failed");
+    if ended.is_err() {
+        leave(&*membership, &context).await;
     }
     ended
+}
+
+/// Leaves the group of a route that failed: else whoever is started next waits until the group has noticed.
+async fn leave(membership: &dyn Control, context: &RouteContext) {
+    let mut shutdown = context.shutdown.clone();
+    tokio::select! {
+        biased;
+        left = membership.close(LEAVE_WITHIN) => {
+            if let Err(error) = left {
+                tracing::warn!(topic = %context.topology.source, %error, "leaving the group failed");
+            }
+        }
+        // An error means that nobody is left to ask for it.
+        Ok(_) = shutdown.wait_for(|stage| *stage == Shutdown::Abandon) => {}
+    }
 }
 
 /// What a route with `exactly_once` commits with.

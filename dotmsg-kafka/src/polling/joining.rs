@@ -14,7 +14,9 @@
 //! that is still there is a second process with the same instance id. That is an error; to join again would throw it out, and it would do
 //! the same in turn.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
+use std::thread;
 use std::time::{Duration, Instant};
 
 use dotmsg_core::error::{Error, ErrorKind, Result};
@@ -24,6 +26,7 @@ use rdkafka::error::RDKafkaErrorCode as Code;
 use super::Polling;
 use crate::consumer::PolledConsumer;
 use crate::error;
+use crate::fetch::Fetch;
 use crate::lock;
 use crate::member::Client;
 use crate::native;
@@ -46,8 +49,39 @@ pub(super) struct Refused {
     since: Instant,
     /// Nothing while a try is under way.
     last: Option<Instant>,
-    /// It was in before: its client is closed, and who has the id is to be found out.
+    /// It was in before; who has the id is to be found out.
     is_fenced: bool,
+    /// When another member was first named as the one that has the id.
+    named: Option<Instant>,
+}
+
+/// What one that was fenced does.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Next {
+    Join,
+    Wait,
+    /// There is another member.
+    EndForAnother,
+    /// It cannot be found out.
+    End(Code),
+}
+
+/// `holder`: who has the instance id, `own`: whether it may be this member's, `named`: for how long another one has been named,
+/// `session`: how long one that is gone may be.
+fn next(
+    holder: &Result<Option<String>, Code>,
+    own: &BTreeSet<String>,
+    named: Duration,
+    session: Duration,
+) -> Next {
+    match holder {
+        Ok(None) => Next::Join,
+        Ok(Some(id)) if own.contains(id) => Next::Join,
+        Ok(Some(_)) if named < session + SLACK => Next::Wait,
+        Ok(Some(_)) => Next::EndForAnother,
+        Err(code) if passes(*code) => Next::Wait,
+        Err(code) => Next::End(*code),
+    }
 }
 
 impl Polling {
@@ -55,7 +89,7 @@ impl Polling {
     pub(super) fn refused(&mut self) {
         let since = self.state.refused.map_or_else(now, |refused| refused.since);
         if since.elapsed() > FREE_WITHIN.min(self.rebalance_timeout) {
-            self.id_is_taken("the instance id is in use by another member", None);
+            self.id_is_taken("the instance id is in use by another member");
             return;
         }
         if self.state.refused.is_none() {
@@ -69,30 +103,37 @@ impl Polling {
             since,
             last: Some(now()),
             is_fenced: false,
+            named: None,
         });
     }
 
-    /// The group takes another for the one that has the id. librdkafka has given this consumer up, and calls back no more about what
-    /// it had.
+    /// The group takes another for the one that has the id. librdkafka has given this consumer up: it does not close, and calls back no
+    /// more about what it had, but goes on fetching that until it is told not to.
     pub(super) fn fenced(&mut self) {
         tracing::warn!(
             topic = &*self.member.topic,
             group = &*self.member.group,
             "fenced under the own instance id: asking the group who has it"
         );
-        self.note_id();
-        let held = lock(&self.member.ownership).held();
-        self.revoked(held, true);
-        self.close_client();
+        let owned = lock(&self.member.ownership).all();
+        self.revoked(owned, true);
+        self.forget_revoked();
+        self.forget_commits();
+        if let Err(error) = self.consumer.client.unassign() {
+            tracing::debug!(%error, "giving up what it had");
+        }
+        self.fetch = Fetch::new();
+        self.state.starts.clear();
         self.state.stopped.clear();
         self.state.refused = Some(Refused {
             since: now(),
             last: Some(now()),
             is_fenced: true,
+            named: None,
         });
     }
 
-    /// Whether it was fenced, and has no client that is alive.
+    /// Whether it was fenced, and is not to be served until it has another client.
     pub(super) fn is_fenced(&self) -> bool {
         self.state.refused.is_some_and(|refused| refused.is_fenced)
     }
@@ -134,26 +175,31 @@ impl Polling {
 
     /// Whether one that was fenced may join again, now. If it never may, the membership has failed.
     fn may_come_back(&mut self, refused: Refused) -> bool {
-        let waits = refused.since.elapsed() < self.session() + SLACK;
-        let (free, last) = match self.holder_is_another() {
-            Ok(false) => (true, None),
-            Ok(true) if waits => (false, Some(now())),
-            Err(code) if waits && passes(code) => (false, Some(now())),
-            answer => {
-                let message = "another member has joined under the same instance id";
-                self.id_is_taken(message, answer.err());
-                (false, None)
-            }
-        };
-        self.state.refused = Some(Refused { last, ..refused });
-        free
-    }
-
-    /// Whether the instance id is that of a member which is not, and never was, this one.
-    fn holder_is_another(&self) -> Result<bool, Code> {
+        self.note_id();
         let instance = self.instance().unwrap_or_default();
-        let holder = self.admin.holder_of(&self.member.group, instance)?;
-        Ok(holder.is_some_and(|id| !self.state.ids.contains(&id)))
+        let holder = self.admin.holder_of(&self.member.group, instance);
+        let named = refused.named.map_or(Duration::ZERO, |at| at.elapsed());
+        let next = next(&holder, &self.state.ids, named, self.session());
+        let is_another = matches!(&holder, Ok(Some(id)) if !self.state.ids.contains(id));
+        self.state.refused = Some(Refused {
+            last: (next == Next::Wait).then(now),
+            named: refused.named.or(is_another.then(now)),
+            ..refused
+        });
+        match next {
+            Next::Join => return true,
+            Next::Wait => {}
+            Next::EndForAnother => {
+                self.id_is_taken("another member has joined under the same instance id");
+            }
+            Next::End(code) => {
+                let (topic, group) = (&self.member.topic, &self.member.group);
+                let error = error::of_code("look up who has the instance id", code);
+                self.member
+                    .fail(error.with("topic", topic).with("group", group));
+            }
+        }
+        false
     }
 
     fn instance(&self) -> Option<&str> {
@@ -167,29 +213,75 @@ impl Polling {
         set.map_or(SESSION, Duration::from_millis)
     }
 
-    fn id_is_taken(&self, message: &'static str, unknown: Option<Code>) {
+    fn id_is_taken(&self, message: &'static str) {
         let error = Error::new(ErrorKind::Fenced, "consume", message)
             .with("topic", &self.member.topic)
-            .with("group", &self.member.group);
-        let error = match unknown {
-            Some(code) => error.with("who it is", code),
-            None => error,
-        };
-        self.member
-            .fail(error.remedy("Give each process an instance_id of its own in [backend.<name>]"));
+            .with("group", &self.member.group)
+            .with("instance id", self.instance().unwrap_or_default())
+            .remedy("Give each process an instance_id of its own in [backend.<name>]");
+        self.member.fail(error);
     }
 
     /// A new consumer in place of one that librdkafka has given up. Nothing is assigned to it any more, so nothing is lost with it.
     fn renew(&mut self) -> Result<()> {
         let bell = Arc::clone(&self.member.bell);
         let consumer = PolledConsumer::with_bell("subscribe", &self.config, bell)?;
-        self.replies = Arc::new(consumer.queue());
-        *lock(&self.member.client) = Some(Client {
+        let replies = Arc::new(consumer.queue());
+        let client = Client {
             consumer: Arc::clone(&consumer.client),
-            replies: Arc::clone(&self.replies),
-        });
-        self.consumer = consumer;
-        let subscribed = self.consumer.client.subscribe(&[&self.member.topic]);
+            replies: Arc::clone(&replies),
+        };
+        let subscribed = client.consumer.subscribe(&[&self.member.topic]);
+        let gone = (
+            std::mem::replace(&mut self.consumer, consumer),
+            std::mem::replace(&mut self.replies, replies),
+            lock(&self.member.client).replace(client),
+        );
+        // It ends when the last request to a coordinator that may be silent has timed out, which nobody has to wait for.
+        let ended = thread::Builder::new()
+            .name("kafka member given up".to_owned())
+            .spawn(move || drop(gone));
+        if let Err(error) = ended {
+            tracing::debug!(%error, "a client was ended here, for want of a thread");
+        }
         subscribed.map_err(|error| error::of_client("subscribe", error))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const SECOND: Duration = Duration::from_secs(1);
+
+    fn named(holder: Option<&str>, named: Duration) -> Next {
+        let own = BTreeSet::from(["mine".to_owned(), "mine before".to_owned()]);
+        next(&Ok(holder.map(str::to_owned)), &own, named, 3 * SECOND)
+    }
+
+    #[test]
+    fn who_has_fenced_itself_joins_again() {
+        assert_eq!(named(Some("mine"), Duration::ZERO), Next::Join);
+        assert_eq!(named(Some("mine before"), 60 * SECOND), Next::Join);
+        assert_eq!(named(None, Duration::ZERO), Next::Join);
+    }
+
+    #[test]
+    fn another_is_given_its_session_to_go_away() {
+        assert_eq!(named(Some("another"), Duration::ZERO), Next::Wait);
+        assert_eq!(named(Some("another"), 3 * SECOND), Next::Wait);
+        assert_eq!(
+            named(Some("another"), 3 * SECOND + SLACK),
+            Next::EndForAnother
+        );
+    }
+
+    #[test]
+    fn a_coordinator_that_is_away_says_nothing_of_anybody() {
+        let own = BTreeSet::new();
+        let away = Err(Code::OperationTimedOut);
+        assert_eq!(next(&away, &own, 600 * SECOND, SECOND), Next::Wait);
+        let denied = Code::GroupAuthorizationFailed;
+        assert_eq!(next(&Err(denied), &own, SECOND, SECOND), Next::End(denied));
     }
 }

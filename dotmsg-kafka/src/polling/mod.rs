@@ -61,13 +61,14 @@ struct Start {
 /// The thread's own state.
 pub(crate) struct Polling {
     pub(crate) member: Arc<Member>,
+    /// Before the consumer, to be dropped before it: it holds messages of its, and librdkafka waits for them.
+    pub(crate) fetch: Fetch,
     pub(crate) consumer: PolledConsumer,
     /// Answers to commits.
     pub(crate) replies: Arc<Queue<Context>>,
     pub(crate) commands: Receiver<Command>,
     /// How long the group waits for the answer to a revocation.
     pub(crate) rebalance_timeout: Duration,
-    pub(crate) fetch: Fetch,
     /// What the consumer was made of.
     config: ClientConfig,
     admin: Arc<KafkaAdmin>,
@@ -100,11 +101,11 @@ impl Polling {
     ) -> Self {
         Self {
             member,
+            fetch: Fetch::new(),
             consumer,
             replies,
             commands,
             rebalance_timeout,
-            fetch: Fetch::new(),
             config,
             admin,
             state: State::default(),
@@ -234,6 +235,9 @@ impl Polling {
                 None => {}
             }
         }
+        if self.is_fenced() {
+            return;
+        }
         while let Some(rebalance) = self.consumer.client.context().next_rebalance() {
             match rebalance {
                 Rebalance::Assign(partitions) => self.assigned(&partitions),
@@ -292,34 +296,37 @@ impl Polling {
             "the member has left its group",
         ));
         self.close_client();
+        self.forget_commits();
         lock(&self.member.client).take();
         if let Some((_, Some(done))) = self.state.closing.take() {
             let _ = done.send(());
         }
     }
 
-    /// Ends the client. Nothing is owned any more, and no commit is outstanding.
+    /// Ends a client that librdkafka has not given up.
     fn close_client(&mut self) {
-        match self.consumer.client.close_queue() {
-            Ok(()) => {
-                while !self.consumer.client.closed() {
-                    self.consumer.client.poll(Duration::from_millis(20));
-                    self.hear_commits();
-                    while let Some(rebalance) = self.consumer.client.context().next_rebalance() {
-                        if let Rebalance::Revoke { partitions, .. } = rebalance {
-                            self.revoked(partitions, true);
-                        }
-                    }
-                    for partitions in self.forget_revoked() {
-                        // librdkafka ends whatever it answers.
-                        let _ = self.give_up(&partitions);
-                    }
+        if let Err(error) = self.consumer.client.close_queue() {
+            // It is fatal, and calls back no more.
+            tracing::debug!(%error, "closing");
+            return;
+        }
+        while !self.consumer.client.closed() {
+            self.consumer.client.poll(Duration::from_millis(20));
+            self.hear_commits();
+            while let Some(rebalance) = self.consumer.client.context().next_rebalance() {
+                if let Rebalance::Revoke { partitions, .. } = rebalance {
+                    self.revoked(partitions, true);
                 }
             }
-            // It is closed, or librdkafka has given it up, which then calls back no more.
-            Err(error) => tracing::debug!(%error, "closing"),
+            for partitions in self.forget_revoked() {
+                // librdkafka ends whatever it answers.
+                let _ = self.give_up(&partitions);
+            }
         }
-        self.forget_revoked();
+    }
+
+    /// Whatever the client answers from now on, nobody hears it: commits that are outstanding are unknown.
+    fn forget_commits(&mut self) {
         self.hear_commits();
         let unanswered = std::mem::take(&mut *lock(&self.member.commits));
         let mut ownership = lock(&self.member.ownership);
