@@ -187,8 +187,15 @@ impl Polling {
             ..refused
         });
         match next {
-            Next::Join => return true,
-            Next::Wait => {}
+            Next::Join => {
+                tracing::info!(
+                    topic = &*self.member.topic,
+                    group = &*self.member.group,
+                    "nobody else has the instance id: joining again"
+                );
+                return true;
+            }
+            Next::Wait => tracing::debug!(?holder, "waiting for the instance id"),
             Next::EndForAnother => {
                 self.id_is_taken("another member has joined under the same instance id");
             }
