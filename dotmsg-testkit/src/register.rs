@@ -133,6 +133,7 @@ macro_rules! __conformance_table {
             restart {
                 keeps_what_was_confirmed [NoLoss] [Position, History, Durable, Restart];
                 keeps_what_is_away [NoLoss, KeyOrder] [Position, Durable, Restart];
+                goes_on_from_a_position_behind_it [NoLoss] [Position, Durable, Restart];
                 ten_thousand_messages_across_two [NoLoss] [Position, Durable, Restart];
                 old_connections_do_not_go_quiet [NoLoss] [Position, Durable, Restart];
             }

@@ -81,6 +81,35 @@ pub(crate) async fn keeps_what_is_away(trial: Trial) {
     assert_eq!(calls.count(), 12);
 }
 
+/// What was appended before a restart and after it is read at once, and settled up to somewhere behind it: a broker that counts its
+/// leaders has a new one there, and the log is not cut short for that.
+pub(crate) async fn goes_on_from_a_position_behind_it(trial: Trial) {
+    let backend = trial.connect().await;
+    let (topic, group) = (trial.topic(&*backend, 1).await, trial.name());
+    publish_all(&*backend, in_turns(&topic, &["a", "b"], 5)).await;
+    trial.restart().await;
+    let backend = trial.connect().await;
+    publish_all(&*backend, in_turns(&topic, &["c", "d"], 5)).await;
+    let calls = Calls::new();
+    let app = || trial.route(&topic, &group).with("drain_timeout", "150ms");
+    let stops_at_c_3 = noting(&calls, 0, |delivery: Delivery| async move {
+        if matches!(&*delivery.id(), b"c-3" | b"d-2") {
+            std::future::pending::<()>().await;
+        }
+        Ok(())
+    });
+    let service = Service::start(backend, app(), stops_at_c_3).await;
+    calls.until_succeeded(15).await;
+    service.drain().await;
+    calls.forget_running();
+    let handler = noting(&calls, 1, well);
+    let service = Service::start(trial.connect().await, app(), handler).await;
+    calls.until_succeeded(20).await;
+    service.settled().await;
+    service.drain().await;
+    assert_eq!(calls.of("c-2").len(), 1, "its progress was committed");
+}
+
 const MESSAGES: usize = 10_000;
 
 /// 10,000 messages from many publishers to an app, across two restarts of the broker: every one that was confirmed, and every
