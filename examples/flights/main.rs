@@ -23,7 +23,7 @@ use std::io::Write;
 use std::process::ExitCode;
 
 use dotmsg::{App, FromRef};
-use tracing_subscriber::filter::{LevelFilter, Targets};
+use tracing_subscriber::filter::Targets;
 use tracing_subscriber::layer::SubscriberExt as _;
 use tracing_subscriber::util::SubscriberInitExt as _;
 
@@ -65,11 +65,13 @@ async fn main() -> ExitCode {
     }
 }
 
-/// Prints warnings and errors on standard error, or what `RUST_LOG` names, as `info,librdkafka=off`.
+/// Prints on standard error what `RUST_LOG` names, such as `warn,dotmsg_core::middleware=off`; nothing when it is not set, since
+/// hundreds of these flights are dead letters.
 fn log() {
     let named = std::env::var("RUST_LOG").ok();
-    let named = named.and_then(|named| named.parse().ok());
-    let what = named.unwrap_or_else(|| Targets::new().with_default(LevelFilter::WARN));
+    let what: Targets = named
+        .and_then(|named| named.parse().ok())
+        .unwrap_or_default();
     let lines = tracing_subscriber::fmt::layer().with_writer(std::io::stderr);
     tracing_subscriber::registry().with(lines).with(what).init();
 }

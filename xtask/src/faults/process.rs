@@ -6,6 +6,9 @@ use std::path::Path;
 use std::process::{Child, Command, ExitStatus};
 use std::time::Duration;
 
+/// What a process logs, unless the environment says otherwise: failures of handlers are drawn, and thousands.
+const LOGS: &str = "warn,dotmsg_core::middleware=off";
+
 /// Between two looks.
 const POLL: Duration = Duration::from_millis(10);
 
@@ -22,6 +25,9 @@ impl Process {
     /// # Errors
     /// The operating system's.
     pub(super) fn start(name: String, mut command: Command) -> Result<Self, String> {
+        if std::env::var_os("RUST_LOG").is_none() {
+            command.env("RUST_LOG", LOGS);
+        }
         let child = command.spawn();
         let child = child.map_err(|error| format!("cannot start {name}: {error}"))?;
         Ok(Self {
