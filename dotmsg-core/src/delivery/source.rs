@@ -102,3 +102,20 @@ impl Stream {
         self.void.load(Ordering::Acquire)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::message::cut;
+
+    #[test]
+    fn a_position_is_written_as_it_is_displayed() {
+        let position = Position {
+            topic: "orders",
+            partition: 3,
+            offset: 41,
+        };
+        let written = cut(|to| position.write(to)).unwrap();
+        assert_eq!(written, position.to_string());
+    }
+}

@@ -339,6 +339,24 @@ mod tests {
     }
 
     #[test]
+    fn the_route_has_caught_up_with_its_last_partition() {
+        let faster = |records| PartitionLag {
+            consumed: Some(20.0),
+            ..partition(0, records, 5)
+        };
+        let caught_up = |of: [PartitionLag; 2]| diagnosis(of).to_string();
+        assert_eq!(
+            caught_up([faster(100), faster(300)]),
+            "keeping up: caught up in 30s"
+        );
+        let unknown = PartitionLag {
+            consumed: None,
+            ..partition(1, 85, 5)
+        };
+        assert_eq!(caught_up([faster(0), unknown]), "keeping up");
+    }
+
+    #[test]
     fn the_longest_rest_is_told_with_its_reason() {
         let found = diagnosis([
             partition(0, 1_000_000, 3_600),

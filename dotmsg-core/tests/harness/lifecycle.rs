@@ -87,6 +87,7 @@ fn positions_that_expired_stop_the_route_unless_it_may_begin_again() {
         let mut test = brokers.start(app(bill(), instant)).await;
         let error = test.failure().await.to_string();
         assert!(error.contains("on_missing_position"), "{error}");
+        assert!(error.contains("longer than position_retention"), "{error}");
         let again = bill().with("on_missing_position", "earliest");
         let mut test = brokers.start(app(again, instant)).await;
         test.run_until_idle().await;

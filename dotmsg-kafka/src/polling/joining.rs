@@ -43,19 +43,25 @@ const SLACK: Duration = Duration::from_secs(5);
 /// The pause before the next try.
 const PAUSE: Duration = Duration::from_millis(500);
 
-/// When the group did not let the member in, first and last.
+/// Why a member that is to be in its group is out of it.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Refused {
-    since: Instant,
-    /// Nothing while a try is under way.
-    last: Option<Instant>,
-    /// It was in before; who has the id is to be found out.
-    is_fenced: bool,
-    /// When another member was first named as the one that has the id.
-    named: Option<Instant>,
+pub(super) enum Out {
+    /// The id was in use when it came.
+    Refused {
+        since: Instant,
+        /// Nothing while a try is under way.
+        last: Option<Instant>,
+    },
+    /// It was in, and another seems to have its id.
+    Fenced {
+        /// When the group was asked last; nothing once the membership has failed.
+        asked: Option<Instant>,
+        /// When another was first named as the one that has the id.
+        named: Option<Instant>,
+    },
 }
 
-/// What one that was fenced does.
+/// What a member that was fenced does.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Next {
     Join,
@@ -66,45 +72,42 @@ enum Next {
     End(Code),
 }
 
-/// `holder`: who has the instance id, `own`: whether it may be this member's, `named`: for how long another one has been named,
-/// `session`: how long one that is gone may be.
-fn next(
-    holder: &Result<Option<String>, Code>,
-    own: &BTreeSet<String>,
-    named: Duration,
-    session: Duration,
-) -> Next {
-    match holder {
-        Ok(None) => Next::Join,
-        Ok(Some(id)) if own.contains(id) => Next::Join,
-        Ok(Some(_)) if named < session + SLACK => Next::Wait,
-        Ok(Some(_)) => Next::EndForAnother,
-        Err(code) if passes(*code) => Next::Wait,
-        Err(code) => Next::End(*code),
+/// Whether the id of whoever has the instance id is none that this member was given.
+fn is_another(holder: Option<String>, own: &BTreeSet<String>) -> bool {
+    holder.is_some_and(|id| !own.contains(&id))
+}
+
+/// `another`: whether another has the instance id, `named`: since how long so, `session`: how long one that is gone may be.
+fn next(another: Result<bool, Code>, named: Duration, session: Duration) -> Next {
+    match another {
+        Ok(false) => Next::Join,
+        Ok(true) if named < session + SLACK => Next::Wait,
+        Ok(true) => Next::EndForAnother,
+        Err(code) if passes(code) => Next::Wait,
+        Err(code) => Next::End(code),
     }
 }
 
 impl Polling {
     /// The group refuses the id: somebody has it.
     pub(super) fn refused(&mut self) {
-        let since = self.state.refused.map_or_else(now, |refused| refused.since);
+        let since = match self.state.out {
+            Some(Out::Refused { since, .. }) => since,
+            _ => {
+                tracing::warn!(
+                    topic = &*self.member.topic,
+                    group = &*self.member.group,
+                    "the instance id is in use: waiting until the session of whoever has it is over"
+                );
+                now()
+            }
+        };
         if since.elapsed() > FREE_WITHIN.min(self.rebalance_timeout) {
             self.id_is_taken("the instance id is in use by another member");
             return;
         }
-        if self.state.refused.is_none() {
-            tracing::warn!(
-                topic = &*self.member.topic,
-                group = &*self.member.group,
-                "the instance id is in use: waiting until the session of whoever has it is over"
-            );
-        }
-        self.state.refused = Some(Refused {
-            since,
-            last: Some(now()),
-            is_fenced: false,
-            named: None,
-        });
+        let last = Some(now());
+        self.state.out = Some(Out::Refused { since, last });
     }
 
     /// The group takes another for the one that has the id. librdkafka has given this consumer up: it does not close, and calls back no
@@ -125,26 +128,25 @@ impl Polling {
         self.fetch = Fetch::new();
         self.state.starts.clear();
         self.state.stopped.clear();
-        self.state.refused = Some(Refused {
-            since: now(),
-            last: Some(now()),
-            is_fenced: true,
+        self.state.out = Some(Out::Fenced {
+            asked: Some(now()),
             named: None,
         });
     }
 
     /// Whether it was fenced, and is not to be served until it has another client.
     pub(super) fn is_fenced(&self) -> bool {
-        self.state.refused.is_some_and(|refused| refused.is_fenced)
+        matches!(self.state.out, Some(Out::Fenced { .. }))
     }
 
     /// The group has taken the member.
     pub(super) fn joined(&mut self) {
-        self.state.refused = None;
+        self.state.out = None;
+        self.note_id();
     }
 
     /// Remembers the id that the group has given a static member.
-    pub(super) fn note_id(&mut self) {
+    fn note_id(&mut self) {
         if self.instance().is_some() {
             let id = native::member_id(&self.consumer.client);
             self.state.ids.extend(id);
@@ -153,60 +155,54 @@ impl Polling {
 
     /// Tries again when it is time.
     pub(super) fn join_again(&mut self) {
-        let Some(refused) = self.state.refused else {
-            return;
-        };
-        let is_time = refused.last.is_some_and(|last| last.elapsed() >= PAUSE);
-        if !is_time || self.state.closing.is_some() {
+        let is_time = |last: Option<Instant>| last.is_some_and(|last| last.elapsed() >= PAUSE);
+        if self.state.closing.is_some() {
             return;
         }
-        if refused.is_fenced && !self.may_come_back(refused) {
-            return;
-        }
-        self.state.refused = Some(Refused {
-            last: None,
-            is_fenced: false,
-            ..refused
-        });
-        if let Err(error) = self.renew() {
-            self.member.fail(error.with("group", &self.member.group));
+        match self.state.out {
+            Some(Out::Refused { since, last }) if is_time(last) => {
+                self.state.out = Some(Out::Refused { since, last: None });
+                self.renew();
+            }
+            Some(Out::Fenced { asked, named }) if is_time(asked) => self.ask_who_has_the_id(named),
+            _ => {}
         }
     }
 
-    /// Whether one that was fenced may join again, now. If it never may, the membership has failed.
-    fn may_come_back(&mut self, refused: Refused) -> bool {
+    /// Joins again if nobody else has the id, and ends the membership if somebody has.
+    fn ask_who_has_the_id(&mut self, named: Option<Instant>) {
         self.note_id();
+        let (topic, group) = (&*self.member.topic, &*self.member.group);
         let instance = self.instance().unwrap_or_default();
-        let holder = self.admin.holder_of(&self.member.group, instance);
-        let named = refused.named.map_or(Duration::ZERO, |at| at.elapsed());
-        let next = next(&holder, &self.state.ids, named, self.session());
-        let is_another = matches!(&holder, Ok(Some(id)) if !self.state.ids.contains(id));
-        self.state.refused = Some(Refused {
-            last: (next == Next::Wait).then(now),
-            named: refused.named.or(is_another.then(now)),
-            ..refused
-        });
+        let holder = self.admin.holder_of(group, instance);
+        let another = holder.map(|holder| is_another(holder, &self.state.ids));
+        let named = named.or_else(|| (another == Ok(true)).then(now));
+        let named_for = named.map_or(Duration::ZERO, |at| at.elapsed());
+        let next = next(another, named_for, self.session());
+        tracing::debug!(topic, group, ?another, ?next, "who has the instance id");
         match next {
             Next::Join => {
                 tracing::info!(
-                    topic = &*self.member.topic,
-                    group = &*self.member.group,
+                    topic,
+                    group,
                     "nobody else has the instance id: joining again"
                 );
-                return true;
+                self.state.out = None;
+                self.renew();
+                return;
             }
-            Next::Wait => tracing::debug!(?holder, "waiting for the instance id"),
+            Next::Wait => {}
             Next::EndForAnother => {
                 self.id_is_taken("another member has joined under the same instance id");
             }
             Next::End(code) => {
-                let (topic, group) = (&self.member.topic, &self.member.group);
                 let error = error::of_code("look up who has the instance id", code);
                 self.member
                     .fail(error.with("topic", topic).with("group", group));
             }
         }
-        false
+        let asked = (next == Next::Wait).then(now);
+        self.state.out = Some(Out::Fenced { asked, named });
     }
 
     fn instance(&self) -> Option<&str> {
@@ -229,8 +225,15 @@ impl Polling {
         self.member.fail(error);
     }
 
+    /// Joins with a new consumer; if that cannot be, the membership has failed.
+    fn renew(&mut self) {
+        if let Err(error) = self.replace_client() {
+            self.member.fail(error.with("group", &self.member.group));
+        }
+    }
+
     /// A new consumer in place of one that librdkafka has given up. Nothing is assigned to it any more, so nothing is lost with it.
-    fn renew(&mut self) -> Result<()> {
+    fn replace_client(&mut self) -> Result<()> {
         let bell = Arc::clone(&self.member.bell);
         let consumer = PolledConsumer::with_bell("subscribe", &self.config, bell)?;
         let replies = Arc::new(consumer.queue());
@@ -263,7 +266,8 @@ mod tests {
 
     fn named(holder: Option<&str>, named: Duration) -> Next {
         let own = BTreeSet::from(["mine".to_owned(), "mine before".to_owned()]);
-        next(&Ok(holder.map(str::to_owned)), &own, named, 3 * SECOND)
+        let another = is_another(holder.map(str::to_owned), &own);
+        next(Ok(another), named, 3 * SECOND)
     }
 
     #[test]
@@ -285,10 +289,9 @@ mod tests {
 
     #[test]
     fn a_coordinator_that_is_away_says_nothing_of_anybody() {
-        let own = BTreeSet::new();
         let away = Err(Code::OperationTimedOut);
-        assert_eq!(next(&away, &own, 600 * SECOND, SECOND), Next::Wait);
+        assert_eq!(next(away, 600 * SECOND, SECOND), Next::Wait);
         let denied = Code::GroupAuthorizationFailed;
-        assert_eq!(next(&Err(denied), &own, SECOND, SECOND), Next::End(denied));
+        assert_eq!(next(Err(denied), SECOND, SECOND), Next::End(denied));
     }
 }

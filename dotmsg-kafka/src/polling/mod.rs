@@ -24,7 +24,7 @@ use rdkafka::error::{KafkaError, RDKafkaErrorCode as Code};
 use rdkafka::topic_partition_list::{Offset, TopicPartitionList};
 use tokio::sync::oneshot;
 
-use self::joining::Refused;
+use self::joining::Out;
 use crate::admin::KafkaAdmin;
 use crate::consumer::{IDLE, PolledConsumer, list};
 use crate::context::{Context, Rebalance};
@@ -84,7 +84,7 @@ struct State {
     stopped: BTreeSet<u32>,
     troubles: Vec<Trouble>,
     /// The group does not let this member in under its instance id.
-    refused: Option<Refused>,
+    out: Option<Out>,
     /// (static) Every id under which the group has known this member.
     ids: BTreeSet<String>,
     closing: Option<(Instant, Option<oneshot::Sender<()>>)>,

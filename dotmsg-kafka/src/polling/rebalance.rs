@@ -28,7 +28,6 @@ impl Polling {
         }
         self.receive(partitions);
         self.joined();
-        self.note_id();
         let granted = lock(&self.member.ownership).assigned(partitions);
         self.member.tell(AssignmentEvent::Assigned(granted));
     }

@@ -66,7 +66,7 @@ pub(super) enum Fault {
         delay_ms: u64,
         bytes: u64,
     },
-    /// Nothing passes between clients and a node, which the other nodes see in good health.
+    /// Nothing passes between clients and a node, or nothing from it; the other nodes see it in good health.
     HoldLine {
         node: usize,
         ms: u64,

@@ -6,6 +6,7 @@ mod basics;
 mod beginning;
 mod declared;
 mod exactly_once;
+mod failing;
 mod gated;
 mod lag;
 mod late_release;
