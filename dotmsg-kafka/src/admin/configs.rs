@@ -10,7 +10,7 @@ use std::time::Duration;
 use dotmsg_core::error::{Error, ErrorKind, Result};
 use rdkafka::error::RDKafkaErrorCode as Code;
 
-use super::{KafkaAdmin, LOOK, SHOWN_WITHIN};
+use super::{Grace, KafkaAdmin, LOOK};
 use crate::backend::blocking;
 use crate::error;
 use crate::native::{self, TopicSettings};
@@ -23,7 +23,7 @@ impl KafkaAdmin {
         names: &[&str],
         hidden: Hidden,
     ) -> Result<BTreeMap<String, TopicSettings>> {
-        let until = now() + SHOWN_WITHIN;
+        let grace = Grace::default();
         let mut configs = BTreeMap::new();
         let mut wanted: Vec<String> = names.iter().map(|name| (*name).to_owned()).collect();
         while !wanted.is_empty() {
@@ -39,7 +39,7 @@ impl KafkaAdmin {
             if hidden == Hidden::LeftOut {
                 break;
             }
-            if !wanted.is_empty() && now() >= until {
+            if !wanted.is_empty() && grace.is_over(now()) {
                 self.check_gone(wanted).await?;
                 break;
             }

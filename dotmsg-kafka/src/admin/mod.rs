@@ -8,9 +8,10 @@ mod configs;
 mod declare;
 mod groups;
 
+use std::cell::OnceCell;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use dotmsg_core::backend::{
@@ -98,14 +99,14 @@ impl KafkaAdmin {
 
     /// One topic, if it exists.
     pub(crate) async fn topic(&self, name: &str) -> Result<Option<TopicDescription>> {
-        let until = now() + SHOWN_WITHIN;
+        let grace = Grace::default();
         loop {
             let topics = self.describe(vec![name.to_owned()]).await?;
             let shown = self.with_configs(topics, Hidden::Refused).await?.pop();
             if !self.is_older(name, shown.as_ref()) {
                 return Ok(shown);
             }
-            if now() >= until {
+            if grace.is_over(now()) {
                 lock(&self.known).remove(name);
                 lock(&self.kept).remove(name);
                 return Ok(shown);
@@ -210,6 +211,18 @@ impl KafkaAdmin {
     }
 }
 
+/// What a broker that is behind is given, from its first answer that says less than was seen: it may have been silent for longer
+/// before that.
+#[derive(Default)]
+struct Grace(OnceCell<Instant>);
+
+impl Grace {
+    /// Asked at each such answer: whether it is to be believed.
+    fn is_over(&self, now: Instant) -> bool {
+        now >= *self.0.get_or_init(|| now) + SHOWN_WITHIN
+    }
+}
+
 fn options(within: Duration) -> AdminOptions {
     AdminOptions::new()
         .request_timeout(Some(within))
@@ -243,13 +256,13 @@ impl Admin for KafkaAdmin {
             let exists = self.knows(topic, partition);
             let looked = blocking("look up offsets", move || {
                 let number = i32::try_from(partition).unwrap_or(i32::MAX);
-                let until = now() + SHOWN_WITHIN;
+                let grace = Grace::default();
                 client.ask("look up offsets", |client, within| {
                     let looked = client.inner().fetch_watermarks(&name, number, within);
                     match looked.map_err(of) {
                         // Its leader has not heard yet of a topic that another broker has shown.
                         Err(Code::UnknownTopicOrPartition | Code::UnknownPartition)
-                            if exists && now() < until =>
+                            if exists && !grace.is_over(now()) =>
                         {
                             Err(Code::LeaderNotAvailable)
                         }
@@ -300,6 +313,14 @@ mod tests {
             clock: Arc::new(SystemClock),
         };
         KafkaAdmin::open(&Arc::new(Settings::of(&options).unwrap())).unwrap()
+    }
+
+    #[test]
+    fn a_broker_is_given_time_from_its_first_answer() {
+        let (grace, woke) = (Grace::default(), now() + 2 * SHOWN_WITHIN);
+        assert!(!grace.is_over(woke));
+        assert!(!grace.is_over(woke + SHOWN_WITHIN / 2));
+        assert!(grace.is_over(woke + SHOWN_WITHIN));
     }
 
     #[test]
