@@ -13,7 +13,6 @@ use rdkafka::config::RDKafkaLogLevel as Level;
 use rdkafka::error::{KafkaError, RDKafkaErrorCode as Code};
 use rdkafka::producer::{BaseProducer, DeliveryResult, Producer, ProducerContext};
 
-use crate::context::log_line;
 use crate::error;
 use crate::lock;
 use crate::settings::Settings;
@@ -25,7 +24,8 @@ const HEARING: Duration = Duration::from_millis(20);
 /// Looks for an answer: about ten seconds in all.
 const LOOKS: u32 = 100;
 
-/// The context of a client that looks at a cluster.
+/// The context of a client that looks at a cluster. What it hears comes out as one error: of the lines that say the same, for ten
+/// seconds, only the first is one for whoever runs the service.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Contact(Arc<Mutex<Heard>>);
 
@@ -38,6 +38,9 @@ struct Heard {
 impl Contact {
     fn hear(&self, code: Code, reason: &str) {
         let mut heard = lock(&self.0);
+        if heard.cause.is_none() {
+            tracing::warn!(reason, "the cluster has not answered yet");
+        }
         if heard
             .cause
             .as_ref()
@@ -132,8 +135,8 @@ pub(crate) fn silent() -> Error {
 }
 
 impl ClientContext for Contact {
-    fn log(&self, level: Level, facility: &str, message: &str) {
-        log_line(level, facility, message);
+    fn log(&self, _: Level, facility: &str, message: &str) {
+        tracing::debug!(target: "librdkafka", facility, message);
         // That the other side hangs up is only logged, with what may be wrong.
         if facility == "FAIL" {
             self.hear(Code::BrokerTransportFailure, message);
@@ -141,7 +144,7 @@ impl ClientContext for Contact {
     }
 
     fn error(&self, error: KafkaError, reason: &str) {
-        tracing::warn!(%error, reason, "kafka client");
+        tracing::debug!(%error, reason, "kafka client");
         self.hear(error.rdkafka_error_code().unwrap_or(Code::Unknown), reason);
     }
 }

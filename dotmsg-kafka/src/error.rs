@@ -72,6 +72,12 @@ pub(crate) fn of_code(operation: &'static str, code: Code) -> Error {
         | Code::UnstableOffsetCommit
         | Code::OutOfOrderSequenceNumber
         | Code::UnknownProducerId => error.retryable(Retryability::Transient),
+        Code::InvalidReplicationFactor => error.remedy(
+            "Set replication in [backend.<name>] to no more than there are brokers, or create the topic with the broker's tools",
+        ),
+        Code::InvalidTransactionTimeout => error.remedy(
+            "Set \"transaction.timeout.ms\" in [backend.<name>.kafka] to no more than the brokers' transaction.max.timeout.ms",
+        ),
         _ => error,
     }
 }

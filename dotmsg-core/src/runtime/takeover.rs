@@ -33,6 +33,9 @@ const READ_LIMITS: BatchLimits = BatchLimits {
     bytes: 1 << 20,
 };
 const TRUNCATED: &str = "the log ends below the position: it was truncated";
+/// Found while it ran, when nobody has looked whose log it is.
+const TRUNCATED_OR_NEW: &str =
+    "the log ends below the position: it was truncated, or the topic was deleted and made anew";
 const REMOVED: &str = "records that were never settled have been removed by retention";
 /// Where the remedies point to: a library call, for which the route must be stopped.
 pub(crate) const RESET: &str =
@@ -308,8 +311,9 @@ impl TakeoverContext {
         let Some(problem) = problem else {
             return Ok(record);
         };
+        let log = format!("{}..{}", range.start, range.end);
         if self.route.on_log_mismatch == LogMismatch::Earliest {
-            tracing::warn!(topic = %self.topology.source, partition, "{problem}; starting at the first record");
+            tracing::warn!(topic = %self.topology.source, partition, position = record.watermark(), log, "{problem}; starting at the first record");
             if other_log {
                 record.names = std::iter::empty().collect();
                 record.replay = None;
@@ -322,7 +326,7 @@ impl TakeoverContext {
             .error(ErrorKind::PositionLost, problem)
             .with("partition", partition)
             .with("position", record.watermark())
-            .with("log", format!("{}..{}", range.start, range.end))
+            .with("log", log)
             .remedy(self.restore()))
     }
 
@@ -338,7 +342,7 @@ impl TakeoverContext {
         };
         self.error(
             ErrorKind::PositionLost,
-            if truncated { TRUNCATED } else { REMOVED },
+            if truncated { TRUNCATED_OR_NEW } else { REMOVED },
         )
         .with("partition", found.partition)
         .with("position", found.position)

@@ -78,6 +78,7 @@ where
             match event {
                 AssignmentEvent::Assigned(granted) => {
                     self.assigned = true;
+                    self.wait_told_at = None;
                     self.granted.extend(granted);
                 }
                 AssignmentEvent::Revoking { partitions, within } => {

@@ -52,6 +52,8 @@ const COMMIT_SOON: Duration = Duration::from_millis(5);
 const COMMIT_RETRY: Duration = Duration::from_millis(200);
 /// Workers in tasks of their own drop a handler as soon as it yields; one that does not for so long is not waited for.
 const DROP_WITHIN: Duration = Duration::from_millis(500);
+/// A member that was given nothing for so long says so.
+const WAIT_TOLD_AFTER: Duration = Duration::from_secs(5);
 /// The limit of a shutdown after its second signal, whatever the broker does. The first 3 s of it are for last commits.
 pub(super) const ABANDON_WITHIN: Duration = Duration::from_secs(5);
 const ABANDON_COMMIT_WITHIN: Duration = Duration::from_secs(3);
@@ -181,6 +183,8 @@ pub(crate) struct Pump<S: Service<Delivery>> {
     started: bool,
     /// It has heard what it gets, be it nothing.
     assigned: bool,
+    /// When it is said that it has not heard yet.
+    wait_told_at: Option<Instant>,
     granted: Vec<Granted>,
     /// A look at the group's records, while it begins.
     learning: Option<BoxFuture<'static, Result<Census>>>,
@@ -235,6 +239,7 @@ where
             taking: Vec::new(),
             started: false,
             assigned: false,
+            wait_told_at: Some(Instant::now() + WAIT_TOLD_AFTER),
             granted: Vec::new(),
             learning: None,
             committing: None,

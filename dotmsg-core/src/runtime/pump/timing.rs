@@ -46,6 +46,7 @@ where
         }
         next = earlier(next, self.end_at);
         next = earlier(next, self.looks.at);
+        next = earlier(next, self.wait_told_at);
         let Some(next) = next else {
             self.timer_at = None;
             return false;
@@ -58,8 +59,20 @@ where
         if due {
             self.timer_at = None;
             self.looks.due = self.looks.at.is_some_and(|at| at <= next);
+            if self.wait_told_at.is_some_and(|at| at <= next) {
+                self.tell_wait();
+            }
         }
         due
+    }
+
+    /// Said once: whoever has just started a process that does nothing wants to know what it waits for.
+    #[cold]
+    fn tell_wait(&mut self) {
+        self.wait_told_at = None;
+        if self.stage == Shutdown::No {
+            tracing::info!(topic = %self.topology.source, "the group has given no partitions yet; it may wait until the session of a member that is gone is over");
+        }
     }
 
     pub(super) fn is_idle(&self) -> bool {

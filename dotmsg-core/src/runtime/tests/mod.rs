@@ -17,6 +17,7 @@ mod retries;
 mod stuck;
 mod tight_store;
 mod transactional;
+mod waiting;
 
 use std::collections::BTreeMap;
 use std::future::Future;

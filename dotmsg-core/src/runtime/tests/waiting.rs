@@ -1,0 +1,77 @@
+//! A member that its group lets wait says so, once: its process would look stuck else.
+
+use std::sync::Arc;
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use tokio::time::{sleep, timeout};
+
+use super::{HANDLED, World};
+use crate::backend::{
+    AssignmentEvent, Backend, Batch, BatchLimits, BoxFuture, Face, Membership, Source, Subscription,
+};
+use crate::error::Result;
+use crate::log::LogBroker;
+use crate::seen::Seen;
+
+const LINE: &str = "the group has given no partitions yet";
+
+/// Members of it join, and are given nothing.
+#[derive(Debug)]
+struct Reluctant(LogBroker);
+
+impl Face for Reluctant {
+    fn broker(&self) -> &LogBroker {
+        &self.0
+    }
+
+    fn subscribe(&self, subscription: Subscription) -> BoxFuture<'_, Result<Membership>> {
+        Box::pin(async move {
+            let (source, control) = self.0.subscribe(subscription).await?;
+            Ok((Box::new(SilentSource(source)) as _, control))
+        })
+    }
+}
+
+struct SilentSource(Box<dyn Source>);
+
+impl Source for SilentSource {
+    fn poll_event(&mut self, _: &mut Context<'_>) -> Poll<Result<AssignmentEvent>> {
+        Poll::Pending
+    }
+
+    fn poll_batch(
+        &mut self,
+        cx: &mut Context<'_>,
+        limits: BatchLimits,
+        batch: &mut Batch,
+    ) -> Poll<Result<()>> {
+        self.0.poll_batch(cx, limits, batch)
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn who_is_given_nothing_says_so_once() {
+    let seen = Seen::new();
+    let mut world = World::new(1).await;
+    world.face = Some(Arc::new(Reluctant(world.broker.clone())));
+    let _route = world.start(World::spec(), |_| async { HANDLED });
+    sleep(Duration::from_secs(4)).await;
+    assert!(seen.of(LINE).is_empty());
+    sleep(Duration::from_secs(600)).await;
+    let said = seen.of(LINE);
+    assert_eq!(said.len(), 1, "{said:?}");
+    assert_eq!(said[0].field("topic"), Some("orders"));
+}
+
+#[tokio::test(start_paused = true)]
+async fn who_is_given_something_has_nothing_to_say() {
+    let seen = Seen::new();
+    let world = World::new(1).await;
+    let route = world.start(World::spec(), |_| async { HANDLED });
+    timeout(Duration::from_secs(600), route.stats.idle())
+        .await
+        .expect("idle");
+    sleep(Duration::from_secs(600)).await;
+    assert!(seen.of(LINE).is_empty());
+}
