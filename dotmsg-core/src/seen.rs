@@ -1,8 +1,9 @@
 //! Log lines as tests see them: level, message and fields of every event on this thread.
 
 use std::collections::BTreeMap;
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, LazyLock, Mutex};
 
+use tracing::Dispatch;
 use tracing::field::{Field, Visit};
 use tracing::span::{Attributes, Id, Record};
 use tracing::subscriber::DefaultGuard;
@@ -64,8 +65,14 @@ struct Noted {
     entered: Vec<u64>,
 }
 
+/// While there is one subscriber only, `tracing` asks that of the thread which comes to a line first whether anybody wants it, and
+/// a test beside this one has none: nobody would hear of the line. With a second one it asks all.
+pub(crate) static ANOTHER: LazyLock<Dispatch> =
+    LazyLock::new(|| Dispatch::new(Noting(Arc::default())));
+
 impl Seen {
     pub(crate) fn new() -> Self {
+        LazyLock::force(&ANOTHER);
         let noted = Arc::default();
         let noting = Noting(Arc::clone(&noted));
         Self {

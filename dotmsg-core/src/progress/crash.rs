@@ -4,6 +4,10 @@
 //! same watermark. After some of those the partition runs one message at a time and notes each in the record *before* its
 //! dispatch; the one found noted by enough unclean takeovers becomes a dead letter of kind `crash_loop`.
 //!
+//! Nearly always that is one of the first. And often there is none: members were put out of their group again and again, or
+//! killed from outside, and everybody waits. So an owner lets more go between two commits the longer it goes well ([`Pace`]). A
+//! message that ends the process in company is noted by nobody; the next owner begins where that company began, alone again.
+//!
 //! The mode ends with the dead letter, or where what can have been in flight ends. Both are early on purpose: a message that
 //! is met only afterwards starts a count of its own, and every count begins further on (ADR 0002).
 //!
@@ -64,6 +68,37 @@ pub enum Mode {
         /// The watermark at which normal running resumes.
         until: u64,
     },
+}
+
+/// So many messages go alone: as many commits as a restart of the process is worth.
+const ALONE: u32 = 16;
+/// No more than 2 to this power go at once.
+const LIMIT: u32 = 20;
+
+/// How many messages an owner lets go between two commits in single-message mode: one, [`ALONE`] times, then twice as many each
+/// time. No record keeps it: every owner begins with one.
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) struct Pace {
+    went_well: u32,
+    is_out: bool,
+}
+
+impl Pace {
+    /// What the next commit lets go.
+    pub(crate) fn at_once(self) -> usize {
+        1 << self.went_well.saturating_sub(ALONE - 1).min(LIMIT)
+    }
+
+    /// It has gone.
+    pub(crate) fn let_go(&mut self) {
+        self.is_out = true;
+    }
+
+    /// Nothing runs.
+    pub(crate) fn all_ended(&mut self) {
+        let ended = std::mem::take(&mut self.is_out);
+        self.went_well = self.went_well.saturating_add(u32::from(ended));
+    }
 }
 
 /// A message noted before its dispatch.

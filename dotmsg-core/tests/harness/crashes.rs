@@ -322,7 +322,7 @@ fn behind_the_message_that_kills_a_long_backlog_runs_as_ever() {
 }
 
 #[test]
-fn without_a_culprit_only_what_can_have_been_in_hand_runs_one_at_a_time() {
+fn without_a_culprit_only_the_first_run_one_at_a_time() {
     run(async {
         let brokers = TestBrokers::new().partitions(1);
         let route = || {
@@ -356,7 +356,7 @@ fn without_a_culprit_only_what_can_have_been_in_hand_runs_one_at_a_time() {
             test.assert_calls("bill", 2_000);
             test.assert_dead_letters("bill", &[]);
             let commits = test.route("bill").stats.commits();
-            assert!((50..80).contains(&commits), "{commits} commits");
+            assert!((16..40).contains(&commits), "{commits} commits");
             test.assert_settled("bill");
         }
     });

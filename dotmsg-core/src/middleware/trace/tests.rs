@@ -41,6 +41,7 @@ impl Subscriber for Spans {
 #[tokio::test]
 async fn the_span_shows_where_from_key_and_id_but_no_payload() {
     let spans = Spans::default();
+    std::sync::LazyLock::force(&crate::seen::ANOTHER);
     let _default = tracing::subscriber::set_default(spans.clone());
     let message = Message::new("secret").with_key("k\n").with_id("i-7");
     let service = TraceLayer::new("bill");

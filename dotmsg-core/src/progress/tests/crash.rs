@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use proptest::prelude::*;
 
 use crate::progress::{
-    CrashCount, CrashLoopPolicy, Mode, Noted, Origin, PositionRecord, ResumeMap,
+    CrashCount, CrashLoopPolicy, Mode, Noted, Origin, Pace, PositionRecord, ResumeMap,
 };
 
 const LOG_END: u64 = 1_000;
@@ -180,6 +180,25 @@ fn what_ends_the_mode_forgets_the_row() {
     assert_eq!((record.crash.takeovers, mode(&record)), (1, Mode::Normal));
 }
 
+#[test]
+fn who_goes_well_lets_more_go_at_once() {
+    let mut pace = Pace::default();
+    let mut go = || {
+        let now = pace.at_once();
+        pace.let_go();
+        pace.all_ended();
+        // A commit that follows while nothing has gone says nothing.
+        pace.all_ended();
+        now
+    };
+    let first: Vec<usize> = (0..16).map(|_| go()).collect();
+    assert_eq!(first, [1; 16]);
+    let then: Vec<usize> = (0..4).map(|_| go()).collect();
+    assert_eq!(then, [2, 4, 8, 16]);
+    let last = (0..100).map(|_| go()).last();
+    assert_eq!(last, Some(1 << 20));
+}
+
 /// A log with messages that end the process, and owners that handle it as the runtime does.
 #[derive(Debug)]
 struct Owners {
@@ -213,6 +232,7 @@ impl Owners {
             .takeover(self.stored.owner + 1, self.log_end, &self.policy);
         let mut unsettled = self.unsettled();
         let mut crash = self.stored.crash;
+        let mut pace = Pace::default();
         let mut single = false;
         while let Some(&first) = unsettled.first() {
             let mode = self.policy.mode(&crash, first);
@@ -222,9 +242,24 @@ impl Owners {
                 self.commit(&unsettled, first, crash);
             }
             match mode {
+                Mode::Single { .. } if pace.at_once() > 1 => {
+                    crash.noted = None;
+                    self.commit(&unsettled, first, crash);
+                    let together: Vec<u64> =
+                        unsettled.iter().copied().take(pace.at_once()).collect();
+                    pace.let_go();
+                    for offset in together {
+                        if self.culprits.contains(&offset) {
+                            return false;
+                        }
+                        unsettled.remove(&offset);
+                    }
+                    pace.all_ended();
+                }
                 Mode::Single { .. } => {
                     crash.note(Origin::Source(first));
                     self.commit(&unsettled, first, crash);
+                    pace.let_go();
                     if self.policy.dead_letter(&crash) == Some(Origin::Source(first)) {
                         self.condemned.push(first);
                         crash.end();
@@ -232,6 +267,7 @@ impl Owners {
                         return false;
                     }
                     unsettled.remove(&first);
+                    pace.all_ended();
                 }
                 Mode::Normal => {
                     let (messages, killed) = turns.next().unwrap_or((7, false));
@@ -260,7 +296,7 @@ proptest! {
         takeovers in 1..5u32,
         confirmations in 1..4u32,
         // Far less than what is handled between two commits: the mode may end before the culprit had its turn.
-        in_hand in 1..20u64,
+        in_hand in 1..90u64,
         turns in prop::collection::vec((1..60usize, prop::bool::weighted(0.1)), 0..60),
     ) {
         let mut owners = Owners {

@@ -20,7 +20,7 @@ use self::track::Track;
 use super::tiers::Tier;
 use crate::delivery::{Role, Stream};
 use crate::progress::{
-    CrashCount, CrashLoopPolicy, Founding, LogIdentity, Mode, Noted, PositionRecord,
+    CrashCount, CrashLoopPolicy, Founding, LogIdentity, Mode, Noted, Pace, PositionRecord,
 };
 use crate::router::Topology;
 use crate::runtime::ticket::Settles;
@@ -93,11 +93,12 @@ pub(crate) struct Partition {
     pub(crate) paused: bool,
     /// Its record does not fit its store until some away heads end.
     pub(crate) too_large: bool,
-    /// Messages run one at a time, each noted before (crash loop).
+    /// Messages run one at a time, each noted before, and more at once while that goes well (crash loop).
     pub(crate) single: bool,
     /// The message that the owner before had noted, until it is dispatched here: noting others before it must not forget
     /// how often it was found.
     suspect: Option<Noted>,
+    pace: Pace,
     /// The last commit of a single-mode note that was confirmed covers the head of `staged`.
     pub(crate) noted: bool,
     /// The replay partition is being read.
@@ -153,6 +154,7 @@ impl Partition {
             paused: false,
             too_large: false,
             single: mode != Mode::Normal,
+            pace: Pace::default(),
             noted: false,
             replay_reading: false,
         }

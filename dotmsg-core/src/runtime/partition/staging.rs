@@ -1,5 +1,5 @@
-//! What waits for a commit before it is dispatched: everything under `at_most_once`, and one message at a time in a crash
-//! loop.
+//! What waits for a commit before it is dispatched: everything under `at_most_once`, and in a crash loop one message at a time,
+//! or a few.
 
 use std::collections::VecDeque;
 
@@ -52,21 +52,23 @@ impl Partition {
         self.staged.is_empty() && self.only_parked()
     }
 
-    /// Prepares the crash note for a commit that is about to be built, while messages run one at a time: names the next one,
-    /// or ends the mode. `true` when it ends with this commit, once that is confirmed and not before: whatever ends the
+    /// Prepares the crash note for a commit that is about to be built, while messages run one at a time: names the next one, if it
+    /// goes alone, or ends the mode. `true` when it ends with this commit, once that is confirmed and not before: whatever ends the
     /// process until then must not find the note of a message that has ended well.
     pub(crate) fn note_next(&mut self, ordering: Ordering) -> bool {
         if !self.single || !self.nothing_runs() {
             return false;
         }
+        self.pace.all_ended();
         let mode = self.crash_policy.mode(&self.crash, self.source.watermark());
         if mode == Mode::Normal {
             self.crash.end();
             return true;
         }
         self.suspect_first(ordering);
+        let alone = self.suspect.is_some() || self.pace.at_once() == 1;
         self.crash.noted = match self.staged.front() {
-            Some(next) => {
+            Some(next) if alone => {
                 let origin = self.origin_of(&next.item.ticket);
                 let suspect = self.suspect.filter(|suspect| suspect.origin == origin);
                 suspect.or_else(|| {
@@ -75,7 +77,7 @@ impl Partition {
                 })
             }
             // Nothing runs: whoever was noted is not to blame for what comes.
-            None => self.suspect,
+            _ => self.suspect,
         };
         false
     }
@@ -107,7 +109,18 @@ impl Partition {
         }
     }
 
-    /// The staged message that the confirmed note names is dispatched; whether it is to be set aside instead of run.
+    /// What the confirmed commit lets go: the message that it notes, or the first few when it notes none.
+    pub(crate) fn take_next(&mut self) -> VecDeque<Staged> {
+        self.pace.let_go();
+        let most = match self.crash.noted {
+            Some(_) => 1,
+            None => self.pace.at_once(),
+        };
+        let later = self.staged.split_off(most.min(self.staged.len()));
+        std::mem::replace(&mut self.staged, later)
+    }
+
+    /// A staged message is dispatched that the confirmed commit lets go; whether it is to be set aside instead of run.
     pub(crate) fn begin_noted(&mut self, ticket: &Ticket) -> bool {
         let origin = self.origin_of(ticket);
         // From now on it is judged by what this owner sees of it.

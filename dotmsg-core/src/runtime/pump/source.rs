@@ -185,8 +185,8 @@ where
         }
     }
 
-    /// Dispatches what a confirmed commit allows in single-message mode: the one message that it notes, or everything
-    /// once the mode is over.
+    /// Dispatches what a confirmed commit allows in single-message mode: the one message that it notes, a few when it notes none,
+    /// or everything once the mode is over.
     pub(super) fn dispatch_staged(&mut self, cx: &mut Context<'_>, index: usize) -> bool {
         let Some(partition) = running(&mut self.partitions, index) else {
             return false;
@@ -205,13 +205,15 @@ where
             return false;
         }
         partition.noted = false;
-        let Some(Staged { mut item, name }) = partition.staged.pop_front() else {
-            return false;
-        };
-        if partition.begin_noted(&item.ticket) {
-            item.condemned = Some("crash_loop");
+        let mut next = partition.take_next();
+        for Staged { item, .. } in &mut next {
+            if partition.begin_noted(&item.ticket) {
+                item.condemned = Some("crash_loop");
+            }
         }
-        self.dispatch(cx, item, name);
+        for Staged { item, name } in next {
+            self.dispatch(cx, item, name);
+        }
         true
     }
 }

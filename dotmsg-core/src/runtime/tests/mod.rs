@@ -4,6 +4,7 @@ mod at_most_once;
 mod attacks;
 mod basics;
 mod beginning;
+mod crash_loop;
 mod declared;
 mod exactly_once;
 mod failing;

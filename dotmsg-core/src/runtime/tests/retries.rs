@@ -1,7 +1,5 @@
 //! Away lanes: order behind a failing head, caps, takeover, removed tiers.
 
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use tokio::time::{Instant, sleep};
@@ -213,43 +211,6 @@ async fn a_sleeping_repeat_ends_at_once_when_the_route_drains() {
         0,
         "it stays unsettled"
     );
-}
-
-#[tokio::test(start_paused = true)]
-async fn a_message_that_kills_its_owner_again_and_again_becomes_a_dead_letter() {
-    let world = World::new(1).await;
-    world.publish(["a", "poison", "b"].map(Some)).await;
-    let met = Arc::new(AtomicBool::new(false));
-    let mut crashes = 0;
-    loop {
-        met.store(false, Ordering::SeqCst);
-        let flag = Arc::clone(&met);
-        let route = world.start_stacked(spec(&[]), move |delivery: Delivery| {
-            let flag = Arc::clone(&flag);
-            async move {
-                if delivery.key().is_some_and(|key| key[..] == *b"poison") {
-                    flag.store(true, Ordering::SeqCst);
-                    std::future::pending::<()>().await;
-                }
-                Ok(Returned::default())
-            }
-        });
-        while !met.load(Ordering::SeqCst) && route.stats.dead_lettered() == 0 {
-            sleep(Duration::from_millis(1)).await;
-        }
-        if route.stats.dead_lettered() == 1 {
-            route.stats.idle().await;
-            route.drain().await;
-            break;
-        }
-        crashes += 1;
-        assert!(crashes < 20, "it is never set aside");
-        // Long enough for the settled neighbours to be committed.
-        sleep(Duration::from_secs(1)).await;
-        kill(&world, route).await;
-    }
-    assert_eq!(crashes, 5 + 3, "takeovers, then confirmations");
-    assert!(world.records().await[&0].settled(3));
 }
 
 /// A head that is away since order was relaxed comes back while another one of its key is away in order.
