@@ -1,10 +1,12 @@
 //! Publishing: pipelined, in order, one delivery report per message.
 //!
 //! Messages are handed to librdkafka when `publish` is called, not when its future is polled, so that overlapping calls keep
-//! their order. What librdkafka has no room for waits in order behind what it has, and goes out as reports come in. A message
+//! their order. What librdkafka has no room for waits in order behind what it has, and so does what follows a batch of its partition
+//! that is on its way (`gates`); it goes out as reports come in. A message
 //! whose report says that it *may* be in the log is unknown, not failed (`rd_kafka_message_status`). A producer that meets a fatal
 //! error is followed by another one (`line`), unless it is one of transactions, which are begun anew by whoever leads them.
 
+mod gates;
 mod line;
 mod reports;
 
@@ -47,7 +49,7 @@ impl KafkaPublisher {
         let making = Making {
             config: settings.producer(),
             partitioner,
-            is_followed: true,
+            gates: Some(settings.batches()),
         };
         Self::with(making, settings.max_record_bytes())
     }
@@ -61,16 +63,22 @@ impl KafkaPublisher {
         let making = Making {
             config,
             partitioner,
-            is_followed: false,
+            gates: None,
         };
         Self::with(making, max_record_bytes)
     }
 
     fn with(making: Making, max_record_bytes: usize) -> Result<Self> {
         let reports = Arc::new(Reports::default());
-        let line = Line::open(making, Arc::clone(&reports))?;
+        let line = Arc::new(Line::open(making, Arc::clone(&reports))?);
+        let hears = Arc::downgrade(&line);
+        reports.on_drained(move |gate| {
+            if let Some(line) = hears.upgrade() {
+                line.drained(gate);
+            }
+        });
         let publisher = Self {
-            line: Arc::new(line),
+            line,
             reports,
             max_record_bytes,
         };
@@ -118,7 +126,11 @@ impl KafkaPublisher {
         let (call, outcomes) = Call::of(records.len());
         let numbered = |(index, record): (usize, PublishRecord)| {
             let call = Arc::clone(&call);
-            let number = self.reports.expect(Waiting { call, index });
+            let number = self.reports.expect(Waiting {
+                call,
+                index,
+                gate: None,
+            });
             if let Some(error) = self.too_large(&record) {
                 self.reports.settle(number, PublishOutcome::Failed(error));
                 return None;

@@ -1,4 +1,4 @@
-//! The records on their way: in the producer, and in order behind it what it has no room for.
+//! The records on their way: in the producer, at a gate of their partition, and in order behind these what there is no room for.
 //!
 //! A fatal error ends a producer of librdkafka for good: what an idempotent one may still promise is lost with its state at the
 //! broker. What it had then comes back as failed or as unknown, and only when all of that is told is another producer made, for
@@ -8,7 +8,8 @@
 use std::collections::VecDeque;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
-use std::time::Duration;
+use std::thread;
+use std::time::{Duration, Instant};
 
 use dotmsg_core::backend::{Partitioner, PublishOutcome, PublishRecord};
 use dotmsg_core::error::{Error, ErrorKind, Result, Retryability};
@@ -17,10 +18,14 @@ use rdkafka::error::RDKafkaErrorCode as Code;
 use rdkafka::message::{Header, OwnedHeaders};
 use rdkafka::producer::{BaseRecord, Producer, PurgeConfig};
 
+use super::gates::{Gate, Gates, Numbered};
 use super::reports::{Client, Delivery, Reports, ended};
 use crate::error;
 use crate::lock;
+use crate::native;
+use crate::now;
 use crate::partitioner::Asked;
+use crate::settings::Batches;
 
 /// How long the thread waits for reports; what ends it, and a fatal error, is looked for as often.
 const POLL: Duration = Duration::from_millis(100);
@@ -29,11 +34,16 @@ const POLL: Duration = Duration::from_millis(100);
 pub(super) struct Making {
     pub(super) config: ClientConfig,
     pub(super) partitioner: Option<Arc<dyn Partitioner>>,
-    /// Whether one that met a fatal error is followed by another one. A transaction is not: whoever leads it begins anew.
-    pub(super) is_followed: bool,
+    /// None for transactions, where nothing may wait here: their commit sends what the producer has, and nothing else.
+    pub(super) gates: Option<Batches>,
 }
 
 impl Making {
+    /// Whether one that met a fatal error is followed by another one. A transaction is not: whoever leads it begins anew.
+    fn is_followed(&self) -> bool {
+        self.gates.is_some()
+    }
+
     fn producer(&self, reports: &Arc<Reports>) -> Result<Arc<Client>> {
         let partitioner = self.partitioner.clone().map(Asked::new);
         let context = Delivery::new(Arc::clone(reports), partitioner);
@@ -59,8 +69,23 @@ struct State {
     producer: Arc<Client>,
     /// The producer met a fatal error.
     ended: bool,
+    gates: Option<Gates>,
     /// What it has no room for, with the numbers under which it waits.
-    backlog: VecDeque<(PublishRecord, usize)>,
+    backlog: VecDeque<Numbered>,
+}
+
+impl State {
+    /// What waits here.
+    fn waiting(&self) -> usize {
+        self.backlog.len() + self.gates.as_ref().map_or(0, Gates::held)
+    }
+
+    /// All of it, to wait no longer, in order.
+    fn take_waiting(&mut self) -> Vec<Numbered> {
+        let mut waiting = self.gates.as_mut().map_or_else(Vec::new, Gates::take_all);
+        waiting.extend(self.backlog.drain(..));
+        waiting
+    }
 }
 
 impl Line {
@@ -68,6 +93,7 @@ impl Line {
         let state = State {
             producer: making.producer(&reports)?,
             ended: false,
+            gates: making.gates.map(Gates::new),
             backlog: VecDeque::new(),
         };
         Ok(Self {
@@ -105,23 +131,40 @@ impl Line {
         self.client().in_flight_count()
     }
 
+    /// Whether the partitions of a topic have gates.
+    #[cfg(test)]
+    pub(super) fn has_gates_of(&self, topic: &str) -> bool {
+        let state = lock(&self.state);
+        let gates = state.gates.as_ref();
+        gates.is_some_and(|gates| gates.knows(topic))
+    }
+
+    /// What waits here.
+    #[cfg(test)]
+    pub(super) fn waiting(&self) -> usize {
+        lock(&self.state).waiting()
+    }
+
     /// Sends records, each under its number, behind whatever came before. `records` is asked for under the lock that keeps the
     /// order of overlapping calls.
     pub(super) fn send(&self, records: impl Iterator<Item = (PublishRecord, usize)>) {
         let mut state = lock(&self.state);
-        for (record, number) in records {
+        let now = now();
+        for numbered in records {
             let waits = state.ended || !state.backlog.is_empty();
-            if waits || !self.hand_over(&mut state, &record, number) {
-                state.backlog.push_back((record, number));
-            }
+            let left = match waits {
+                true => Some(numbered),
+                false => self.offer(&mut state, numbered, now),
+            };
+            state.backlog.extend(left);
         }
-        if state.ended && !self.making.is_followed {
+        if state.ended && !self.making.is_followed() {
             self.fail_for_good(&mut state);
         }
     }
 
     /// Hears reports until it is closed and nothing is on its way.
-    pub(super) fn run(&self) {
+    pub(super) fn run(self: &Arc<Self>) {
         while !self.is_closed() || self.reports.pending() > 0 {
             let producer = self.client();
             producer.poll(POLL);
@@ -129,22 +172,24 @@ impl Line {
         }
     }
 
-    fn go_on(&self, producer: &Client) {
+    fn go_on(self: &Arc<Self>, producer: &Client) {
         let mut state = lock(&self.state);
         state.ended |= producer.client().fatal_error().is_some();
         if !state.ended {
+            self.let_go(&mut state);
             self.drain(&mut state);
+            self.ask_for_partitions(&mut state);
             return;
         }
-        if !self.making.is_followed {
+        if !self.making.is_followed() {
             self.fail_for_good(&mut state);
         }
-        let undecided = self.reports.pending() > state.backlog.len();
+        let undecided = self.reports.pending() > state.waiting();
         if undecided {
             drop(state);
             // Also what comes back to its queue when a connection ends: it would lie there until it times out.
             producer.purge(PurgeConfig::default().queue());
-        } else if !state.backlog.is_empty() && self.making.is_followed {
+        } else if state.waiting() > 0 && self.making.is_followed() {
             self.replace(&mut state);
         }
     }
@@ -155,6 +200,7 @@ impl Line {
             Ok(producer) => {
                 state.producer = producer;
                 state.ended = false;
+                self.let_go(state);
                 self.drain(state);
             }
             Err(error) => self.fail(state, |record| no_producer(record, &error)),
@@ -169,7 +215,7 @@ impl Line {
     }
 
     fn fail(&self, state: &mut State, error: impl Fn(&PublishRecord) -> Error) {
-        for (record, number) in std::mem::take(&mut state.backlog) {
+        for (record, number) in state.take_waiting() {
             let failed = PublishOutcome::Failed(error(&record));
             self.reports.settle(number, failed);
         }
@@ -177,11 +223,123 @@ impl Line {
 
     /// Sends what waits, as far as there is room.
     fn drain(&self, state: &mut State) {
-        while let Some((record, number)) = state.backlog.pop_front() {
-            if !self.hand_over(state, &record, number) {
-                state.backlog.push_front((record, number));
+        let now = now();
+        while let Some(next) = state.backlog.pop_front() {
+            if let Some(left) = self.offer(state, next, now) {
+                state.backlog.push_front(left);
                 return;
             }
+        }
+    }
+
+    /// Nothing that went through a gate is on its way: sends what waits there.
+    pub(super) fn drained(&self, gate: Gate) {
+        let mut state = lock(&self.state);
+        self.note_drained(&mut state, gate);
+        if !state.ended {
+            self.let_go(&mut state);
+        }
+    }
+
+    fn note_drained(&self, state: &mut State, gate: Gate) {
+        if let Some(gates) = &mut state.gates
+            && self.reports.is_drained(gate)
+        {
+            gates.all_reported(gate);
+        }
+    }
+
+    /// Sends what waits at gates where nothing is on its way, as far as there is room.
+    fn let_go(&self, state: &mut State) {
+        let Some(gates) = &mut state.gates else {
+            return;
+        };
+        let now = now();
+        for gate in gates.take_idle() {
+            if !self.reports.is_drained(gate) {
+                continue;
+            }
+            while let Some((record, number)) =
+                state.gates.as_mut().and_then(|gates| gates.next(gate))
+            {
+                if !self.hand_over_through(state, gate, &record, number, now) {
+                    if let Some(gates) = &mut state.gates {
+                        gates.put_back(gate, (record, number));
+                    }
+                    break;
+                }
+            }
+        }
+    }
+
+    /// Sends a record, or lets it wait at its gate; gives it back when it has to wait for room, or for another producer.
+    fn offer(
+        &self,
+        state: &mut State,
+        (record, number): Numbered,
+        now: Instant,
+    ) -> Option<Numbered> {
+        let mut gate = None;
+        if let Some(gates) = &mut state.gates {
+            gate = gates.of(&record, now);
+            if let Some(gate) = gate
+                && !gates.is_open(gate, &record, now)
+            {
+                gates.hold(gate, (record, number));
+                return None;
+            }
+        }
+        let has_gone = match gate {
+            None => self.hand_over(state, &record, number),
+            Some(gate) => self.hand_over_through(state, gate, &record, number, now),
+        };
+        (!has_gone).then_some((record, number))
+    }
+
+    fn hand_over_through(
+        &self,
+        state: &mut State,
+        gate: Gate,
+        record: &PublishRecord,
+        number: usize,
+        now: Instant,
+    ) -> bool {
+        // Before it goes: its report may be there when it has.
+        self.reports.goes_through(number, gate);
+        if !self.hand_over(state, record, number) {
+            self.reports.has_not_gone(number);
+            return false;
+        }
+        if let Some(gates) = &mut state.gates {
+            gates.gave(gate, record, now);
+        }
+        // Also when it has failed at once.
+        self.note_drained(state, gate);
+        true
+    }
+
+    /// Finds out how many partitions a topic has, once, on a thread that may wait for it.
+    fn ask_for_partitions(self: &Arc<Self>, state: &mut State) {
+        let Some(topic) = state
+            .gates
+            .as_mut()
+            .and_then(|gates| gates.next_unknown(now()))
+        else {
+            return;
+        };
+        let (line, producer) = (Arc::clone(self), Arc::clone(&state.producer));
+        let asked = thread::Builder::new()
+            .name("kafka partitions".to_owned())
+            .spawn(move || {
+                let found = producer.client().fetch_metadata(Some(&topic), native::CALL);
+                let topics = found.as_ref().map_or(&[][..], |found| found.topics());
+                let partitions = topics.first().map(|topic| topic.partitions().len());
+                if let Some(gates) = &mut lock(&line.state).gates {
+                    gates.learn(&topic, partitions, now());
+                }
+            });
+        if let Err(error) = asked {
+            tracing::debug!(%error, "no thread to look up the partitions of a topic");
         }
     }
 

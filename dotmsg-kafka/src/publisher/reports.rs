@@ -17,6 +17,7 @@ use rdkafka::producer::{BaseProducer, DeliveryResult, Producer, ProducerContext}
 use slab::Slab;
 use tokio::sync::{Notify, oneshot};
 
+use super::gates::Gate;
 use crate::context::log_line;
 use crate::error;
 use crate::lock;
@@ -49,25 +50,80 @@ impl Call {
 pub(super) struct Waiting {
     pub(super) call: Arc<Mutex<Call>>,
     pub(super) index: usize,
+    /// The one that it went through.
+    pub(super) gate: Option<Gate>,
 }
 
 /// Everything that waits for a report, by the number that librdkafka gives back.
-#[derive(Debug, Default)]
+#[derive(Default)]
 pub(super) struct Reports {
-    waiting: Mutex<Slab<Waiting>>,
+    open: Mutex<Open>,
+    /// Hears of a gate when nothing that went through it is on its way any more.
+    drained: OnceLock<Box<dyn Fn(Gate) + Send + Sync>>,
     /// Handed over and not reported.
     pending: AtomicUsize,
     settled: Notify,
 }
 
+#[derive(Debug, Default)]
+struct Open {
+    waiting: Slab<Waiting>,
+    /// For each gate: how many went through it and are on their way.
+    out: Vec<usize>,
+}
+
 impl Reports {
     pub(super) fn expect(&self, waiting: Waiting) -> usize {
         self.pending.fetch_add(1, Ordering::AcqRel);
-        lock(&self.waiting).insert(waiting)
+        lock(&self.open).waiting.insert(waiting)
     }
 
-    pub(super) fn settle(&self, number: usize, outcome: PublishOutcome) {
-        let waiting = lock(&self.waiting).remove(number);
+    /// To be called once, before anything goes through a gate.
+    pub(super) fn on_drained(&self, hears: impl Fn(Gate) + Send + Sync + 'static) {
+        let _ = self.drained.set(Box::new(hears));
+    }
+
+    /// It goes through a gate now.
+    pub(super) fn goes_through(&self, number: usize, gate: Gate) {
+        let mut open = lock(&self.open);
+        open.waiting[number].gate = Some(gate);
+        if open.out.len() <= gate.0 {
+            open.out.resize(gate.0 + 1, 0);
+        }
+        open.out[gate.0] += 1;
+    }
+
+    /// It has not gone after all.
+    pub(super) fn has_not_gone(&self, number: usize) {
+        let mut open = lock(&self.open);
+        if let Some(gate) = open.waiting[number].gate.take() {
+            open.out[gate.0] -= 1;
+        }
+    }
+
+    /// Whether nothing that went through a gate is on its way.
+    pub(super) fn is_drained(&self, gate: Gate) -> bool {
+        lock(&self.open).out.get(gate.0).is_none_or(|out| *out == 0)
+    }
+
+    /// The outcome of a message that the producer has reported.
+    fn report(&self, number: usize, outcome: PublishOutcome) {
+        if let Some(gate) = self.settle(number, outcome)
+            && let Some(hears) = self.drained.get()
+        {
+            hears(gate);
+        }
+    }
+
+    /// Gives the gate that it went through, if it was the last one there.
+    pub(super) fn settle(&self, number: usize, outcome: PublishOutcome) -> Option<Gate> {
+        let mut open = lock(&self.open);
+        let waiting = open.waiting.remove(number);
+        let drained = waiting.gate.filter(|gate| {
+            open.out[gate.0] -= 1;
+            open.out[gate.0] == 0
+        });
+        drop(open);
         let mut call = lock(&waiting.call);
         call.outcomes[waiting.index] = Some(outcome);
         call.left -= 1;
@@ -81,6 +137,7 @@ impl Reports {
         if self.pending.fetch_sub(1, Ordering::AcqRel) == 1 {
             self.settled.notify_waiters();
         }
+        drained
     }
 
     /// How many wait.
@@ -192,7 +249,7 @@ impl ProducerContext<Asked> for Delivery {
                 }
             }
         };
-        self.reports.settle(number, outcome);
+        self.reports.report(number, outcome);
     }
 
     fn get_custom_partitioner(&self) -> Option<&Asked> {

@@ -29,6 +29,7 @@ const ONE_BY_ONE: &[(&str, &str)] = &[
 fn cluster(brokers: i32) -> Cluster {
     let cluster = MockCluster::new(brokers).expect("a cluster");
     cluster.create_topic("orders", 2, 1).expect("a topic");
+    cluster.create_topic("single", 1, 1).expect("a topic");
     cluster
 }
 
@@ -48,6 +49,15 @@ fn record(partition: u32, text: &'static str) -> PublishRecord {
     PublishRecord {
         topic: "orders".into(),
         partition: Some(partition),
+        message: Message::new(text),
+    }
+}
+
+/// One that waits at no gate.
+fn for_any_partition(text: &'static str) -> PublishRecord {
+    PublishRecord {
+        topic: "single".into(),
+        partition: None,
         message: Message::new(text),
     }
 }
@@ -90,7 +100,7 @@ async fn published_at_the_end(
 #[tokio::test]
 async fn what_a_producer_had_at_its_end_is_told_and_the_next_one_goes_on() {
     const ALL: usize = 20;
-    let all = || (0..ALL).map(|_| record(0, "one of many")).collect();
+    let all = || (0..ALL).map(|_| for_any_partition("one of many")).collect();
     let cluster = cluster(1);
     let publisher = publisher(&cluster);
     let mut next = 0;
@@ -142,6 +152,36 @@ fn assert_ended(outcomes: &[PublishOutcome]) {
             "{text}"
         );
     }
+}
+
+/// A slow broker, and messages that come one after the other: those behind the first wait here, not in the producer.
+#[tokio::test]
+async fn what_follows_a_batch_waits_for_its_answer() {
+    let cluster = cluster(1);
+    let publisher = publisher(&cluster);
+    let asked = async {
+        // A look is asked for by the first message, and not waited for.
+        while !publisher.line.has_gates_of("orders") {
+            publish(&publisher, vec![record(0, "first")]).await;
+        }
+    };
+    timeout(LIMIT, asked)
+        .await
+        .expect("the partitions are known");
+    let take = |time| cluster.broker_round_trip_time(1, time).expect("a broker");
+    take(Duration::from_millis(300));
+    let all: Vec<PublishRecord> = (0..20).map(|_| record(0, "one of many")).collect();
+    let mut outcomes = publisher.publish(all);
+    let other = publisher.publish(vec![record(1, "of another partition")]);
+    let in_producer = publisher.line.in_producer();
+    assert!(in_producer <= 5 + 1, "{in_producer} in the producer");
+    take(Duration::ZERO);
+    let both = async { tokio::join!(&mut outcomes, other) };
+    let (outcomes, other) = timeout(LIMIT, both).await.expect("in time");
+    let offsets = offsets(&outcomes);
+    assert!(offsets.is_sorted(), "{offsets:?}");
+    assert_eq!(other.len(), 1);
+    assert_eq!(publisher.line.waiting(), 0);
 }
 
 #[tokio::test]

@@ -91,6 +91,15 @@ pub(crate) struct Durability {
     pub(crate) check: TopicCheck,
 }
 
+/// What a producer puts into one request for one partition.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Batches {
+    /// It waits for so long for more.
+    pub(crate) linger: Duration,
+    pub(crate) messages: usize,
+    pub(crate) bytes: usize,
+}
+
 impl Settings {
     /// The settings of a backend.
     ///
@@ -154,6 +163,21 @@ impl Settings {
 
     fn number(&self, name: &str) -> Option<u64> {
         self.property(name)?.parse().ok()
+    }
+
+    /// How a producer makes its batches. Where nobody says otherwise, by librdkafka's defaults.
+    pub(crate) fn batches(&self) -> Batches {
+        let producer = self.producer();
+        let number = |name, default| {
+            let set = producer.get(name).and_then(|set| set.parse().ok());
+            set.unwrap_or(default)
+        };
+        let count = |name, default| usize::try_from(number(name, default)).unwrap_or(usize::MAX);
+        Batches {
+            linger: Duration::from_millis(number("linger.ms", 5)),
+            messages: count("batch.num.messages", 10_000),
+            bytes: count("batch.size", 1_000_000),
+        }
     }
 
     /// What of these settings a client of this kind takes. `Any`: neither a consumer nor a producer.
