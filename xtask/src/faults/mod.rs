@@ -68,6 +68,9 @@ pub(crate) fn run(args: &[String]) -> Result<(), String> {
     }
     let [(_, count), (_, seed), (_, only)] = numbers;
     let count = count.or(only).ok_or("faults needs `--rounds N`")?;
+    if let Some(only) = only.filter(|only| !(1..=count).contains(only)) {
+        return Err(format!("there is no round {only} among {count}"));
+    }
     let count = u32::try_from(count).map_err(|_| "`--rounds` is too large".to_owned())?;
     let flights = Flights::find(&workspace).ok_or("the workspace has no example `flights` yet")?;
     let seed = seed.unwrap_or_else(clock::fresh_seed);
