@@ -6,9 +6,8 @@ use std::time::Duration;
 use tokio::time::{Instant, sleep, timeout};
 
 /// How long a case waits for one thing to happen. Generous, because a machine that runs many tests is slow, and because
-/// nothing waits for it to pass when all is well. On Kafka a frozen member's session, its transaction's timeout and a rebalance
-/// follow one another: half a minute on a machine that is idle.
-pub const DEADLINE: Duration = Duration::from_secs(90);
+/// nothing waits for it to pass when all is well.
+pub const DEADLINE: Duration = Duration::from_secs(45);
 
 /// How often a condition that nobody announces is looked at.
 const LOOK: Duration = Duration::from_millis(3);

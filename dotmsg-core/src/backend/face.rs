@@ -1,13 +1,14 @@
-//! The memory log with another face, and a control of it: a test says what differs, and everything else passes through.
+//! The memory log with another face, a control and a source of it: a test says what differs, and everything else passes through.
 
 use std::sync::Arc;
+use std::task::{Context, Poll};
 use std::time::Duration;
 
 use bytes::Bytes;
 
 use super::{
-    Admin, Backend, BoxFuture, Capability, CommitOutcome, Control, Granted, Membership, Progress,
-    Publisher, Reader, Subscription, Transactions,
+    Admin, AssignmentEvent, Backend, Batch, BatchLimits, BoxFuture, Capability, CommitOutcome,
+    Control, Granted, Membership, Progress, Publisher, Reader, Source, Subscription, Transactions,
 };
 use crate::error::Result;
 use crate::log::LogBroker;
@@ -111,5 +112,38 @@ impl<C: ControlFace> Control for C {
 
     fn close(&self, deadline: Duration) -> BoxFuture<'_, Result<()>> {
         ControlFace::close(self, deadline)
+    }
+}
+
+/// What a test may override of a source; whoever has it is a [`Source`].
+pub(crate) trait SourceFace: Send + 'static {
+    fn inner(&mut self) -> &mut dyn Source;
+
+    fn poll_event(&mut self, cx: &mut Context<'_>) -> Poll<Result<AssignmentEvent>> {
+        self.inner().poll_event(cx)
+    }
+
+    fn poll_batch(
+        &mut self,
+        cx: &mut Context<'_>,
+        limits: BatchLimits,
+        batch: &mut Batch,
+    ) -> Poll<Result<()>> {
+        self.inner().poll_batch(cx, limits, batch)
+    }
+}
+
+impl<S: SourceFace> Source for S {
+    fn poll_event(&mut self, cx: &mut Context<'_>) -> Poll<Result<AssignmentEvent>> {
+        SourceFace::poll_event(self, cx)
+    }
+
+    fn poll_batch(
+        &mut self,
+        cx: &mut Context<'_>,
+        limits: BatchLimits,
+        batch: &mut Batch,
+    ) -> Poll<Result<()>> {
+        SourceFace::poll_batch(self, cx, limits, batch)
     }
 }

@@ -36,7 +36,7 @@ pub use connection::Connection;
 pub use control::{CommitOutcome, Control, Progress};
 pub(crate) use exclusive::{Exclusive, NewPosition};
 #[cfg(test)]
-pub(crate) use face::{ControlFace, Face};
+pub(crate) use face::{ControlFace, Face, SourceFace};
 pub use murmur2::{murmur2, partition_for_key};
 pub use partitioner::{Partitioner, partition_by};
 pub use publisher::{PublishOutcome, PublishRecord, Published, Publisher};

@@ -5,7 +5,7 @@
 //! dispatch; the one found noted by enough unclean takeovers becomes a dead letter of kind `crash_loop`.
 //!
 //! Nearly always that is one of the first. And often there is none: members were put out of their group again and again, or
-//! killed from outside, and everybody waits. So an owner lets more go between two commits the longer it goes well ([`Pace`]). A
+//! killed from outside, and everybody waits. So an owner lets more go between two commits the longer it goes well ([`SlowStart`]). A
 //! message that ends the process in company is noted by nobody; the next owner begins where that company began, alone again.
 //!
 //! The mode ends with the dead letter, or where what can have been in flight ends. Both are early on purpose: a message that
@@ -63,7 +63,8 @@ impl CrashLoopPolicy {
 pub enum Mode {
     /// As configured.
     Normal,
-    /// One message at a time, each noted in the record (confirmed) before its dispatch.
+    /// One message at a time, each noted in the record (confirmed) before its dispatch. An owner for which that goes well for a
+    /// while lets several go together, unnoted.
     Single {
         /// The watermark at which normal running resumes.
         until: u64,
@@ -78,12 +79,12 @@ const LIMIT: u32 = 20;
 /// How many messages an owner lets go between two commits in single-message mode: one, [`ALONE`] times, then twice as many each
 /// time. No record keeps it: every owner begins with one.
 #[derive(Debug, Clone, Copy, Default)]
-pub(crate) struct Pace {
+pub(crate) struct SlowStart {
     went_well: u32,
     is_out: bool,
 }
 
-impl Pace {
+impl SlowStart {
     /// What the next commit lets go.
     pub(crate) fn at_once(self) -> usize {
         1 << self.went_well.saturating_sub(ALONE - 1).min(LIMIT)
@@ -117,7 +118,7 @@ pub struct CrashCount {
     pub takeovers: u32,
     /// The watermark of the last takeover.
     pub watermark: u64,
-    /// The message that was dispatched last in single-message mode.
+    /// The message that was dispatched last in single-message mode, if it went alone.
     pub noted: Option<Noted>,
     /// The watermark at which single-message mode ends at the latest; `None` in normal running.
     pub until: Option<u64>,

@@ -24,7 +24,7 @@ mod tests;
 mod tracker;
 mod wire;
 
-pub(crate) use crash::Pace;
+pub(crate) use crash::SlowStart;
 pub use crash::{CrashCount, CrashLoopPolicy, Mode, Noted};
 pub use founding::{Absence, Census, Evidence, Founding, Witness};
 pub use names::{Name, Names, Origin, TierId};

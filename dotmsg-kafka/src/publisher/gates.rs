@@ -20,7 +20,7 @@ use crate::settings::Batches;
 
 /// Topics that have gates; those of an app that names them freely go without.
 const TOPICS: usize = 64;
-/// What librdkafka writes beside key, payload and headers of a message, at most.
+/// What librdkafka writes beside key, payload and headers of a message, about.
 const OVERHEAD: usize = 64;
 /// So many messages of a partition go out even if each is a batch of its own.
 const AT_LEAST: usize = 5;
@@ -38,6 +38,7 @@ pub(super) type Numbered = (PublishRecord, usize);
 #[derive(Debug)]
 pub(super) struct Gates {
     batches: Batches,
+    most_topics: usize,
     topics: Vec<Topic>,
     partitions: Vec<Partition>,
     /// Waiting at all of them.
@@ -74,6 +75,16 @@ impl Gates {
                 messages,
                 ..batches
             },
+            most_topics: TOPICS,
+            ..Self::none()
+        }
+    }
+
+    /// No record has a gate.
+    pub(super) fn none() -> Self {
+        Self {
+            batches: Batches::default(),
+            most_topics: 0,
             topics: Vec::new(),
             partitions: Vec::new(),
             held: 0,
@@ -86,7 +97,7 @@ impl Gates {
         let is_it =
             |topic: &Topic| Arc::ptr_eq(&topic.name, &record.topic) || topic.name == record.topic;
         let Some(topic) = self.topics.iter().find(|topic| is_it(topic)) else {
-            if self.topics.len() < TOPICS {
+            if self.topics.len() < self.most_topics {
                 self.topics.push(Topic {
                     name: Arc::clone(&record.topic),
                     first: 0,

@@ -69,7 +69,7 @@ struct State {
     producer: Arc<Client>,
     /// The producer met a fatal error.
     ended: bool,
-    gates: Option<Gates>,
+    gates: Gates,
     /// What it has no room for, with the numbers under which it waits.
     backlog: VecDeque<Numbered>,
 }
@@ -77,12 +77,12 @@ struct State {
 impl State {
     /// What waits here.
     fn waiting(&self) -> usize {
-        self.backlog.len() + self.gates.as_ref().map_or(0, Gates::held)
+        self.backlog.len() + self.gates.held()
     }
 
     /// All of it, to wait no longer, in order.
     fn take_waiting(&mut self) -> Vec<Numbered> {
-        let mut waiting = self.gates.as_mut().map_or_else(Vec::new, Gates::take_all);
+        let mut waiting = self.gates.take_all();
         waiting.extend(self.backlog.drain(..));
         waiting
     }
@@ -93,7 +93,7 @@ impl Line {
         let state = State {
             producer: making.producer(&reports)?,
             ended: false,
-            gates: making.gates.map(Gates::new),
+            gates: making.gates.map_or_else(Gates::none, Gates::new),
             backlog: VecDeque::new(),
         };
         Ok(Self {
@@ -134,9 +134,7 @@ impl Line {
     /// Whether the partitions of a topic have gates.
     #[cfg(test)]
     pub(super) fn has_gates_of(&self, topic: &str) -> bool {
-        let state = lock(&self.state);
-        let gates = state.gates.as_ref();
-        gates.is_some_and(|gates| gates.knows(topic))
+        lock(&self.state).gates.knows(topic)
     }
 
     /// What waits here.
@@ -232,40 +230,29 @@ impl Line {
         }
     }
 
-    /// Nothing that went through a gate is on its way: sends what waits there.
+    /// Nothing that went through a gate is on its way: there is room, and what waits there may go.
     pub(super) fn drained(&self, gate: Gate) {
         let mut state = lock(&self.state);
-        self.note_drained(&mut state, gate);
+        // More may have gone meanwhile.
+        if self.reports.is_drained(gate) {
+            state.gates.all_reported(gate);
+        }
         if !state.ended {
             self.let_go(&mut state);
-        }
-    }
-
-    fn note_drained(&self, state: &mut State, gate: Gate) {
-        if let Some(gates) = &mut state.gates
-            && self.reports.is_drained(gate)
-        {
-            gates.all_reported(gate);
+            self.drain(&mut state);
         }
     }
 
     /// Sends what waits at gates where nothing is on its way, as far as there is room.
     fn let_go(&self, state: &mut State) {
-        let Some(gates) = &mut state.gates else {
-            return;
-        };
         let now = now();
-        for gate in gates.take_idle() {
+        for gate in state.gates.take_idle() {
             if !self.reports.is_drained(gate) {
                 continue;
             }
-            while let Some((record, number)) =
-                state.gates.as_mut().and_then(|gates| gates.next(gate))
-            {
+            while let Some((record, number)) = state.gates.next(gate) {
                 if !self.hand_over_through(state, gate, &record, number, now) {
-                    if let Some(gates) = &mut state.gates {
-                        gates.put_back(gate, (record, number));
-                    }
+                    state.gates.put_back(gate, (record, number));
                     break;
                 }
             }
@@ -279,23 +266,20 @@ impl Line {
         (record, number): Numbered,
         now: Instant,
     ) -> Option<Numbered> {
-        let mut gate = None;
-        if let Some(gates) = &mut state.gates {
-            gate = gates.of(&record, now);
-            if let Some(gate) = gate
-                && !gates.is_open(gate, &record, now)
-            {
-                gates.hold(gate, (record, number));
+        let has_gone = match state.gates.of(&record, now) {
+            None => self.hand_over(state, &record, number) != Sent::NoRoom,
+            Some(gate) if state.gates.is_open(gate, &record, now) => {
+                self.hand_over_through(state, gate, &record, number, now)
+            }
+            Some(gate) => {
+                state.gates.hold(gate, (record, number));
                 return None;
             }
-        }
-        let has_gone = match gate {
-            None => self.hand_over(state, &record, number),
-            Some(gate) => self.hand_over_through(state, gate, &record, number, now),
         };
         (!has_gone).then_some((record, number))
     }
 
+    /// False when it has to wait.
     fn hand_over_through(
         &self,
         state: &mut State,
@@ -306,25 +290,18 @@ impl Line {
     ) -> bool {
         // Before it goes: its report may be there when it has.
         self.reports.goes_through(number, gate);
-        if !self.hand_over(state, record, number) {
-            self.reports.has_not_gone(number);
-            return false;
+        let sent = self.hand_over(state, record, number);
+        match sent {
+            Sent::Gone => state.gates.gave(gate, record, now),
+            Sent::Failed => {}
+            Sent::NoRoom => self.reports.has_not_gone(number),
         }
-        if let Some(gates) = &mut state.gates {
-            gates.gave(gate, record, now);
-        }
-        // Also when it has failed at once.
-        self.note_drained(state, gate);
-        true
+        sent != Sent::NoRoom
     }
 
     /// Finds out how many partitions a topic has, once, on a thread that may wait for it.
     fn ask_for_partitions(self: &Arc<Self>, state: &mut State) {
-        let Some(topic) = state
-            .gates
-            .as_mut()
-            .and_then(|gates| gates.next_unknown(now()))
-        else {
+        let Some(topic) = state.gates.next_unknown(now()) else {
             return;
         };
         let (line, producer) = (Arc::clone(self), Arc::clone(&state.producer));
@@ -334,36 +311,48 @@ impl Line {
                 let found = producer.client().fetch_metadata(Some(&topic), native::CALL);
                 let topics = found.as_ref().map_or(&[][..], |found| found.topics());
                 let partitions = topics.first().map(|topic| topic.partitions().len());
-                if let Some(gates) = &mut lock(&line.state).gates {
-                    gates.learn(&topic, partitions, now());
-                }
+                lock(&line.state).gates.learn(&topic, partitions, now());
             });
         if let Err(error) = asked {
             tracing::debug!(%error, "no thread to look up the partitions of a topic");
         }
     }
 
-    /// Hands one record to librdkafka. False when it has to wait: for room, or for another producer.
-    fn hand_over(&self, state: &mut State, record: &PublishRecord, number: usize) -> bool {
+    /// Hands one record to librdkafka.
+    fn hand_over(&self, state: &mut State, record: &PublishRecord, number: usize) -> Sent {
         let Err((error, _)) = state.producer.send(outgoing(record, number)) else {
-            return true;
+            return Sent::Gone;
         };
         if error.rdkafka_error_code() == Some(Code::QueueFull) {
-            return false;
+            return Sent::NoRoom;
         }
         if state.producer.client().fatal_error().is_some() {
             state.ended = true;
-            return false;
+            return Sent::NoRoom;
         }
         let described =
             state
                 .producer
                 .context()
                 .described(&error, &record.topic, record.partition.is_none());
-        self.reports
+        let drained = self
+            .reports
             .settle(number, PublishOutcome::Failed(described));
-        true
+        if let Some(gate) = drained {
+            state.gates.all_reported(gate);
+        }
+        Sent::Failed
     }
+}
+
+/// What became of a record that was handed over.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Sent {
+    Gone,
+    /// That is told already.
+    Failed,
+    /// It has to wait: for room, or for another producer.
+    NoRoom,
 }
 
 /// A record as librdkafka takes it; it copies what it is lent.

@@ -92,7 +92,7 @@ pub(crate) struct Durability {
 }
 
 /// What a producer puts into one request for one partition.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Batches {
     /// It waits for so long for more.
     pub(crate) linger: Duration,

@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use proptest::prelude::*;
 
 use crate::progress::{
-    CrashCount, CrashLoopPolicy, Mode, Noted, Origin, Pace, PositionRecord, ResumeMap,
+    CrashCount, CrashLoopPolicy, Mode, Noted, Origin, PositionRecord, ResumeMap, SlowStart,
 };
 
 const LOG_END: u64 = 1_000;
@@ -182,13 +182,13 @@ fn what_ends_the_mode_forgets_the_row() {
 
 #[test]
 fn who_goes_well_lets_more_go_at_once() {
-    let mut pace = Pace::default();
+    let mut slow_start = SlowStart::default();
     let mut go = || {
-        let now = pace.at_once();
-        pace.let_go();
-        pace.all_ended();
+        let now = slow_start.at_once();
+        slow_start.let_go();
+        slow_start.all_ended();
         // A commit that follows while nothing has gone says nothing.
-        pace.all_ended();
+        slow_start.all_ended();
         now
     };
     let first: Vec<usize> = (0..16).map(|_| go()).collect();
@@ -232,7 +232,7 @@ impl Owners {
             .takeover(self.stored.owner + 1, self.log_end, &self.policy);
         let mut unsettled = self.unsettled();
         let mut crash = self.stored.crash;
-        let mut pace = Pace::default();
+        let mut slow_start = SlowStart::default();
         let mut single = false;
         while let Some(&first) = unsettled.first() {
             let mode = self.policy.mode(&crash, first);
@@ -242,24 +242,27 @@ impl Owners {
                 self.commit(&unsettled, first, crash);
             }
             match mode {
-                Mode::Single { .. } if pace.at_once() > 1 => {
+                Mode::Single { .. } if slow_start.at_once() > 1 => {
                     crash.noted = None;
                     self.commit(&unsettled, first, crash);
-                    let together: Vec<u64> =
-                        unsettled.iter().copied().take(pace.at_once()).collect();
-                    pace.let_go();
+                    let together: Vec<u64> = unsettled
+                        .iter()
+                        .copied()
+                        .take(slow_start.at_once())
+                        .collect();
+                    slow_start.let_go();
                     for offset in together {
                         if self.culprits.contains(&offset) {
                             return false;
                         }
                         unsettled.remove(&offset);
                     }
-                    pace.all_ended();
+                    slow_start.all_ended();
                 }
                 Mode::Single { .. } => {
                     crash.note(Origin::Source(first));
                     self.commit(&unsettled, first, crash);
-                    pace.let_go();
+                    slow_start.let_go();
                     if self.policy.dead_letter(&crash) == Some(Origin::Source(first)) {
                         self.condemned.push(first);
                         crash.end();
@@ -267,7 +270,7 @@ impl Owners {
                         return false;
                     }
                     unsettled.remove(&first);
-                    pace.all_ended();
+                    slow_start.all_ended();
                 }
                 Mode::Normal => {
                     let (messages, killed) = turns.next().unwrap_or((7, false));

@@ -20,7 +20,7 @@ use self::track::Track;
 use super::tiers::Tier;
 use crate::delivery::{Role, Stream};
 use crate::progress::{
-    CrashCount, CrashLoopPolicy, Founding, LogIdentity, Mode, Noted, Pace, PositionRecord,
+    CrashCount, CrashLoopPolicy, Founding, LogIdentity, Mode, Noted, PositionRecord, SlowStart,
 };
 use crate::router::Topology;
 use crate::runtime::ticket::Settles;
@@ -98,7 +98,8 @@ pub(crate) struct Partition {
     /// The message that the owner before had noted, until it is dispatched here: noting others before it must not forget
     /// how often it was found.
     suspect: Option<Noted>,
-    pace: Pace,
+    /// How many go between two commits of that mode.
+    slow_start: SlowStart,
     /// The last commit of a single-mode note that was confirmed covers the head of `staged`.
     pub(crate) noted: bool,
     /// The replay partition is being read.
@@ -154,7 +155,7 @@ impl Partition {
             paused: false,
             too_large: false,
             single: mode != Mode::Normal,
-            pace: Pace::default(),
+            slow_start: SlowStart::default(),
             noted: false,
             replay_reading: false,
         }

@@ -59,14 +59,14 @@ impl Partition {
         if !self.single || !self.nothing_runs() {
             return false;
         }
-        self.pace.all_ended();
+        self.slow_start.all_ended();
         let mode = self.crash_policy.mode(&self.crash, self.source.watermark());
         if mode == Mode::Normal {
             self.crash.end();
             return true;
         }
         self.suspect_first(ordering);
-        let alone = self.suspect.is_some() || self.pace.at_once() == 1;
+        let alone = self.suspect.is_some() || self.slow_start.at_once() == 1;
         self.crash.noted = match self.staged.front() {
             Some(next) if alone => {
                 let origin = self.origin_of(&next.item.ticket);
@@ -111,10 +111,10 @@ impl Partition {
 
     /// What the confirmed commit lets go: the message that it notes, or the first few when it notes none.
     pub(crate) fn take_next(&mut self) -> VecDeque<Staged> {
-        self.pace.let_go();
+        self.slow_start.let_go();
         let most = match self.crash.noted {
             Some(_) => 1,
-            None => self.pace.at_once(),
+            None => self.slow_start.at_once(),
         };
         let later = self.staged.split_off(most.min(self.staged.len()));
         std::mem::replace(&mut self.staged, later)

@@ -9,8 +9,8 @@ use tokio::time::{Instant, timeout};
 
 use super::{HANDLED, Route, World};
 use crate::backend::{
-    AssignmentEvent, Backend, Batch, BatchLimits, BoxFuture, Control, ControlFace, Face,
-    Membership, Source, Subscription,
+    AssignmentEvent, Backend, BoxFuture, Control, ControlFace, Face, Membership, Source,
+    SourceFace, Subscription,
 };
 use crate::error::{Error, ErrorKind, Result};
 use crate::log::LogBroker;
@@ -55,22 +55,17 @@ struct FailingSource {
     script: Arc<Script>,
 }
 
-impl Source for FailingSource {
+impl SourceFace for FailingSource {
+    fn inner(&mut self) -> &mut dyn Source {
+        &mut *self.source
+    }
+
     fn poll_event(&mut self, cx: &mut Context<'_>) -> Poll<Result<AssignmentEvent>> {
         if self.script.fails.load(Ordering::SeqCst) {
             let error = Error::new(ErrorKind::Denied, "consume", "no right any more");
             return Poll::Ready(Err(error));
         }
         self.source.poll_event(cx)
-    }
-
-    fn poll_batch(
-        &mut self,
-        cx: &mut Context<'_>,
-        limits: BatchLimits,
-        batch: &mut Batch,
-    ) -> Poll<Result<()>> {
-        self.source.poll_batch(cx, limits, batch)
     }
 }
 

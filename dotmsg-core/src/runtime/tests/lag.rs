@@ -10,8 +10,8 @@ use tokio::time::{sleep, timeout};
 use super::gated::{Answer, Gated};
 use super::{HANDLED, Route, World};
 use crate::backend::{
-    Admin, AssignmentEvent, Backend, Batch, BatchLimits, BoxFuture, Face, GroupDescription,
-    Membership, OffsetRange, Source, Subscription, TopicDescription, TopicSpec,
+    Admin, Backend, Batch, BatchLimits, BoxFuture, Face, GroupDescription, Membership, OffsetRange,
+    Source, SourceFace, Subscription, TopicDescription, TopicSpec,
 };
 use crate::error::{Error, ErrorKind, Result};
 use crate::lag::{Diagnosis, Lag, Why};
@@ -55,9 +55,9 @@ struct Dry {
     dry: Arc<AtomicBool>,
 }
 
-impl Source for Dry {
-    fn poll_event(&mut self, cx: &mut Context<'_>) -> Poll<Result<AssignmentEvent>> {
-        self.inner.poll_event(cx)
+impl SourceFace for Dry {
+    fn inner(&mut self) -> &mut dyn Source {
+        &mut *self.inner
     }
 
     fn poll_batch(

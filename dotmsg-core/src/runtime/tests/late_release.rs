@@ -11,8 +11,8 @@ use tokio::time::{sleep, timeout};
 
 use super::{HANDLED, World};
 use crate::backend::{
-    AssignmentEvent, Backend, Batch, BatchLimits, BoxFuture, CommitOutcome, Control, ControlFace,
-    Face, Membership, Progress, Source, Subscription,
+    AssignmentEvent, Backend, BoxFuture, CommitOutcome, Control, ControlFace, Face, Membership,
+    Progress, Source, SourceFace, Subscription,
 };
 use crate::error::Result;
 use crate::log::LogBroker;
@@ -55,22 +55,17 @@ struct FlickeringSource {
     committed: Arc<AtomicBool>,
 }
 
-impl Source for FlickeringSource {
+impl SourceFace for FlickeringSource {
+    fn inner(&mut self) -> &mut dyn Source {
+        &mut *self.source
+    }
+
     fn poll_event(&mut self, cx: &mut Context<'_>) -> Poll<Result<AssignmentEvent>> {
         if self.committed.swap(false, Ordering::SeqCst) {
             self.broker.lose("billing", "orders", &[0]);
             self.broker.reassign("billing", "orders", &[0]);
         }
         self.source.poll_event(cx)
-    }
-
-    fn poll_batch(
-        &mut self,
-        cx: &mut Context<'_>,
-        limits: BatchLimits,
-        batch: &mut Batch,
-    ) -> Poll<Result<()>> {
-        self.source.poll_batch(cx, limits, batch)
     }
 }
 

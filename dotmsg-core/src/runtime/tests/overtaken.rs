@@ -9,8 +9,8 @@ use tokio::time::{sleep, timeout};
 
 use super::{HANDLED, World};
 use crate::backend::{
-    AssignmentEvent, Backend, Batch, BatchLimits, BoxFuture, Face, Membership, PublishOutcome,
-    PublishRecord, Source, Subscription,
+    AssignmentEvent, Backend, BoxFuture, Face, Membership, PublishOutcome, PublishRecord, Source,
+    SourceFace, Subscription,
 };
 use crate::clock::{Clock, Timestamp, TokioClock};
 use crate::delivery::Delivery;
@@ -194,7 +194,11 @@ struct Told {
 
 struct TellingSource(Box<dyn Source>, Arc<Told>);
 
-impl Source for TellingSource {
+impl SourceFace for TellingSource {
+    fn inner(&mut self) -> &mut dyn Source {
+        &mut *self.0
+    }
+
     fn poll_event(&mut self, cx: &mut Context<'_>) -> Poll<Result<AssignmentEvent>> {
         if let Some(event) = self.1.events.lock().unwrap().pop() {
             return Poll::Ready(Ok(event));
@@ -204,15 +208,6 @@ impl Source for TellingSource {
             *self.1.grant.lock().unwrap() = granted[0].grant;
         }
         event
-    }
-
-    fn poll_batch(
-        &mut self,
-        cx: &mut Context<'_>,
-        limits: BatchLimits,
-        batch: &mut Batch,
-    ) -> Poll<Result<()>> {
-        self.0.poll_batch(cx, limits, batch)
     }
 }
 

@@ -7,9 +7,9 @@ use std::task::{Context, Poll, Waker};
 use bytes::Bytes;
 
 use crate::backend::{
-    Admin, AssignmentEvent, Backend, Batch, BatchLimits, BoxFuture, CommitOutcome, Control,
-    ControlFace, Face, Granted, GroupDescription, Membership, OffsetRange, Progress, Source,
-    Subscription, TopicDescription, TopicSpec,
+    Admin, AssignmentEvent, Backend, BoxFuture, CommitOutcome, Control, ControlFace, Face, Granted,
+    GroupDescription, Membership, OffsetRange, Progress, Source, SourceFace, Subscription,
+    TopicDescription, TopicSpec,
 };
 use crate::error::Result;
 use crate::log::LogBroker;
@@ -109,7 +109,11 @@ struct PartlySource {
     of: Partly,
 }
 
-impl Source for PartlySource {
+impl SourceFace for PartlySource {
+    fn inner(&mut self) -> &mut dyn Source {
+        &mut *self.inner
+    }
+
     fn poll_event(&mut self, cx: &mut Context<'_>) -> Poll<Result<AssignmentEvent>> {
         while let Poll::Ready(event) = self.inner.poll_event(cx)? {
             match event {
@@ -125,15 +129,6 @@ impl Source for PartlySource {
             return Poll::Pending;
         }
         Poll::Ready(Ok(AssignmentEvent::Assigned(granted)))
-    }
-
-    fn poll_batch(
-        &mut self,
-        cx: &mut Context<'_>,
-        limits: BatchLimits,
-        batch: &mut Batch,
-    ) -> Poll<Result<()>> {
-        self.inner.poll_batch(cx, limits, batch)
     }
 }
 

@@ -8,7 +8,7 @@ use tokio::time::{sleep, timeout};
 
 use super::{HANDLED, World};
 use crate::backend::{
-    AssignmentEvent, Backend, Batch, BatchLimits, BoxFuture, Face, Membership, Source, Subscription,
+    AssignmentEvent, Backend, BoxFuture, Face, Membership, Source, SourceFace, Subscription,
 };
 use crate::error::Result;
 use crate::log::LogBroker;
@@ -35,18 +35,13 @@ impl Face for Reluctant {
 
 struct SilentSource(Box<dyn Source>);
 
-impl Source for SilentSource {
-    fn poll_event(&mut self, _: &mut Context<'_>) -> Poll<Result<AssignmentEvent>> {
-        Poll::Pending
+impl SourceFace for SilentSource {
+    fn inner(&mut self) -> &mut dyn Source {
+        &mut *self.0
     }
 
-    fn poll_batch(
-        &mut self,
-        cx: &mut Context<'_>,
-        limits: BatchLimits,
-        batch: &mut Batch,
-    ) -> Poll<Result<()>> {
-        self.0.poll_batch(cx, limits, batch)
+    fn poll_event(&mut self, _: &mut Context<'_>) -> Poll<Result<AssignmentEvent>> {
+        Poll::Pending
     }
 }
 
