@@ -320,7 +320,7 @@ impl Admin for SaysNothing {
     fn cluster(&self) -> BoxFuture<'_, Result<String>> {
         self.never()
     }
-    fn topics(&self) -> BoxFuture<'_, Result<Vec<TopicDescription>>> {
+    fn topics<'a>(&'a self, _: &'a str) -> BoxFuture<'a, Result<Vec<TopicDescription>>> {
         self.never()
     }
     fn topic<'a>(&'a self, _: &'a str) -> BoxFuture<'a, Result<Option<TopicDescription>>> {

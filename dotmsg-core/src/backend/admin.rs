@@ -94,8 +94,9 @@ pub trait Admin: std::fmt::Debug + Send + Sync + 'static {
     /// Identity of the cluster or log; empty where the backend has none.
     fn cluster(&self) -> BoxFuture<'_, Result<String>>;
 
-    /// All topics, by name.
-    fn topics(&self) -> BoxFuture<'_, Result<Vec<TopicDescription>>>;
+    /// The topics whose names begin with `prefix`, by name; all with an empty one. A backend describes no others for it: a
+    /// member that begins asks for its own among those of everybody else.
+    fn topics<'a>(&'a self, prefix: &'a str) -> BoxFuture<'a, Result<Vec<TopicDescription>>>;
 
     /// One topic, `None` when it does not exist.
     fn topic<'a>(&'a self, name: &'a str) -> BoxFuture<'a, Result<Option<TopicDescription>>>;

@@ -27,10 +27,13 @@ impl Admin for LogAdmin {
         ready(health.map(|()| self.shared.identity.clone()))
     }
 
-    fn topics(&self) -> BoxFuture<'_, Result<Vec<TopicDescription>>> {
+    fn topics<'a>(&'a self, prefix: &'a str) -> BoxFuture<'a, Result<Vec<TopicDescription>>> {
         ready(self.shared.health.check("list topics").map(|()| {
             let topics = lock(&self.shared.topics);
-            topics.values().map(|topic| topic.describe()).collect()
+            let described = topics.values().map(|topic| topic.describe());
+            described
+                .filter(|topic| topic.name.starts_with(prefix))
+                .collect()
         }))
     }
 

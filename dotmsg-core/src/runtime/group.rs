@@ -68,11 +68,11 @@ async fn read_census(
 
 async fn own_topics_hold_records(backend: &dyn Backend, topology: &Topology) -> Result<bool> {
     let admin = backend.admin();
-    for described in admin.topics().await? {
-        let own = described.name.starts_with(&topology.tier_prefix)
-            || *described.name == *topology.replay
-            || *described.name == *topology.dead_letter;
-        for partition in 0..if own { described.partitions } else { 0 } {
+    let mut own = admin.topics(&topology.tier_prefix).await?;
+    own.extend(admin.topic(&topology.replay).await?);
+    own.extend(admin.topic(&topology.dead_letter).await?);
+    for described in own {
+        for partition in 0..described.partitions {
             if admin.offsets(&described.name, partition).await?.end > 0 {
                 return Ok(true);
             }

@@ -192,8 +192,8 @@ impl KafkaAdmin {
         Ok(topics.iter().filter(exists).map(described).collect())
     }
 
-    async fn all_names(&self) -> Result<Vec<String>> {
-        let client = Arc::clone(&self.client);
+    async fn names(&self, prefix: &str) -> Result<Vec<String>> {
+        let (client, prefix) = (Arc::clone(&self.client), prefix.to_owned());
         blocking("list topics", move || {
             let metadata = client.ask("list topics", |client, within| {
                 let looked = client.inner().fetch_metadata(None, within);
@@ -203,7 +203,9 @@ impl KafkaAdmin {
                 .topics()
                 .iter()
                 .map(|topic| topic.name().to_owned());
-            let mut names: Vec<String> = names.filter(|name| !name.starts_with("__")).collect();
+            let mut names: Vec<String> = names
+                .filter(|name| !name.starts_with("__") && name.starts_with(&prefix))
+                .collect();
             names.sort();
             Ok(names)
         })
@@ -234,9 +236,9 @@ impl Admin for KafkaAdmin {
         Box::pin(self.cluster())
     }
 
-    fn topics(&self) -> BoxFuture<'_, Result<Vec<TopicDescription>>> {
+    fn topics<'a>(&'a self, prefix: &'a str) -> BoxFuture<'a, Result<Vec<TopicDescription>>> {
         Box::pin(async move {
-            let names = self.all_names().await?;
+            let names = self.names(prefix).await?;
             let topics = self.describe(names).await?;
             self.with_configs(topics, Hidden::LeftOut).await
         })

@@ -33,9 +33,13 @@ pub(crate) async fn topics_are_described(trial: Trial) {
     let described = described.unwrap_or_else(|error| panic!("{error}"));
     let described = described.unwrap_or_else(|| panic!("it exists"));
     assert_eq!((&*described.name, described.partitions), (&*name, 3));
-    let all = within("all topics", admin.topics()).await;
+    let all = within("all topics", admin.topics("")).await;
     let all = all.unwrap_or_else(|error| panic!("{error}"));
     assert!(all.contains(&described), "it is listed as it is described");
+    let of_prefix = within("topics of a prefix", admin.topics(&name)).await;
+    let of_prefix = of_prefix.unwrap_or_else(|error| panic!("{error}"));
+    let only = of_prefix.iter().all(|topic| topic.name.starts_with(&*name));
+    assert!(only && of_prefix.contains(&described), "{of_prefix:?}");
     let again = trial.connect().await;
     let again = within("a description", again.admin().topic(&name)).await;
     let again = again.unwrap_or_else(|error| panic!("{error}"));

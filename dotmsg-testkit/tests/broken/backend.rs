@@ -462,8 +462,11 @@ impl Admin for BrokenAdmin {
         self.admin.cluster()
     }
 
-    fn topics(&self) -> BoxFuture<'_, Result<Vec<dotmsg_core::backend::TopicDescription>>> {
-        self.admin.topics()
+    fn topics<'a>(
+        &'a self,
+        prefix: &'a str,
+    ) -> BoxFuture<'a, Result<Vec<dotmsg_core::backend::TopicDescription>>> {
+        self.admin.topics(prefix)
     }
 
     fn topic<'a>(

@@ -201,13 +201,15 @@ impl Admin for TinyBroker {
         ready(Ok("tiny".to_owned()))
     }
 
-    fn topics(&self) -> BoxFuture<'_, Result<Vec<TopicDescription>>> {
+    fn topics<'a>(&'a self, prefix: &'a str) -> BoxFuture<'a, Result<Vec<TopicDescription>>> {
         let state = self.lock();
         let described = state
             .topics
             .values()
             .map(|(described, _)| described.clone());
-        ready(Ok(described.collect()))
+        ready(Ok(described
+            .filter(|described| described.name.starts_with(prefix))
+            .collect()))
     }
 
     fn topic<'a>(&'a self, name: &'a str) -> BoxFuture<'a, Result<Option<TopicDescription>>> {

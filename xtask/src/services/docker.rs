@@ -4,6 +4,7 @@
 //! servers installs Java. The file holds the id of the container, so that only what was started here is ended.
 
 use super::cannot;
+use super::install::HEAP;
 use super::kafka::{HOST, NodeSpec, Places, Server, VERSION};
 use super::process::State;
 use std::path::{Path, PathBuf};
@@ -109,7 +110,7 @@ fn run_arguments(node: &NodeSpec, properties: &Path) -> Vec<String> {
         "--volume",
         &format!("{}:/server.properties:ro", properties.display()),
         "--env",
-        "KAFKA_HEAP_OPTS=-Xmx512m",
+        &format!("KAFKA_HEAP_OPTS={HEAP}"),
         "--entrypoint",
         "sh",
         &format!("apache/kafka:{VERSION}"),

@@ -18,9 +18,12 @@ const OLDEST_JAVA: u32 = 17;
 const JAVA_PACKAGE: &str = "openjdk-17-jre-headless";
 /// What logs the broker's lines; without it they are dropped.
 const LOG4J: &str = "2.25.3";
+/// The heap of a node, in each way to run one. The suite leaves its topics: with 4,300 partitions 290 MiB were in use, and of half this heap
+/// a full collection took half a second, 69 times in eight minutes.
+pub(super) const HEAP: &str = "-Xmx1g";
 /// Small, because several nodes share a machine with the tests; starts fast, because nothing here runs for long.
 const JVM: &[&str] = &[
-    "-Xmx512m",
+    HEAP,
     "-XX:+UseSerialGC",
     "-XX:TieredStopAtLevel=1",
     "-Dlog4j2.level=warn",
@@ -258,7 +261,7 @@ fn project() -> String {
 
 #[cfg(test)]
 mod tests {
-    use super::{Java, check_java, java_version, project};
+    use super::{HEAP, Java, check_java, java_version, project};
     use std::path::Path;
 
     #[test]
@@ -287,7 +290,7 @@ mod tests {
         let class = args.iter().position(|arg| arg == "kafka.Kafka").unwrap();
         assert_eq!(args[class - 1], "/s/kafka-4.3.1/*");
         assert_eq!(args[class + 1..], ["p"]);
-        assert_eq!(args[0], "-Xmx512m");
+        assert_eq!(args[0], HEAP);
     }
 
     #[test]

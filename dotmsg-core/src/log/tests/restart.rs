@@ -25,7 +25,7 @@ fn topics_offsets_positions_and_identities_are_kept() {
     put(&log, "t", 1, Message::new("a"));
     let before = (
         wait(log.admin().cluster()).unwrap(),
-        wait(log.admin().topics()).unwrap(),
+        wait(log.admin().topics("")).unwrap(),
     );
     let (mut source, control) = subscribe(&log, "g", "t").unwrap();
     let old = assigned(&mut *source)[1];
@@ -37,7 +37,7 @@ fn topics_offsets_positions_and_identities_are_kept() {
     let log = directory.open(options()).unwrap();
     let after = (
         wait(log.admin().cluster()).unwrap(),
-        wait(log.admin().topics()).unwrap(),
+        wait(log.admin().topics("")).unwrap(),
     );
     assert_eq!(before, after);
     assert_eq!(put(&log, "t", 1, Message::new("b")).offset, 1);

@@ -84,8 +84,8 @@ impl Admin for Mute {
         self.inner.cluster()
     }
 
-    fn topics(&self) -> BoxFuture<'_, Result<Vec<TopicDescription>>> {
-        self.inner.topics()
+    fn topics<'a>(&'a self, prefix: &'a str) -> BoxFuture<'a, Result<Vec<TopicDescription>>> {
+        self.inner.topics(prefix)
     }
 
     fn topic<'a>(&'a self, name: &'a str) -> BoxFuture<'a, Result<Option<TopicDescription>>> {

@@ -36,9 +36,9 @@ impl Admin for SimAdmin {
         Box::pin(self.call("describe cluster", self.inner.cluster()))
     }
 
-    fn topics(&self) -> BoxFuture<'_, Result<Vec<TopicDescription>>> {
-        Box::pin(async {
-            self.call("list topics", async { self.inner.topics().await })
+    fn topics<'a>(&'a self, prefix: &'a str) -> BoxFuture<'a, Result<Vec<TopicDescription>>> {
+        Box::pin(async move {
+            self.call("list topics", async { self.inner.topics(prefix).await })
                 .await
         })
     }
