@@ -20,7 +20,7 @@ use crate::native::{self, Queue};
 use crate::now;
 
 /// The longest wait: also how often librdkafka is polled when nothing happens.
-pub(crate) const IDLE: Duration = Duration::from_millis(200);
+const IDLE: Duration = Duration::from_millis(200);
 /// The pause before a start that was refused is tried again.
 const AGAIN: Duration = Duration::from_millis(10);
 /// How long a seek may take; it is answered by librdkafka's own threads.

@@ -8,6 +8,7 @@
 //! `max.poll.interval.ms` keeps its meaning, within a half: the thread stops polling when the source was not polled for half of
 //! it, so a route that is stuck loses its partitions as with any other Kafka client.
 
+mod consumed;
 mod joining;
 mod reading;
 mod rebalance;
@@ -24,9 +25,10 @@ use rdkafka::error::{KafkaError, RDKafkaErrorCode as Code};
 use rdkafka::topic_partition_list::{Offset, TopicPartitionList};
 use tokio::sync::oneshot;
 
+use self::consumed::{Consumed, consumed};
 use self::joining::Out;
 use crate::admin::KafkaAdmin;
-use crate::consumer::{IDLE, PolledConsumer, list};
+use crate::consumer::{PolledConsumer, list};
 use crate::context::{Context, Rebalance};
 use crate::error;
 use crate::fetch::{Fetch, Trouble};
@@ -38,17 +40,6 @@ use crate::now;
 
 /// Polls in a row for events: each takes at most one.
 const EVENTS: usize = 16;
-
-/// Whether the source of the member is polled.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Consumed {
-    Yes,
-    /// Not for so long that librdkafka is not polled either.
-    NotLately,
-    /// librdkafka has given up the membership by now. The rebalance that says so is heard and not answered: an answer would
-    /// make it join again, for nobody.
-    No,
-}
 
 /// A partition whose reading is to start.
 #[derive(Clone, Copy, Debug)]
@@ -88,6 +79,8 @@ struct State {
     /// (static) Every id under which the group has known this member.
     ids: BTreeSet<String>,
     closing: Option<(Instant, Option<oneshot::Sender<()>>)>,
+    /// When librdkafka was last looked into.
+    looked: Option<Instant>,
 }
 
 impl Polling {
@@ -120,7 +113,8 @@ impl Polling {
             if self.may_leave() {
                 break;
             }
-            let had_some = match self.consumed() {
+            let consumed = self.consumed();
+            let had_some = match consumed {
                 Consumed::Yes => {
                     self.serve();
                     self.join_again();
@@ -140,6 +134,9 @@ impl Polling {
                     false
                 }
             };
+            if consumed != Consumed::NotLately {
+                self.state.looked = Some(now());
+            }
             if !had_some {
                 self.consumer.wait(!self.state.starts.is_empty());
             }
@@ -202,18 +199,17 @@ impl Polling {
         }
     }
 
-    /// Whether whoever consumes is alive. librdkafka takes every look into any of its queues for a sign of life; so for the
-    /// group to know, there must be none for `max.poll.interval.ms`.
+    /// Whether whoever consumes is alive; asks for a sign of it in time.
     fn consumed(&self) -> Consumed {
         let (silent, limit) = (self.member.silent_for(), self.rebalance_timeout);
         if silent >= limit / 8 {
             self.member.nudge();
         }
-        match () {
-            () if silent < limit / 2 || self.state.closing.is_some() => Consumed::Yes,
-            () if silent < limit / 2 + limit + IDLE * 2 => Consumed::NotLately,
-            () => Consumed::No,
+        if self.state.closing.is_some() {
+            return Consumed::Yes;
         }
+        let looked = self.state.looked.map(|looked| looked.elapsed());
+        consumed(silent, looked.unwrap_or(Duration::MAX), limit)
     }
 
     /// Rebalances and errors, as often as librdkafka has to be polled for them.
