@@ -50,6 +50,7 @@ impl KafkaPublisher {
             config: settings.producer(),
             partitioner,
             gates: Some(settings.batches()),
+            patience: settings.message_timeout(),
         };
         Self::with(making, settings.max_record_bytes())
     }
@@ -64,6 +65,8 @@ impl KafkaPublisher {
             config,
             partitioner,
             gates: None,
+            // Whoever leads the transaction withdraws it.
+            patience: None,
         };
         Self::with(making, max_record_bytes)
     }

@@ -49,8 +49,8 @@ pub enum PublishOutcome {
 
 /// Publishes to any topic of a backend.
 pub trait Publisher: std::fmt::Debug + Send + Sync + 'static {
-    /// Publishes records; one outcome each, in order. Records of one call to one partition are appended in their order,
-    /// and calls may overlap.
+    /// Publishes records; one outcome each, in order. Records of one call that name one partition, or whose keys lead to it, are
+    /// appended in their order; one without either goes anywhere. Calls may overlap.
     fn publish(&self, records: Vec<PublishRecord>) -> BoxFuture<'_, Vec<PublishOutcome>>;
 
     /// Waits until everything handed over before is confirmed or has failed, at most `deadline`.

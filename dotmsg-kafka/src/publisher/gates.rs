@@ -6,20 +6,22 @@
 //! and one that shares its machine with them takes longer for it. So while a batch of a partition is on its way, what follows waits
 //! here, and goes as one batch when all of that is reported.
 //!
-//! It says nothing about order: a key always has the same gate, and each gate lets go in the order in which it was given. Whether the
-//! partition is guessed right only decides how much is saved. A message without key and partition goes wherever librdkafka
-//! wants, and no gate holds it; nor does one whose topic is not known yet.
+//! A gate lets go in the order in which it was given, and a key always has the same one; so order stays, in a partition as long as the
+//! topic does not grow, and of a key even then. A message without key and partition goes wherever librdkafka wants, and no gate
+//! holds it; nor does one whose topic is not known yet.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use dotmsg_core::backend::{PublishRecord, partition_for_key};
+use dotmsg_core::backend::{Partitioner, PublishRecord, partition_by, partition_for_key};
 
 use crate::settings::Batches;
 
-/// Topics that have gates; those of an app that names them freely go without.
+/// So many topics have gates, the first that are published to: an app may name them freely.
 const TOPICS: usize = 64;
+/// No topic has a longer name; the client panics when it looks one up.
+const LONGEST_NAME: usize = 249;
 /// What librdkafka writes beside key, payload and headers of a message, about.
 const OVERHEAD: usize = 64;
 /// So many messages of a partition go out even if each is a batch of its own.
@@ -31,13 +33,21 @@ const AGAIN: Duration = Duration::from_secs(10);
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Gate(pub(super) usize);
 
-/// A record, and the number under which it waits.
-pub(super) type Numbered = (PublishRecord, usize);
+/// A record, and the number under which it waits for its outcome.
+#[derive(Debug)]
+pub(super) struct Numbered {
+    pub(super) record: PublishRecord,
+    pub(super) number: usize,
+    /// When it was published.
+    pub(super) since: Instant,
+}
 
 /// The gates of a producer.
 #[derive(Debug)]
 pub(super) struct Gates {
     batches: Batches,
+    /// The application's, instead of murmur2.
+    partitioner: Option<Arc<dyn Partitioner>>,
     most_topics: usize,
     topics: Vec<Topic>,
     partitions: Vec<Partition>,
@@ -68,13 +78,14 @@ struct Partition {
 }
 
 impl Gates {
-    pub(super) fn new(batches: Batches) -> Self {
+    pub(super) fn new(batches: Batches, partitioner: Option<Arc<dyn Partitioner>>) -> Self {
         let messages = batches.messages.max(AT_LEAST);
         Self {
             batches: Batches {
                 messages,
                 ..batches
             },
+            partitioner,
             most_topics: TOPICS,
             ..Self::none()
         }
@@ -84,6 +95,7 @@ impl Gates {
     pub(super) fn none() -> Self {
         Self {
             batches: Batches::default(),
+            partitioner: None,
             most_topics: 0,
             topics: Vec::new(),
             partitions: Vec::new(),
@@ -97,7 +109,7 @@ impl Gates {
         let is_it =
             |topic: &Topic| Arc::ptr_eq(&topic.name, &record.topic) || topic.name == record.topic;
         let Some(topic) = self.topics.iter().find(|topic| is_it(topic)) else {
-            if self.topics.len() < self.most_topics {
+            if self.topics.len() < self.most_topics && record.topic.len() <= LONGEST_NAME {
                 self.topics.push(Topic {
                     name: Arc::clone(&record.topic),
                     first: 0,
@@ -109,7 +121,11 @@ impl Gates {
         };
         let partition = match (record.partition, &record.message.key) {
             (Some(partition), _) if partition < topic.count => partition,
-            (None, Some(key)) if topic.count > 0 => partition_for_key(key, topic.count),
+            (None, Some(key)) if topic.count > 0 => match &self.partitioner {
+                None => partition_for_key(key, topic.count),
+                // One without an answer fails when it is handed over.
+                Some(by) => partition_by(&**by, &topic.name, key, topic.count).ok()?,
+            },
             _ => return None,
         };
         Some(Gate(topic.first + partition as usize))
@@ -172,7 +188,7 @@ impl Gates {
         self.held += 1;
     }
 
-    /// Nothing of it is on its way any more.
+    /// Nothing that went through it is on its way any more.
     pub(super) fn all_reported(&mut self, gate: Gate) {
         let partition = self.partition(gate);
         (partition.given, partition.bytes, partition.shuts_at) = (0, 0, None);
@@ -185,7 +201,7 @@ impl Gates {
     pub(super) fn next(&mut self, gate: Gate) -> Option<Numbered> {
         let batches = self.batches;
         let partition = self.partition(gate);
-        let bytes = size(&partition.held.front()?.0);
+        let bytes = size(&partition.held.front()?.record);
         let fits = partition.given < batches.messages && partition.bytes + bytes <= batches.bytes;
         if partition.given > 0 && !fits {
             return None;
@@ -222,6 +238,19 @@ impl Gates {
             .collect()
     }
 
+    /// Those that wait and are late.
+    pub(super) fn take_late(&mut self, is_late: impl Fn(&Numbered) -> bool) -> Vec<Numbered> {
+        let mut late = Vec::new();
+        for partition in &mut self.partitions {
+            // Whoever waits behind another one was published after it.
+            while partition.held.front().is_some_and(&is_late) {
+                late.extend(partition.held.pop_front());
+            }
+        }
+        self.held -= late.len();
+        late
+    }
+
     fn partition(&mut self, gate: Gate) -> &mut Partition {
         &mut self.partitions[gate.0]
     }
@@ -241,11 +270,16 @@ mod tests {
     const LINGER: Duration = Duration::from_millis(5);
 
     fn gates() -> Gates {
-        let mut gates = Gates::new(Batches {
+        gates_by(None)
+    }
+
+    fn gates_by(partitioner: Option<Arc<dyn Partitioner>>) -> Gates {
+        let batches = Batches {
             linger: LINGER,
             messages: 6,
             bytes: 10_000,
-        });
+        };
+        let mut gates = Gates::new(batches, partitioner);
         let now = now();
         assert_eq!(gates.of(&record(0, "first"), now), None);
         assert_eq!(gates.next_unknown(now).as_deref(), Some("orders"));
@@ -268,16 +302,23 @@ mod tests {
         let opens = gates.is_open(gate, &record, now);
         match opens {
             true => gates.gave(gate, &record, now),
-            false => gates.hold(gate, (record, number)),
+            false => gates.hold(
+                gate,
+                Numbered {
+                    record,
+                    number,
+                    since: now,
+                },
+            ),
         }
         opens
     }
 
     fn go(gates: &mut Gates, gate: Gate, now: Instant) -> Vec<usize> {
         let mut gone = Vec::new();
-        while let Some((record, number)) = gates.next(gate) {
-            gates.gave(gate, &record, now);
-            gone.push(number);
+        while let Some(next) = gates.next(gate) {
+            gates.gave(gate, &next.record, now);
+            gone.push(next.number);
         }
         gone
     }
@@ -347,11 +388,7 @@ mod tests {
         assert_eq!(go(&mut gates, gate, later), [1, 2, 3]);
         assert_eq!(gates.take_idle(), []);
         offer(&mut gates, record(1, "e"), 4, later + LINGER);
-        let all: Vec<usize> = gates
-            .take_all()
-            .into_iter()
-            .map(|(_, number)| number)
-            .collect();
+        let all: Vec<usize> = gates.take_all().into_iter().map(|one| one.number).collect();
         assert_eq!((all, gates.held()), (vec![4], 0));
     }
 
@@ -384,16 +421,67 @@ mod tests {
 
     #[test]
     fn who_was_asked_in_vain_is_asked_again_later() {
-        let mut gates = Gates::new(Batches {
-            linger: LINGER,
-            messages: 3,
-            bytes: 10_000,
-        });
+        let mut gates = Gates::new(Batches::default(), None);
         let now = now();
         gates.of(&record(0, "x"), now);
         assert!(gates.next_unknown(now).is_some());
         gates.learn("orders", None, now);
         assert!(gates.next_unknown(now + AGAIN / 2).is_none());
         assert!(gates.next_unknown(now + AGAIN).is_some());
+    }
+
+    /// Keys of one partition wait at one gate, whoever chooses the partition: the order of a call is that of the log.
+    #[test]
+    fn a_partitioner_of_the_app_chooses_the_gate() {
+        #[derive(Debug)]
+        struct ByTenant;
+        impl Partitioner for ByTenant {
+            fn partition(&self, _: &str, key: &[u8], partitions: u32) -> u32 {
+                u32::from(key[0]) % partitions
+            }
+        }
+        let (mut gates, now) = (gates_by(Some(Arc::new(ByTenant))), now());
+        let mut gate = |key: &'static str| {
+            let message = Message::new("x").with_key(key);
+            let record = PublishRecord {
+                partition: None,
+                message,
+                ..record(0, "")
+            };
+            gates.of(&record, now)
+        };
+        for number in 0..20 {
+            assert_eq!(gate("a/1"), gate(["a/2", "a/3", "a/4"][number % 3]));
+        }
+        assert_ne!(gate("a/1"), gate("b/1"));
+        assert_eq!(
+            gate(""),
+            None,
+            "it panics, and fails when it is handed over"
+        );
+    }
+
+    #[test]
+    fn what_waits_too_long_is_taken_out() {
+        let (mut gates, start) = (gates(), now());
+        offer(&mut gates, record(1, "a"), 0, start);
+        for number in 1..4 {
+            let at = start + LINGER * number;
+            offer(&mut gates, record(1, "x"), number as usize, at);
+        }
+        let late = gates.take_late(|one| one.since <= start + LINGER * 2);
+        let late: Vec<usize> = late.into_iter().map(|one| one.number).collect();
+        assert_eq!((late, gates.held()), (vec![1, 2], 1));
+    }
+
+    #[test]
+    fn a_name_that_no_topic_has_is_not_looked_up() {
+        let (mut gates, now) = (Gates::new(Batches::default(), None), now());
+        let record = PublishRecord {
+            topic: "long".repeat(100).into(),
+            ..record(0, "x")
+        };
+        assert_eq!(gates.of(&record, now), None);
+        assert_eq!(gates.next_unknown(now), None);
     }
 }

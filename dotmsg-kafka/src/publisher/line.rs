@@ -18,6 +18,7 @@ use rdkafka::error::RDKafkaErrorCode as Code;
 use rdkafka::message::{Header, OwnedHeaders};
 use rdkafka::producer::{BaseRecord, Producer, PurgeConfig};
 
+use super::closed;
 use super::gates::{Gate, Gates, Numbered};
 use super::reports::{Client, Delivery, Reports, ended};
 use crate::error;
@@ -36,6 +37,8 @@ pub(super) struct Making {
     pub(super) partitioner: Option<Arc<dyn Partitioner>>,
     /// None for transactions, where nothing may wait here: their commit sends what the producer has, and nothing else.
     pub(super) gates: Option<Batches>,
+    /// How long a record may wait before the producer has it; from then on librdkafka takes the time. For ever, if none.
+    pub(super) patience: Option<Duration>,
 }
 
 impl Making {
@@ -70,14 +73,27 @@ struct State {
     /// The producer met a fatal error.
     ended: bool,
     gates: Gates,
-    /// What it has no room for, with the numbers under which it waits.
+    /// What it has no room for.
     backlog: VecDeque<Numbered>,
+    /// When those that wait are looked through for such as are late.
+    look_at: Instant,
+    /// Nobody hears reports any more.
+    over: bool,
 }
 
 impl State {
     /// What waits here.
     fn waiting(&self) -> usize {
         self.backlog.len() + self.gates.held()
+    }
+
+    /// Those of them that are late.
+    fn take_late(&mut self, is_late: impl Fn(&Numbered) -> bool) -> Vec<Numbered> {
+        let mut late = self.gates.take_late(&is_late);
+        while self.backlog.front().is_some_and(&is_late) {
+            late.extend(self.backlog.pop_front());
+        }
+        late
     }
 
     /// All of it, to wait no longer, in order.
@@ -90,11 +106,17 @@ impl State {
 
 impl Line {
     pub(super) fn open(making: Making, reports: Arc<Reports>) -> Result<Self> {
+        let gates = match making.gates {
+            Some(batches) => Gates::new(batches, making.partitioner.clone()),
+            None => Gates::none(),
+        };
         let state = State {
             producer: making.producer(&reports)?,
             ended: false,
-            gates: making.gates.map_or_else(Gates::none, Gates::new),
+            gates,
             backlog: VecDeque::new(),
+            look_at: now(),
+            over: false,
         };
         Ok(Self {
             making,
@@ -120,7 +142,8 @@ impl Line {
 
     /// What waits behind the producer has failed.
     pub(super) fn withdraw(&self) {
-        self.fail(&mut lock(&self.state), |record| {
+        let waiting = lock(&self.state).take_waiting();
+        self.fail(waiting, |record| {
             Error::new(ErrorKind::Closed, "publish", "it was withdrawn")
                 .with("topic", &record.topic)
         });
@@ -148,30 +171,49 @@ impl Line {
     pub(super) fn send(&self, records: impl Iterator<Item = (PublishRecord, usize)>) {
         let mut state = lock(&self.state);
         let now = now();
-        for numbered in records {
-            let waits = state.ended || !state.backlog.is_empty();
+        for (record, number) in records {
+            let numbered = Numbered {
+                record,
+                number,
+                since: now,
+            };
+            let waits = state.ended || state.over || !state.backlog.is_empty();
             let left = match waits {
                 true => Some(numbered),
                 false => self.offer(&mut state, numbered, now),
             };
             state.backlog.extend(left);
         }
-        if state.ended && !self.making.is_followed() {
+        if state.over {
+            self.fail(state.take_waiting(), |_| closed());
+        } else if state.ended && !self.making.is_followed() {
             self.fail_for_good(&mut state);
         }
     }
 
     /// Hears reports until it is closed and nothing is on its way.
     pub(super) fn run(self: &Arc<Self>) {
-        while !self.is_closed() || self.reports.pending() > 0 {
+        while !self.is_over() {
             let producer = self.client();
             producer.poll(POLL);
             self.go_on(&producer);
         }
     }
 
+    /// Whether it is closed and nothing is on its way; whatever comes later is refused.
+    fn is_over(&self) -> bool {
+        if !self.is_closed() || self.reports.pending() > 0 {
+            return false;
+        }
+        let mut state = lock(&self.state);
+        // One more may have come before the lock was there.
+        state.over = self.reports.pending() == 0;
+        state.over
+    }
+
     fn go_on(self: &Arc<Self>, producer: &Client) {
         let mut state = lock(&self.state);
+        self.fail_late(&mut state);
         state.ended |= producer.client().fatal_error().is_some();
         if !state.ended {
             self.let_go(&mut state);
@@ -201,7 +243,7 @@ impl Line {
                 self.let_go(state);
                 self.drain(state);
             }
-            Err(error) => self.fail(state, |record| no_producer(record, &error)),
+            Err(error) => self.fail(state.take_waiting(), |record| no_producer(record, &error)),
         }
     }
 
@@ -209,13 +251,32 @@ impl Line {
     fn fail_for_good(&self, state: &mut State) {
         let fatal = state.producer.client().fatal_error();
         let reason = fatal.map(|(_, reason)| reason).unwrap_or_default();
-        self.fail(state, |record| ended(&record.topic, &reason));
+        self.fail(state.take_waiting(), |record| ended(&record.topic, &reason));
     }
 
-    fn fail(&self, state: &mut State, error: impl Fn(&PublishRecord) -> Error) {
-        for (record, number) in state.take_waiting() {
-            let failed = PublishOutcome::Failed(error(&record));
-            self.reports.settle(number, failed);
+    /// What has waited here for too long has failed, as it would have in the producer.
+    fn fail_late(&self, state: &mut State) {
+        let now = now();
+        let Some(patience) = self.making.patience else {
+            return;
+        };
+        if now < state.look_at {
+            return;
+        }
+        state.look_at = now + POLL;
+        if state.waiting() > 0 {
+            let late = state.take_late(|one| now >= one.since + patience);
+            self.fail(late, |record| {
+                error::of_code("publish", Code::MessageTimedOut).with("topic", &record.topic)
+            });
+        }
+    }
+
+    /// These never were in the producer, and do not go there.
+    fn fail(&self, waiting: Vec<Numbered>, error: impl Fn(&PublishRecord) -> Error) {
+        for one in waiting {
+            let failed = PublishOutcome::Failed(error(&one.record));
+            self.reports.settle(one.number, failed);
         }
     }
 
@@ -250,9 +311,9 @@ impl Line {
             if !self.reports.is_drained(gate) {
                 continue;
             }
-            while let Some((record, number)) = state.gates.next(gate) {
-                if !self.hand_over_through(state, gate, &record, number, now) {
-                    state.gates.put_back(gate, (record, number));
+            while let Some(next) = state.gates.next(gate) {
+                if !self.hand_over_through(state, gate, &next, now) {
+                    state.gates.put_back(gate, next);
                     break;
                 }
             }
@@ -260,23 +321,18 @@ impl Line {
     }
 
     /// Sends a record, or lets it wait at its gate; gives it back when it has to wait for room, or for another producer.
-    fn offer(
-        &self,
-        state: &mut State,
-        (record, number): Numbered,
-        now: Instant,
-    ) -> Option<Numbered> {
-        let has_gone = match state.gates.of(&record, now) {
-            None => self.hand_over(state, &record, number) != Sent::NoRoom,
-            Some(gate) if state.gates.is_open(gate, &record, now) => {
-                self.hand_over_through(state, gate, &record, number, now)
+    fn offer(&self, state: &mut State, one: Numbered, now: Instant) -> Option<Numbered> {
+        let has_gone = match state.gates.of(&one.record, now) {
+            None => self.hand_over(state, &one) != Sent::NoRoom,
+            Some(gate) if state.gates.is_open(gate, &one.record, now) => {
+                self.hand_over_through(state, gate, &one, now)
             }
             Some(gate) => {
-                state.gates.hold(gate, (record, number));
+                state.gates.hold(gate, one);
                 return None;
             }
         };
-        (!has_gone).then_some((record, number))
+        (!has_gone).then_some(one)
     }
 
     /// False when it has to wait.
@@ -284,42 +340,48 @@ impl Line {
         &self,
         state: &mut State,
         gate: Gate,
-        record: &PublishRecord,
-        number: usize,
+        one: &Numbered,
         now: Instant,
     ) -> bool {
         // Before it goes: its report may be there when it has.
-        self.reports.goes_through(number, gate);
-        let sent = self.hand_over(state, record, number);
+        self.reports.goes_through(one.number, gate);
+        let sent = self.hand_over(state, one);
         match sent {
-            Sent::Gone => state.gates.gave(gate, record, now),
+            Sent::Gone => state.gates.gave(gate, &one.record, now),
             Sent::Failed => {}
-            Sent::NoRoom => self.reports.has_not_gone(number),
+            Sent::NoRoom => {
+                if let Some(gate) = self.reports.has_not_gone(one.number) {
+                    state.gates.all_reported(gate);
+                }
+            }
         }
         sent != Sent::NoRoom
     }
 
-    /// Finds out how many partitions a topic has, once, on a thread that may wait for it.
+    /// Finds out how many partitions a topic has, on a thread that may wait for it.
     fn ask_for_partitions(self: &Arc<Self>, state: &mut State) {
         let Some(topic) = state.gates.next_unknown(now()) else {
             return;
         };
         let (line, producer) = (Arc::clone(self), Arc::clone(&state.producer));
+        let name = Arc::clone(&topic);
         let asked = thread::Builder::new()
             .name("kafka partitions".to_owned())
             .spawn(move || {
-                let found = producer.client().fetch_metadata(Some(&topic), native::CALL);
+                let found = producer.client().fetch_metadata(Some(&name), native::CALL);
                 let topics = found.as_ref().map_or(&[][..], |found| found.topics());
                 let partitions = topics.first().map(|topic| topic.partitions().len());
-                lock(&line.state).gates.learn(&topic, partitions, now());
+                lock(&line.state).gates.learn(&name, partitions, now());
             });
         if let Err(error) = asked {
             tracing::debug!(%error, "no thread to look up the partitions of a topic");
+            state.gates.learn(&topic, None, now());
         }
     }
 
     /// Hands one record to librdkafka.
-    fn hand_over(&self, state: &mut State, record: &PublishRecord, number: usize) -> Sent {
+    fn hand_over(&self, state: &mut State, one: &Numbered) -> Sent {
+        let (record, number) = (&one.record, one.number);
         let Err((error, _)) = state.producer.send(outgoing(record, number)) else {
             return Sent::Gone;
         };

@@ -72,6 +72,16 @@ struct Open {
     out: Vec<usize>,
 }
 
+impl Open {
+    /// One that went through the gate is not on its way any more. Gives the gate, if it was the last one there.
+    fn comes_back(&mut self, gate: Option<Gate>) -> Option<Gate> {
+        gate.filter(|gate| {
+            self.out[gate.0] -= 1;
+            self.out[gate.0] == 0
+        })
+    }
+}
+
 impl Reports {
     pub(super) fn expect(&self, waiting: Waiting) -> usize {
         self.pending.fetch_add(1, Ordering::AcqRel);
@@ -93,12 +103,11 @@ impl Reports {
         open.out[gate.0] += 1;
     }
 
-    /// It has not gone after all.
-    pub(super) fn has_not_gone(&self, number: usize) {
+    /// It has not gone after all. Gives the gate, if nothing else that went through it is on its way by now: no report says so then.
+    pub(super) fn has_not_gone(&self, number: usize) -> Option<Gate> {
         let mut open = lock(&self.open);
-        if let Some(gate) = open.waiting[number].gate.take() {
-            open.out[gate.0] -= 1;
-        }
+        let gate = open.waiting[number].gate.take();
+        open.comes_back(gate)
     }
 
     /// Whether nothing that went through a gate is on its way.
@@ -119,10 +128,7 @@ impl Reports {
     pub(super) fn settle(&self, number: usize, outcome: PublishOutcome) -> Option<Gate> {
         let mut open = lock(&self.open);
         let waiting = open.waiting.remove(number);
-        let drained = waiting.gate.filter(|gate| {
-            open.out[gate.0] -= 1;
-            open.out[gate.0] == 0
-        });
+        let drained = open.comes_back(waiting.gate);
         drop(open);
         let mut call = lock(&waiting.call);
         call.outcomes[waiting.index] = Some(outcome);
@@ -254,5 +260,31 @@ impl ProducerContext<Asked> for Delivery {
 
     fn get_custom_partitioner(&self) -> Option<&Asked> {
         self.partitioner.as_ref()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The only other one is reported while the producer refuses this one: nothing else says that the gate may let go.
+    #[test]
+    fn one_that_has_not_gone_may_be_the_last_at_its_gate() {
+        let (reports, gate) = (Reports::default(), Gate(3));
+        let (call, _outcomes) = Call::of(2);
+        let expect = |index| {
+            let number = reports.expect(Waiting {
+                call: Arc::clone(&call),
+                index,
+                gate: None,
+            });
+            reports.goes_through(number, gate);
+            number
+        };
+        let (gone, refused) = (expect(0), expect(1));
+        let failed = PublishOutcome::Failed(Error::new(ErrorKind::Closed, "publish", "on purpose"));
+        assert_eq!(reports.settle(gone, failed), None);
+        assert_eq!(reports.has_not_gone(refused), Some(gate));
+        assert!(reports.is_drained(gate));
     }
 }

@@ -34,11 +34,19 @@ fn cluster(brokers: i32) -> Cluster {
 }
 
 fn publisher(cluster: &Cluster) -> KafkaPublisher {
+    publisher_with(cluster, &[])
+}
+
+fn publisher_with(cluster: &Cluster, more: &[(&str, &str)]) -> KafkaPublisher {
     let owned = |(key, value): &(&str, &str)| ((*key).to_owned(), (*value).to_owned());
     let options = BackendOptions {
         name: "main".into(),
         url: format!("kafka://{}", cluster.bootstrap_servers()),
-        settings: ONE_BY_ONE.iter().map(owned).collect::<BTreeMap<_, _>>(),
+        settings: ONE_BY_ONE
+            .iter()
+            .chain(more)
+            .map(owned)
+            .collect::<BTreeMap<_, _>>(),
         clock: Arc::new(SystemClock),
     };
     let settings = Settings::of(&options).expect("settings");
@@ -154,20 +162,47 @@ fn assert_ended(outcomes: &[PublishOutcome]) {
     }
 }
 
-/// A slow broker, and messages that come one after the other: those behind the first wait here, not in the producer.
-#[tokio::test]
-async fn what_follows_a_batch_waits_for_its_answer() {
-    let cluster = cluster(1);
-    let publisher = publisher(&cluster);
+/// Waits until the partitions of the topic have gates.
+async fn gates(publisher: &KafkaPublisher) {
     let asked = async {
         // A look is asked for by the first message, and not waited for.
         while !publisher.line.has_gates_of("orders") {
-            publish(&publisher, vec![record(0, "first")]).await;
+            publish(publisher, vec![record(0, "first")]).await;
         }
     };
     timeout(LIMIT, asked)
         .await
         .expect("the partitions are known");
+}
+
+/// What waits here has failed after the time that a message has, as it would in the producer, and not after that of those before it.
+#[tokio::test]
+async fn what_waits_too_long_has_failed() {
+    let cluster = cluster(1);
+    let publisher = publisher_with(&cluster, &[("message.timeout.ms", "2000")]);
+    gates(&publisher).await;
+    let take = |time| cluster.broker_round_trip_time(1, time).expect("a broker");
+    take(LIMIT * 2);
+    let all = (0..20).map(|_| record(0, "one of many")).collect();
+    let outcomes = publish(&publisher, all).await;
+    let is_late = |outcome: &PublishOutcome| match outcome {
+        PublishOutcome::Failed(error) => error.to_string().contains("imed out"),
+        _ => false,
+    };
+    let most_in_the_producer = 6;
+    assert!(
+        count(&outcomes, is_late) >= 20 - most_in_the_producer,
+        "{outcomes:?}"
+    );
+    assert_eq!(publisher.line.waiting(), 0);
+}
+
+/// A slow broker, and messages that come one after the other: those behind the first wait here, not in the producer.
+#[tokio::test]
+async fn what_follows_a_batch_waits_for_its_answer() {
+    let cluster = cluster(1);
+    let publisher = publisher(&cluster);
+    gates(&publisher).await;
     let take = |time| cluster.broker_round_trip_time(1, time).expect("a broker");
     take(Duration::from_millis(300));
     let all: Vec<PublishRecord> = (0..20).map(|_| record(0, "one of many")).collect();
@@ -178,9 +213,9 @@ async fn what_follows_a_batch_waits_for_its_answer() {
     take(Duration::ZERO);
     let both = async { tokio::join!(&mut outcomes, other) };
     let (outcomes, other) = timeout(LIMIT, both).await.expect("in time");
-    let offsets = offsets(&outcomes);
-    assert!(offsets.is_sorted(), "{offsets:?}");
-    assert_eq!(other.len(), 1);
+    let went = offsets(&outcomes);
+    assert!(went.is_sorted(), "{went:?}");
+    assert_eq!(offsets(&other).len(), 1);
     assert_eq!(publisher.line.waiting(), 0);
 }
 

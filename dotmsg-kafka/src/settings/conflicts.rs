@@ -5,6 +5,7 @@
 
 use std::collections::BTreeMap;
 
+use super::MAX_RECORD_BYTES;
 use super::own::{Mechanism, Own};
 use super::properties::canonical;
 use super::refused::NOT_WITH_CONSUMER_PROTOCOL;
@@ -56,6 +57,7 @@ pub(super) fn all(
     login(own, url_login, &by_name, &mut found);
     certificates(own, &by_name, &mut found);
     group(&by_name, &mut found);
+    room(own, &by_name, &mut found);
     found
 }
 
@@ -193,6 +195,27 @@ fn group(by_name: &BTreeMap<&str, &str>, found: &mut Vec<String>) {
     }
 }
 
+/// A message that can never have room in the producer would wait there for ever, and all others behind it.
+fn room(own: &Own, by_name: &BTreeMap<&str, &str>, found: &mut Vec<String>) {
+    const QUEUE: &str = "queue.buffering.max.kbytes";
+    let profile = own.producer.properties().iter();
+    let of_profile = profile.filter(|(name, _)| *name == QUEUE);
+    let set = by_name.get(QUEUE).copied();
+    let queue = set.or(of_profile.map(|(_, value)| *value).next());
+    let Some(queue) = queue.and_then(|kbytes| kbytes.parse::<u64>().ok()) else {
+        return;
+    };
+    let largest = by_name
+        .get("message.max.bytes")
+        .and_then(|value| value.parse().ok())
+        .unwrap_or(MAX_RECORD_BYTES as u64);
+    if queue * 1_024 < largest {
+        found.push(format!(
+            "`{QUEUE}` ({queue} here) has no room for one message of `message.max.bytes` ({largest} here): raise the one or lower the other"
+        ));
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -315,6 +338,18 @@ mod tests {
                     ("partition.assignment.strategy", "range"),
                 ],
                 "uniform",
+            ),
+            (
+                &[],
+                false,
+                &[("queue.buffering.max.kbytes", "900")],
+                "(1000000 here)",
+            ),
+            (
+                &[("producer", "low_latency")],
+                false,
+                &[("message.max.bytes", "100000000")],
+                "(65536 here)",
             ),
         ];
         for (own, url_login, properties, says) in cases {

@@ -168,16 +168,23 @@ impl Settings {
     /// How a producer makes its batches. Where nobody says otherwise, by librdkafka's defaults.
     pub(crate) fn batches(&self) -> Batches {
         let producer = self.producer();
-        let number = |name, default| {
+        let count = |name, default| {
             let set = producer.get(name).and_then(|set| set.parse().ok());
             set.unwrap_or(default)
         };
-        let count = |name, default| usize::try_from(number(name, default)).unwrap_or(usize::MAX);
+        // A fraction is allowed.
+        let linger = producer.get("linger.ms").and_then(|set| set.parse().ok());
         Batches {
-            linger: Duration::from_millis(number("linger.ms", 5)),
+            linger: Duration::from_secs_f64(linger.unwrap_or(5.0) / 1_000.0),
             messages: count("batch.num.messages", 10_000),
             bytes: count("batch.size", 1_000_000),
         }
+    }
+
+    /// How long a message may take until it is confirmed; for ever, if none.
+    pub(crate) fn message_timeout(&self) -> Option<Duration> {
+        let timeout = self.number("message.timeout.ms").unwrap_or(300_000);
+        (timeout > 0).then(|| Duration::from_millis(timeout))
     }
 
     /// What of these settings a client of this kind takes. `Any`: neither a consumer nor a producer.
