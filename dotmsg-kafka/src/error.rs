@@ -78,6 +78,9 @@ pub(crate) fn of_code(operation: &'static str, code: Code) -> Error {
         Code::InvalidTransactionTimeout => error.remedy(
             "Set \"transaction.timeout.ms\" in [backend.<name>.kafka] to no more than the brokers' transaction.max.timeout.ms",
         ),
+        Code::InconsistentGroupProtocol => error.remedy(
+            "Another member of the group uses another partition.assignment.strategy or group.protocol. Give all of them one; a static member counts until its session timeout after it has stopped",
+        ),
         _ => error,
     }
 }
