@@ -30,10 +30,8 @@ impl Admin for LogAdmin {
     fn topics<'a>(&'a self, prefix: &'a str) -> BoxFuture<'a, Result<Vec<TopicDescription>>> {
         ready(self.shared.health.check("list topics").map(|()| {
             let topics = lock(&self.shared.topics);
-            let described = topics.values().map(|topic| topic.describe());
-            described
-                .filter(|topic| topic.name.starts_with(prefix))
-                .collect()
+            let named = topics.iter().filter(|(name, _)| name.starts_with(prefix));
+            named.map(|(_, topic)| topic.describe()).collect()
         }))
     }
 

@@ -1,13 +1,15 @@
 //! When librdkafka is looked into although nobody consumes.
 //!
-//! librdkafka takes every look into its queues of events and messages for a sign of life, and gives up the membership only if there was none for
-//! `max.poll.interval.ms`. It checks that twice a second (`rd_kafka_cgrp_max_poll_interval_check_tmr_cb`), so a look that comes right
-//! after that time may come before the check, and the member of a stuck route would stay in its group for ever: it sends heartbeats,
-//! and never answers a revocation. So each look waits out the whole time again, whatever the one before it has shown.
+//! librdkafka takes every look into its queues of events and messages for a sign of life, and gives up the membership only if there
+//! was none for `max.poll.interval.ms`. It checks that twice a second (`rd_kafka_cgrp_max_poll_interval_check_tmr_cb`), so a look
+//! right after that time may come before the check, and with such looks the member of a stuck route would stay in its group for
+//! ever: it would send heartbeats, and answer no revocation. So each look waits out the whole time again, whatever the one before
+//! it has shown.
 
 use std::time::Duration;
 
-/// What librdkafka has, at the latest, to see that the time is over; a busy machine may need more, and is given it by the next look.
+/// How long after that time a look may come: librdkafka has seen then that it is over. Where a busy machine needs longer, the next
+/// look finds it.
 const CHECKED_WITHIN: Duration = Duration::from_secs(1);
 
 /// Whether the source of the member is polled.

@@ -256,10 +256,10 @@ impl Line {
 
     /// What has waited here for too long has failed, as it would have in the producer.
     fn fail_late(&self, state: &mut State) {
-        let now = now();
         let Some(patience) = self.making.patience else {
             return;
         };
+        let now = now();
         if now < state.look_at {
             return;
         }

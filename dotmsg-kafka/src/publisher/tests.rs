@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use dotmsg_core::backend::{BackendOptions, BoxFuture, PublishOutcome, PublishRecord, Publisher};
 use dotmsg_core::clock::SystemClock;
+use dotmsg_core::error::ErrorKind;
 use dotmsg_core::message::Message;
 use rdkafka::mocking::MockCluster;
 use rdkafka::producer::DefaultProducerContext;
@@ -13,6 +14,7 @@ use rdkafka::types::{RDKafkaApiKey, RDKafkaRespErr};
 use tokio::time::timeout;
 
 use super::KafkaPublisher;
+use super::line::Making;
 use crate::settings::Settings;
 
 type Cluster = MockCluster<'static, DefaultProducerContext>;
@@ -34,23 +36,18 @@ fn cluster(brokers: i32) -> Cluster {
 }
 
 fn publisher(cluster: &Cluster) -> KafkaPublisher {
-    publisher_with(cluster, &[])
+    KafkaPublisher::open(&settings(cluster), None).expect("a publisher")
 }
 
-fn publisher_with(cluster: &Cluster, more: &[(&str, &str)]) -> KafkaPublisher {
+fn settings(cluster: &Cluster) -> Settings {
     let owned = |(key, value): &(&str, &str)| ((*key).to_owned(), (*value).to_owned());
     let options = BackendOptions {
         name: "main".into(),
         url: format!("kafka://{}", cluster.bootstrap_servers()),
-        settings: ONE_BY_ONE
-            .iter()
-            .chain(more)
-            .map(owned)
-            .collect::<BTreeMap<_, _>>(),
+        settings: ONE_BY_ONE.iter().map(owned).collect::<BTreeMap<_, _>>(),
         clock: Arc::new(SystemClock),
     };
-    let settings = Settings::of(&options).expect("settings");
-    KafkaPublisher::open(&settings, None).expect("a publisher")
+    Settings::of(&options).expect("settings")
 }
 
 fn record(partition: u32, text: &'static str) -> PublishRecord {
@@ -175,26 +172,53 @@ async fn gates(publisher: &KafkaPublisher) {
         .expect("the partitions are known");
 }
 
-/// What waits here has failed after the time that a message has, as it would in the producer, and not after that of those before it.
+/// What waits here has its time, and then has failed; what is in the producer has librdkafka's, here far more than the test's.
 #[tokio::test]
 async fn what_waits_too_long_has_failed() {
     let cluster = cluster(1);
-    let publisher = publisher_with(&cluster, &[("message.timeout.ms", "2000")]);
+    let settings = settings(&cluster);
+    let making = Making {
+        config: settings.producer(),
+        partitioner: None,
+        gates: Some(settings.batches()),
+        patience: Some(Duration::from_secs(1)),
+    };
+    let publisher = KafkaPublisher::with(making, 1_000).expect("a publisher");
     gates(&publisher).await;
     let take = |time| cluster.broker_round_trip_time(1, time).expect("a broker");
     take(LIMIT * 2);
-    let all = (0..20).map(|_| record(0, "one of many")).collect();
-    let outcomes = publish(&publisher, all).await;
-    let is_late = |outcome: &PublishOutcome| match outcome {
-        PublishOutcome::Failed(error) => error.to_string().contains("imed out"),
-        _ => false,
-    };
-    let most_in_the_producer = 6;
-    assert!(
-        count(&outcomes, is_late) >= 20 - most_in_the_producer,
-        "{outcomes:?}"
-    );
+    let (sent, held) = (5, 15);
+    let records = |count| (0..count).map(|_| record(0, "one of many")).collect();
+    let on_their_way = publisher.publish(records(sent));
+    let outcomes = publish(&publisher, records(held)).await;
+    for outcome in &outcomes {
+        let PublishOutcome::Failed(error) = outcome else {
+            panic!("it was never sent: {outcomes:?}");
+        };
+        assert!(error.to_string().contains("timed out"), "{error}");
+    }
     assert_eq!(publisher.line.waiting(), 0);
+    assert_eq!(publisher.line.in_producer(), sent);
+    drop(on_their_way);
+}
+
+/// A call that finds it open, and hands over only when nobody hears reports any more, has an answer as well.
+#[tokio::test]
+async fn what_comes_behind_the_close_is_answered() {
+    let cluster = cluster(1);
+    let publisher = publisher(&cluster);
+    publisher.close().await.expect("closed");
+    let late = async {
+        loop {
+            let outcomes = publisher.hand_over(vec![record(0, "late")]).await;
+            // The thread may still be there.
+            if let PublishOutcome::Failed(error) = &outcomes[0] {
+                return error.kind();
+            }
+        }
+    };
+    let kind = timeout(LIMIT, late).await.expect("answered in time");
+    assert_eq!(kind, ErrorKind::Closed);
 }
 
 /// A slow broker, and messages that come one after the other: those behind the first wait here, not in the producer.

@@ -172,22 +172,16 @@ fn group(by_name: &BTreeMap<&str, &str>, found: &mut Vec<String>) {
                 .to_owned(),
         );
     }
-    let number = |name: &str, default| {
-        by_name
-            .get(name)
-            .and_then(|value| value.parse().ok())
-            .unwrap_or(default)
-    };
     let (session, poll) = (
-        number("session.timeout.ms", SESSION_MS),
-        number("max.poll.interval.ms", MAX_POLL_MS),
+        number(by_name, "session.timeout.ms", SESSION_MS),
+        number(by_name, "max.poll.interval.ms", MAX_POLL_MS),
     );
     if poll < session {
         found.push(format!(
             "`max.poll.interval.ms` is below `session.timeout.ms` ({session} unless set): raise the one or lower the other"
         ));
     }
-    if number("heartbeat.interval.ms", 0) >= session {
+    if number(by_name, "heartbeat.interval.ms", 0) >= session {
         found.push(
             "`heartbeat.interval.ms` is not below `session.timeout.ms`: a third of it is usual"
                 .to_owned(),
@@ -195,21 +189,19 @@ fn group(by_name: &BTreeMap<&str, &str>, found: &mut Vec<String>) {
     }
 }
 
+fn number(by_name: &BTreeMap<&str, &str>, name: &str, default: u64) -> u64 {
+    let set = by_name.get(name).and_then(|value| value.parse().ok());
+    set.unwrap_or(default)
+}
+
 /// A message that can never have room in the producer would wait there for ever, and all others behind it.
 fn room(own: &Own, by_name: &BTreeMap<&str, &str>, found: &mut Vec<String>) {
     const QUEUE: &str = "queue.buffering.max.kbytes";
-    let profile = own.producer.properties().iter();
-    let of_profile = profile.filter(|(name, _)| *name == QUEUE);
-    let set = by_name.get(QUEUE).copied();
-    let queue = set.or(of_profile.map(|(_, value)| *value).next());
-    let Some(queue) = queue.and_then(|kbytes| kbytes.parse::<u64>().ok()) else {
-        return;
-    };
-    let largest = by_name
-        .get("message.max.bytes")
-        .and_then(|value| value.parse().ok())
-        .unwrap_or(MAX_RECORD_BYTES as u64);
-    if queue * 1_024 < largest {
+    let mut producer: BTreeMap<&str, &str> = own.producer.properties().iter().copied().collect();
+    producer.extend(by_name);
+    let queue = number(&producer, QUEUE, u64::MAX);
+    let largest = number(by_name, "message.max.bytes", MAX_RECORD_BYTES as u64);
+    if queue.saturating_mul(1_024) < largest {
         found.push(format!(
             "`{QUEUE}` ({queue} here) has no room for one message of `message.max.bytes` ({largest} here): raise the one or lower the other"
         ));

@@ -172,10 +172,11 @@ impl Settings {
             let set = producer.get(name).and_then(|set| set.parse().ok());
             set.unwrap_or(default)
         };
-        // A fraction is allowed.
+        // librdkafka takes fractions.
         let linger = producer.get("linger.ms").and_then(|set| set.parse().ok());
+        let linger = linger.and_then(|ms: f64| Duration::try_from_secs_f64(ms / 1_000.0).ok());
         Batches {
-            linger: Duration::from_secs_f64(linger.unwrap_or(5.0) / 1_000.0),
+            linger: linger.unwrap_or(Duration::from_millis(5)),
             messages: count("batch.num.messages", 10_000),
             bytes: count("batch.size", 1_000_000),
         }

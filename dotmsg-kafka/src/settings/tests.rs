@@ -84,6 +84,15 @@ fn a_property_under_its_other_name_counts_instead_of_the_profile_s() {
 }
 
 #[test]
+fn a_batch_lingers_as_the_producer_is_told() {
+    let micros = |given: &[(&str, &str)]| settings(given).batches().linger.as_micros();
+    assert_eq!(micros(&[]), 5_000);
+    assert_eq!(micros(&[("producer", "low_latency")]), 0);
+    assert_eq!(micros(&[("linger.ms", "0.5")]), 500);
+    assert_eq!(micros(&[("queue.buffering.max.ms", "50.5")]), 50_500);
+}
+
+#[test]
 fn what_is_fetched_ahead_is_bounded() {
     let bounds = |given: &[(&str, &str)]| {
         let member = settings(given).member("g", "t", None);

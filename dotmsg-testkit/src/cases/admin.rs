@@ -36,10 +36,16 @@ pub(crate) async fn topics_are_described(trial: Trial) {
     let all = within("all topics", admin.topics("")).await;
     let all = all.unwrap_or_else(|error| panic!("{error}"));
     assert!(all.contains(&described), "it is listed as it is described");
+    let (longer, neighbour) = (format!("{name}.more"), trial.name());
+    for name in [&longer, &*neighbour] {
+        let created = within("created", admin.create_topic(spec(name, 1))).await;
+        created.unwrap_or_else(|error| panic!("{error}"));
+    }
     let of_prefix = within("topics of a prefix", admin.topics(&name)).await;
     let of_prefix = of_prefix.unwrap_or_else(|error| panic!("{error}"));
-    let only = of_prefix.iter().all(|topic| topic.name.starts_with(&*name));
-    assert!(only && of_prefix.contains(&described), "{of_prefix:?}");
+    let names: Vec<&str> = of_prefix.iter().map(|topic| &*topic.name).collect();
+    assert_eq!(names, [&*name, &*longer], "those that begin so, by name");
+    assert_eq!(of_prefix[0], described);
     let again = trial.connect().await;
     let again = within("a description", again.admin().topic(&name)).await;
     let again = again.unwrap_or_else(|error| panic!("{error}"));

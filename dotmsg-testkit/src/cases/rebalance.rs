@@ -3,6 +3,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
 
 use dotmsg_core::backend::Backend;
 use dotmsg_core::delivery::Delivery;
@@ -17,7 +18,7 @@ use crate::trial::Trial;
 use crate::wait::until;
 
 /// Long enough for a group to share anew before a head is due, also on a busy machine.
-const TIER: &str = "4s";
+const TIER: Duration = Duration::from_secs(4);
 
 const KEYS: [&str; 12] = ["a", "b", "c", "d", "e", "f", "g", "h", "i", "j", "k", "l"];
 
@@ -213,7 +214,8 @@ pub(crate) async fn away_heads_move_with_their_partition(trial: Trial) {
     let (topic, group) = (trial.topic(&*backend, 4).await, trial.name());
     publish_all(&*backend, in_turns(&topic, &KEYS, 4)).await;
     let calls = Calls::new();
-    let app = || trial.route(&topic, &group).with("retry.tiers", [TIER]);
+    let tier = format!("{}ms", TIER.as_millis());
+    let app = || trial.route(&topic, &group).with("retry.tiers", [&*tier]);
     let handler = |by| {
         noting(&calls, by, |delivery: Delivery| async move {
             match delivery.payload().is_some_and(|n| **n == *b"1") && delivery.attempt() == 1 {
@@ -239,7 +241,7 @@ pub(crate) async fn away_heads_move_with_their_partition(trial: Trial) {
         let calls = calls.of(&format!("{key}-1"));
         let failed = calls[0].ended.map_or(calls[0].began, |(ended, _)| ended);
         let waited = calls[1].began - failed;
-        let least = std::time::Duration::from_millis(3_999);
+        let least = TIER - Duration::from_millis(1);
         assert!(waited >= least, "{key} came after {waited:?}");
     }
 }

@@ -45,6 +45,7 @@ pub(crate) enum Fault {
     DropsWhatALimitLeaves,
     LetsASecondMemberIn,
     MakesTopicsByTheWay,
+    ListsEveryTopic,
     GivesUpAtOnce,
     GivesBeforeTheRelease,
     HandsAKeyToTwo,
@@ -131,10 +132,12 @@ impl Backend for Broken {
 
     fn admin(&self) -> Arc<dyn Admin> {
         match self.fault {
-            Fault::MakesTopicsByTheWay | Fault::UnderstatesEnds => Arc::new(BrokenAdmin {
-                admin: self.log.admin(),
-                fault: self.fault,
-            }),
+            Fault::MakesTopicsByTheWay | Fault::ListsEveryTopic | Fault::UnderstatesEnds => {
+                Arc::new(BrokenAdmin {
+                    admin: self.log.admin(),
+                    fault: self.fault,
+                })
+            }
             _ => self.log.admin(),
         }
     }
@@ -466,7 +469,10 @@ impl Admin for BrokenAdmin {
         &'a self,
         prefix: &'a str,
     ) -> BoxFuture<'a, Result<Vec<dotmsg_core::backend::TopicDescription>>> {
-        self.admin.topics(prefix)
+        match self.fault {
+            Fault::ListsEveryTopic => self.admin.topics(""),
+            _ => self.admin.topics(prefix),
+        }
     }
 
     fn topic<'a>(

@@ -129,6 +129,7 @@ is_found! {
     DropsWhatALimitLeaves => read::batches_keep_their_limits;
     LetsASecondMemberIn => refusal::of_a_second_member;
     MakesTopicsByTheWay => refusal::of_topics_that_do_not_exist;
+    ListsEveryTopic => admin::topics_are_described;
     GivesUpAtOnce => sharing::a_revocation_waits_for_the_release;
     GivesBeforeTheRelease => sharing::a_revocation_waits_for_the_release;
     HandsAKeyToTwo => order::of_a_key;

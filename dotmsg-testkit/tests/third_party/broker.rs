@@ -203,13 +203,9 @@ impl Admin for TinyBroker {
 
     fn topics<'a>(&'a self, prefix: &'a str) -> BoxFuture<'a, Result<Vec<TopicDescription>>> {
         let state = self.lock();
-        let described = state
-            .topics
-            .values()
-            .map(|(described, _)| described.clone());
-        ready(Ok(described
-            .filter(|described| described.name.starts_with(prefix))
-            .collect()))
+        let described = state.topics.values().map(|(described, _)| described);
+        let named = described.filter(|topic| topic.name.starts_with(prefix));
+        ready(Ok(named.cloned().collect()))
     }
 
     fn topic<'a>(&'a self, name: &'a str) -> BoxFuture<'a, Result<Option<TopicDescription>>> {
