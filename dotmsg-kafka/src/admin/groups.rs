@@ -1,5 +1,6 @@
 //! Groups: what they have committed, and whether anybody is in them.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -61,12 +62,36 @@ impl KafkaAdmin {
     /// # Errors
     /// What befell the question, which is asked once.
     pub(crate) fn holder_of(&self, group: &str, instance: &str) -> Result<Option<String>, Code> {
+        let holds = |member: &GroupMember| member.instance.as_deref() == Some(instance);
+        Ok(self.member(group, holds)?.map(|member| member.id))
+    }
+
+    /// The partitions of a topic that a group counts as the member's with this id. Blocks its thread, not for long.
+    ///
+    /// # Errors
+    /// What befell the question, which is asked once.
+    pub(crate) fn counted_as(
+        &self,
+        group: &str,
+        id: &str,
+        topic: &str,
+    ) -> Result<BTreeSet<u32>, Code> {
+        let member = self.member(group, |member| member.id == id)?;
+        let partitions = member.into_iter().flat_map(|member| member.partitions);
+        let of_topic = partitions.filter(|(of, _)| of == topic);
+        Ok(of_topic.map(|(_, partition)| partition).collect())
+    }
+
+    fn member(
+        &self,
+        group: &str,
+        is_it: impl Fn(&GroupMember) -> bool,
+    ) -> Result<Option<GroupMember>, Code> {
         let members = self.asker.ask_once(LOOK_WITHIN, |client, within| {
             hear(client);
             native::list_members(client.client(), group, within)
         })?;
-        let holds = |member: &GroupMember| member.instance.as_deref() == Some(instance);
-        Ok(members.into_iter().find(holds).map(|member| member.id))
+        Ok(members.into_iter().find(is_it))
     }
 
     pub(super) async fn groups(&self) -> Result<Vec<GroupDescription>> {

@@ -210,6 +210,8 @@ pub(crate) struct GroupMember {
     pub(crate) id: String,
     /// Of a static member.
     pub(crate) instance: Option<String>,
+    /// What is assigned to it: topic and partition.
+    pub(crate) partitions: Vec<(String, u32)>,
 }
 
 /// The members of a group, of whichever protocol; none when there is no such group. Blocks its thread for at most `within`.
@@ -262,9 +264,30 @@ unsafe fn members(event: *mut Event) -> Result<Vec<GroupMember>, RDKafkaErrorCod
                 members.push(GroupMember {
                     id: text(ffi::rd_kafka_MemberDescription_consumer_id(member)),
                     instance: (!instance.is_null()).then(|| text(instance)),
+                    partitions: assigned(member),
                 });
             }
         }
         Ok(members)
+    }
+}
+
+/// # Safety
+/// The member is alive.
+unsafe fn assigned(member: *const ffi::rd_kafka_MemberDescription_t) -> Vec<(String, u32)> {
+    // SAFETY: what is looked at belongs to the member; a list has as many elements as it says.
+    unsafe {
+        let assignment = ffi::rd_kafka_MemberDescription_assignment(member);
+        let list = ffi::rd_kafka_MemberAssignment_partitions(assignment);
+        if list.is_null() {
+            return Vec::new();
+        }
+        let count = usize::try_from((*list).cnt).unwrap_or(0);
+        let element = |index| {
+            let element = &*(*list).elems.add(index);
+            let partition = u32::try_from(element.partition).unwrap_or(u32::MAX);
+            (text(element.topic), partition)
+        };
+        (0..count).map(element).collect()
     }
 }

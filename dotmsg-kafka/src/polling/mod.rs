@@ -12,6 +12,7 @@ mod consumed;
 mod joining;
 mod reading;
 mod rebalance;
+mod unheard;
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -27,6 +28,7 @@ use tokio::sync::oneshot;
 
 use self::consumed::{Consumed, consumed};
 use self::joining::Out;
+use self::unheard::Unheard;
 use crate::admin::KafkaAdmin;
 use crate::consumer::{PolledConsumer, list};
 use crate::context::{Context, Rebalance};
@@ -62,6 +64,8 @@ pub(crate) struct Polling {
     pub(crate) rebalance_timeout: Duration,
     /// What the consumer was made of.
     config: ClientConfig,
+    /// Whether the broker assigns: `group.protocol = "consumer"`.
+    is_assigned_by_broker: bool,
     admin: Arc<KafkaAdmin>,
     state: State,
 }
@@ -81,6 +85,7 @@ struct State {
     closing: Option<(Instant, Option<oneshot::Sender<()>>)>,
     /// When librdkafka was last looked into.
     looked: Option<Instant>,
+    unheard: Unheard,
 }
 
 impl Polling {
@@ -99,6 +104,7 @@ impl Polling {
             replies,
             commands,
             rebalance_timeout,
+            is_assigned_by_broker: config.get("group.protocol") == Some("consumer"),
             config,
             admin,
             state: State::default(),
@@ -121,6 +127,7 @@ impl Polling {
                     self.hear_commits();
                     self.notice_loss();
                     self.answer();
+                    self.find_unheard();
                     self.start_reading();
                     let had_some = self.read();
                     self.report_troubles();

@@ -12,6 +12,7 @@ use crate::lock;
 impl Polling {
     /// Takes partitions, paused and with what is fetched of them coming into the queue of messages.
     pub(super) fn assigned(&mut self, partitions: &[u32]) {
+        self.state.unheard.moved();
         self.receive(partitions);
         // An offset of its own, so that nothing is looked up for a partition that is not read yet.
         let list = self.list(partitions, Offset::Offset(0));
@@ -34,6 +35,7 @@ impl Polling {
 
     /// Notes what is to be given up, or is gone; it is answered later.
     pub(super) fn revoked(&mut self, partitions: Vec<u32>, lost: bool) {
+        self.state.unheard.moved();
         let mut ownership = lock(&self.member.ownership);
         let held: Vec<u32> = partitions
             .iter()

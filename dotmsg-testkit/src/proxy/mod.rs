@@ -70,6 +70,7 @@ struct Shared {
     refuses: watch::Sender<bool>,
     open: AtomicUsize,
     accepted: AtomicU64,
+    passed: [AtomicU64; 2],
 }
 
 impl Proxy {
@@ -108,6 +109,7 @@ impl Proxy {
             refuses: watch::Sender::new(false),
             open: AtomicUsize::new(0),
             accepted: AtomicU64::new(0),
+            passed: [const { AtomicU64::new(0) }; 2],
         });
         let task = tokio::spawn(listen(listener, Arc::clone(&shared)));
         Ok(Self {
@@ -161,6 +163,12 @@ impl Proxy {
     #[must_use]
     pub fn accepted(&self) -> u64 {
         self.shared.accepted.load(Ordering::SeqCst)
+    }
+
+    /// Bytes that have passed in this direction, of all connections: a line on which nothing is under way adds nothing.
+    #[must_use]
+    pub fn passed(&self, direction: Direction) -> u64 {
+        self.shared.passed[direction as usize].load(Ordering::SeqCst)
     }
 
     fn cut(&self, how: Cut) {
@@ -218,6 +226,7 @@ async fn serve(mut client: TcpStream, shared: Arc<Shared>) {
         let line = |direction: Direction| Line {
             toxics: shared.toxics[direction as usize].subscribe(),
             seed: shared.seed ^ (number << 1) ^ direction as u64,
+            passed: &shared.passed[direction as usize],
         };
         let both = async {
             tokio::try_join!(

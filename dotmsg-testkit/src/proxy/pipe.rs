@@ -2,6 +2,7 @@
 
 use std::future::pending;
 use std::io;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use bytes::Bytes;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -16,9 +17,11 @@ use super::course::{Course, Next};
 const READ: usize = 16 << 10;
 
 /// What a direction is told.
-pub(super) struct Line {
+pub(super) struct Line<'a> {
     pub(super) toxics: watch::Receiver<Toxics>,
     pub(super) seed: u64,
+    /// Counts the bytes that have passed.
+    pub(super) passed: &'a AtomicU64,
 }
 
 /// Passes bytes on until the sender is through and everything has passed.
@@ -28,7 +31,7 @@ pub(super) struct Line {
 pub(super) async fn pass(
     mut from: ReadHalf<'_>,
     mut to: WriteHalf<'_>,
-    mut line: Line,
+    mut line: Line<'_>,
 ) -> io::Result<()> {
     let mut course = Course::new();
     let mut random = fastrand::Rng::with_seed(line.seed);
@@ -42,6 +45,8 @@ pub(super) async fn pass(
             Next::Pass(count) => {
                 let piece = course.pass(Instant::now(), count, &toxics);
                 to.write_all(&piece).await?;
+                let passed = u64::try_from(piece.len()).unwrap_or(0);
+                line.passed.fetch_add(passed, Ordering::SeqCst);
                 continue;
             }
             Next::Nothing if !open && course.is_through() => break,

@@ -11,14 +11,17 @@ use std::path::Path;
 const ALONE: &str = "kafka-alone";
 
 /// Names and values for one server. `DOTMSG_TEST_KAFKA_ALONE_RESTART` is a command of the shell that ends the broker as by
-/// SIGKILL, and starts it on what it has stored. `DOTMSG_TEST_KAFKA_SECURE_ADMIN_URL` is a port without TLS or SASL where everything is
+/// SIGKILL, and starts it on what it has stored. `DOTMSG_TEST_KAFKA_LINE` is the port at which a test's proxy is to listen, and the one
+/// behind it: `29094:29095`. `DOTMSG_TEST_KAFKA_SECURE_ADMIN_URL` is a port without TLS or SASL where everything is
 /// allowed; the user may only touch topics, groups and transactions whose names begin with `app-`.
 pub(super) fn variables(server: &Server, certificates: &Path) -> Vec<(String, String)> {
     let stem = stem(server.name);
     if !server.is_secure {
         let url = (format!("{stem}_URL"), url(server));
         let restart = (server.name == ALONE).then(|| (format!("{stem}_RESTART"), restart(server)));
-        return std::iter::once(url).chain(restart).collect();
+        let line = (server.name == "kafka").then(|| line(server)).flatten();
+        let line = line.map(|line| (format!("{stem}_LINE"), line));
+        return std::iter::once(url).chain(restart).chain(line).collect();
     }
     let file = |name: &str| certificates.join(name).to_string_lossy().into_owned();
     [
@@ -39,6 +42,12 @@ fn restart(server: &Server) -> String {
     let own = quoted(&own.to_string_lossy());
     let name = server.name;
     format!("{own} services kill {name} && {own} services start {name}")
+}
+
+/// The ports before and behind a proxy in front of a server of one node.
+fn line(server: &Server) -> Option<String> {
+    let (proxy, behind) = server.nodes.first()?.line()?;
+    Some(format!("{proxy}:{behind}"))
 }
 
 fn stem(name: &str) -> String {
@@ -101,7 +110,8 @@ mod tests {
     fn one_url_names_every_node() {
         assert_eq!(
             of("kafka"),
-            "export DOTMSG_TEST_KAFKA_URL=kafka://127.0.0.1:29092\n"
+            "export DOTMSG_TEST_KAFKA_URL=kafka://127.0.0.1:29092\n\
+             export DOTMSG_TEST_KAFKA_LINE=29094:29095\n"
         );
         assert_eq!(
             of("kafka3"),

@@ -1,6 +1,6 @@
 //! The Kafka servers: their nodes, ports and `server.properties`.
 //!
-//! Every node is broker and controller (KRaft), the controller's port is the broker's plus one. A node of the cluster has a second
+//! Every node is broker and controller (KRaft), the controller's port is the broker's plus one. Some nodes have a second
 //! listener, for clients whose connections are to be broken: what it tells them is the port of a proxy in front of it. Ports lie below 32768, above
 //! which Linux takes those of outgoing connections. Settings differ from Kafka's defaults only where a test would wait
 //! otherwise, or where a default needs more than one node.
@@ -54,7 +54,7 @@ pub(crate) struct Server {
 pub(super) const SERVERS: &[Server] = &[
     Server {
         name: "kafka",
-        nodes: &[node("kafka", 1, 29092)],
+        nodes: &[node("kafka", 1, 29092).with_line()],
         is_secure: false,
     },
     Server {
