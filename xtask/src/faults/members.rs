@@ -37,6 +37,8 @@ enum Place {
 pub(super) struct Members<'f> {
     flights: &'f Flights,
     directory: &'f Path,
+    /// Ends the names of the round's groups: a member of the round before counts until its session is over.
+    round: String,
     options: Vec<String>,
     is_static: bool,
     places: Vec<Place>,
@@ -68,13 +70,14 @@ impl<'f> Members<'f> {
     /// Starts all members and the publisher.
     pub(super) fn start(
         flights: &'f Flights,
-        directory: &'f Path,
+        (directory, round): (&'f Path, String),
         options: Vec<String>,
         (is_static, publisher): (bool, Interruption),
     ) -> Result<Self, String> {
         let mut members = Self {
             flights,
             directory,
+            round,
             options,
             is_static,
             places: Vec::new(),
@@ -106,9 +109,13 @@ impl<'f> Members<'f> {
         if role == "handle" {
             // The publisher has no routes, and a setting of a route that is not there is an error.
             command.arg("--concurrency").arg(CONCURRENCY.to_string());
-            for route in ["FLIGHT", "TOTAL", "DEAD"] {
+            for (route, group) in [("FLIGHT", "miles"), ("TOTAL", "totals"), ("DEAD", "totals")] {
+                let group = format!("{group}-{}", self.round);
                 command.env(format!("DOTMSG__ROUTES__{route}__DRAIN_TIMEOUT"), DRAIN);
+                command.env(format!("DOTMSG__ROUTES__{route}__GROUP"), group);
             }
+            let dead = format!("departures.miles-{}.dlq", self.round);
+            command.env("DOTMSG__ROUTES__DEAD__TOPIC", dead);
         }
         if let Some(place) = place.filter(|_| self.is_static) {
             command.env(

@@ -242,7 +242,7 @@ impl Campaign<'_> {
             .map_err(|error| format!("cannot write {}: {error}", file.display()))?;
         let mut members = Members::start(
             self.flights,
-            self.directory,
+            (self.directory, self.prefix.trim_end_matches('.').to_owned()),
             options(self.directory, round),
             (round.is_static, round.publisher),
         )?;
