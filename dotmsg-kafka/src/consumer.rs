@@ -84,6 +84,19 @@ impl PolledConsumer {
         due
     }
 
+    /// How often it is polled then: once for each that waits, and once at least, which is a sign of life.
+    pub(crate) fn polls(&self) -> usize {
+        native::waiting(&self.client).max(1)
+    }
+
+    /// To be said after these polls. librdkafka calls only when its queue was empty, so what came during them is taken next time.
+    pub(crate) fn polled(&self) {
+        if native::waiting(&self.client) > 0 {
+            self.events.store(true, Ordering::Release);
+            self.bell.ring();
+        }
+    }
+
     /// Waits for the bell; not for long when a start is to be tried again.
     pub(crate) fn wait(&self, is_starting: bool) {
         self.bell.wait(if is_starting { AGAIN } else { IDLE });

@@ -372,6 +372,22 @@ pub(crate) fn member_id<C: ConsumerContext>(consumer: &BaseConsumer<C>) -> Optio
     }
 }
 
+/// How many events and log lines wait to be polled, each by a poll of its own: one that takes a log line gives out nothing, as one
+/// does that finds nothing.
+pub(crate) fn waiting<C: ConsumerContext>(consumer: &BaseConsumer<C>) -> usize {
+    let client = consumer.client().native_ptr();
+    // SAFETY: the client is alive; the reference to its queue is given back.
+    unsafe {
+        let queue = ffi::rd_kafka_queue_get_consumer(client);
+        if queue.is_null() {
+            return 0;
+        }
+        let waiting = ffi::rd_kafka_queue_length(queue);
+        ffi::rd_kafka_queue_destroy(queue);
+        waiting
+    }
+}
+
 /// Whether a message that could not be confirmed may be in the log all the same.
 pub(crate) fn possibly_persisted(message: &BorrowedMessage<'_>) -> bool {
     // SAFETY: the message is alive.

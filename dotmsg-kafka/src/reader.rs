@@ -221,11 +221,12 @@ impl Reading {
         if !self.consumer.is_due() {
             return;
         }
-        while let Some(polled) = self.consumer.client.poll(Duration::ZERO) {
-            if let Err(error) = polled {
+        for _ in 0..self.consumer.polls() {
+            if let Some(Err(error)) = self.consumer.client.poll(Duration::ZERO) {
                 tracing::warn!(%error, "kafka reader");
             }
         }
+        self.consumer.polled();
     }
 
     fn trouble(&mut self, trouble: Trouble) {

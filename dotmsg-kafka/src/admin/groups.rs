@@ -128,5 +128,7 @@ impl KafkaAdmin {
 
 /// Takes what the client has to say meanwhile, such as that a broker is gone: it would pile up.
 fn hear(client: &BaseConsumer<Context>) {
-    while client.poll(Duration::ZERO).is_some() {}
+    for _ in 0..native::waiting(client) {
+        client.poll(Duration::ZERO);
+    }
 }

@@ -39,9 +39,7 @@ use crate::lock;
 use crate::member::{Command, Member};
 use crate::native::Queue;
 use crate::now;
-
-/// Polls in a row for events: each takes at most one.
-const EVENTS: usize = 16;
+use crate::settings::is_by_broker;
 
 /// A partition whose reading is to start.
 #[derive(Clone, Copy, Debug)]
@@ -104,7 +102,7 @@ impl Polling {
             replies,
             commands,
             rebalance_timeout,
-            is_assigned_by_broker: config.get("group.protocol") == Some("consumer"),
+            is_assigned_by_broker: is_by_broker(config.get("group.protocol")),
             config,
             admin,
             state: State::default(),
@@ -224,7 +222,7 @@ impl Polling {
         if !self.consumer.is_due() {
             return;
         }
-        for _ in 0..EVENTS {
+        for _ in 0..self.consumer.polls() {
             if self.is_fenced() {
                 return;
             }
@@ -238,6 +236,7 @@ impl Polling {
                 None => {}
             }
         }
+        self.consumer.polled();
         if self.is_fenced() {
             return;
         }

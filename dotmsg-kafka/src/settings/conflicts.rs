@@ -5,10 +5,10 @@
 
 use std::collections::BTreeMap;
 
-use super::MAX_RECORD_BYTES;
 use super::own::{Mechanism, Own};
 use super::properties::canonical;
 use super::refused::NOT_WITH_CONSUMER_PROTOCOL;
+use super::{MAX_RECORD_BYTES, is_by_broker};
 
 /// Keys of the adapter, and librdkafka's properties that they stand for.
 const TWICE: &[(&str, &[&str])] = &[
@@ -152,10 +152,7 @@ const SESSION_MS: u64 = 45_000;
 const MAX_POLL_MS: u64 = 300_000;
 
 fn group(by_name: &BTreeMap<&str, &str>, found: &mut Vec<String>) {
-    let is_consumer = by_name
-        .get("group.protocol")
-        .is_some_and(|value| value.eq_ignore_ascii_case("consumer"));
-    if is_consumer {
+    if is_by_broker(by_name.get("group.protocol").copied()) {
         for (name, instead) in NOT_WITH_CONSUMER_PROTOCOL
             .iter()
             .filter(|(name, _)| by_name.contains_key(name))

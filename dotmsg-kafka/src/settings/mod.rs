@@ -60,6 +60,11 @@ const MOST: usize = 1_000_000_000;
 /// What librdkafka fetches at once unless it is told otherwise.
 const LARGEST_FETCH: u64 = 52_428_800;
 
+/// Whether the broker assigns (KIP-848), by a value of `group.protocol`. librdkafka does not look at the case of letters.
+pub(crate) fn is_by_broker(protocol: Option<&str>) -> bool {
+    protocol.is_some_and(|protocol| protocol.eq_ignore_ascii_case("consumer"))
+}
+
 /// Everything that clients of one backend are made with.
 #[derive(Clone)]
 pub(crate) struct Settings {
@@ -236,10 +241,7 @@ impl Settings {
         let largest = u64::try_from(self.max_record_bytes()).unwrap_or(u64::MAX);
         let fetch = (kib << 10).min(LARGEST_FETCH).max(largest);
         config.set("fetch.max.bytes", fetch.to_string());
-        if self
-            .property("group.protocol")
-            .is_some_and(|protocol| protocol.eq_ignore_ascii_case("consumer"))
-        {
+        if is_by_broker(self.property("group.protocol")) {
             config.remove("partition.assignment.strategy");
         }
         self.finish(
