@@ -8,10 +8,12 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use dotmsg_core::backend::{
-    AssignmentEvent, Backend, Control, Granted, Retention, Source, Subscription, TopicSpec,
+    AssignmentEvent, Backend, CommitOutcome, Control, Granted, Progress, Retention, Source,
+    Subscription, TopicSpec,
 };
 use dotmsg_core::clock::{Clock, SystemClock};
 use dotmsg_testkit::proxy::{Direction, Proxy, Toxics};
+use tokio::task::JoinHandle;
 use tokio::time::{sleep, timeout};
 
 /// How long a condition may take to become true.
@@ -74,63 +76,116 @@ impl Member {
         }
     }
 
-    /// Does what the group says until it has so many partitions.
-    async fn holds(&mut self, count: usize) {
-        let holds = async {
-            loop {
-                match poll_fn(|cx| self.source.poll_event(cx)).await.unwrap() {
-                    AssignmentEvent::Assigned(granted) => self.held.extend(granted),
-                    AssignmentEvent::Revoking { partitions, .. } => {
-                        let goes = |granted: &mut Granted| partitions.contains(&granted.partition);
-                        let given_up = self.held.extract_if(.., goes).collect();
-                        self.control.release(given_up).await.unwrap();
-                    }
-                    AssignmentEvent::Lost(lost) => {
-                        self.held
-                            .retain(|granted| !lost.contains(&granted.partition));
-                    }
-                    event @ AssignmentEvent::OutOfRange { .. } => panic!("{event:?}"),
-                }
-                if self.held.len() == count {
-                    return;
-                }
-            }
-        };
-        timeout(2 * DEADLINE, holds)
-            .await
-            .unwrap_or_else(|_| panic!("it holds {count} partitions"));
-    }
-}
-
-/// Until a silent connection was replaced.
-async fn reconnected(proxy: &Proxy) {
-    let before = proxy.accepted();
-    let connected = async {
-        while proxy.accepted() == before {
-            sleep(Duration::from_millis(20)).await;
+    /// The next event; what is assigned is held.
+    async fn event(&mut self) -> AssignmentEvent {
+        let event = poll_fn(|cx| self.source.poll_event(cx)).await.unwrap();
+        if let AssignmentEvent::Assigned(granted) = &event {
+            self.held.extend(granted);
         }
-    };
-    timeout(DEADLINE, connected)
-        .await
-        .expect("a silent connection is replaced");
+        event
+    }
+
+    /// What the group takes away; it is still to be released.
+    async fn revoked(&mut self) -> Vec<Granted> {
+        loop {
+            if let AssignmentEvent::Revoking { partitions, .. } = self.event().await {
+                let goes = |granted: &mut Granted| partitions.contains(&granted.partition);
+                return self.held.extract_if(.., goes).collect();
+            }
+        }
+    }
+
+    async fn release(&mut self, given_up: Vec<Granted>) {
+        self.control.release(given_up).await.unwrap();
+    }
+
+    /// Gives up what the group takes away until it has so many partitions.
+    async fn holds(&mut self, count: usize) {
+        while self.held.len() != count {
+            match self.event().await {
+                AssignmentEvent::Assigned(_) => {}
+                AssignmentEvent::Revoking { partitions, .. } => {
+                    let goes = |granted: &mut Granted| partitions.contains(&granted.partition);
+                    let given_up = self.held.extract_if(.., goes).collect();
+                    self.release(given_up).await;
+                }
+                event => panic!("{event:?}"),
+            }
+        }
+    }
+
+    /// Gives up whatever the group takes away, for as long as it is let.
+    async fn obey(mut self) {
+        self.holds(usize::MAX).await;
+    }
 }
 
 /// Until nothing was under way for a moment, less than the pause between two heartbeats.
 async fn quiet(proxy: &Proxy) {
     let passed = || [Direction::ToServer, Direction::ToClient].map(|way| proxy.passed(way));
-    let quiet = async {
-        let mut before = None;
-        while before != Some(passed()) {
-            before = Some(passed());
-            sleep(Duration::from_millis(150)).await;
-        }
-    };
-    timeout(DEADLINE, quiet)
-        .await
-        .expect("the line is quiet between heartbeats");
+    let mut before = None;
+    while before != Some(passed()) {
+        before = Some(passed());
+        sleep(Duration::from_millis(150)).await;
+    }
 }
 
-/// The answer that gives a partition to a member is lost, on a line that is silent for a while. The broker does not say it again.
+/// The answer that gives a member one of its partitions is lost, on a line that is silent for a moment. False when the member has
+/// heard of the partition all the same.
+async fn is_lost_and_found(direct: &dyn Backend, proxied: &dyn Backend, proxy: &Proxy) -> bool {
+    let topic = format!("unheard-{}-{}", std::process::id(), SystemClock.now().0);
+    let spec = TopicSpec {
+        name: topic.clone(),
+        partitions: 6,
+        retention: Retention::AsBackend,
+    };
+    direct.admin().create_topic(spec).await.unwrap();
+    let mut first = Member::join(direct, &topic).await;
+    first.holds(6).await;
+    let mut second = Member::join(direct, &topic).await;
+    first.holds(3).await;
+    second.holds(3).await;
+    // The third one's share comes in two parts.
+    let mut third = Member::join(proxied, &topic).await;
+    first.holds(2).await;
+    let given_up = second.revoked().await;
+    third.holds(1).await;
+    quiet(proxy).await;
+    let before = proxy.accepted();
+    proxy.set(Direction::ToClient, Toxics::new().hold());
+    second.release(given_up).await;
+    while proxy.accepted() == before {
+        sleep(Duration::from_millis(20)).await;
+    }
+    proxy.heal();
+    // While the third one is away, they have its share.
+    let others = [first, second].map(|member| tokio::spawn(member.obey()));
+    let is_lost = match third.event().await {
+        AssignmentEvent::Assigned(_) => false,
+        AssignmentEvent::Revoking { .. } => {
+            let progress = Progress {
+                partition: third.held[0].partition,
+                grant: third.held[0].grant,
+                watermark: 1,
+                record: "a record".into(),
+            };
+            let committed = third.control.commit(vec![progress]).await;
+            assert!(
+                matches!(committed[..], [CommitOutcome::Committed]),
+                "{committed:?}"
+            );
+            let given_up = std::mem::take(&mut third.held);
+            third.release(given_up).await;
+            third.holds(2).await;
+            true
+        }
+        event => panic!("{event:?}"),
+    };
+    third.control.close(DEADLINE).await.unwrap();
+    others.iter().for_each(JoinHandle::abort);
+    is_lost
+}
+
 #[tokio::test(flavor = "multi_thread")]
 #[expect(clippy::print_stdout, reason = "a test that is skipped says so")]
 async fn an_assignment_that_was_never_heard_is_found() {
@@ -145,34 +200,13 @@ async fn an_assignment_that_was_never_heard_is_found() {
         .await
         .unwrap();
     let direct = common::open(&url, BROKER).await.unwrap();
-    let proxied = common::open(&format!("kafka://{}", proxy.address()), BROKER)
-        .await
-        .unwrap();
-    let topic = format!("unheard-{}-{}", std::process::id(), SystemClock.now().0);
-    let spec = TopicSpec {
-        name: topic.clone(),
-        partitions: 6,
-        retention: Retention::AsBackend,
+    let proxied = format!("kafka://{}", proxy.address());
+    let proxied = common::open(&proxied, BROKER).await.unwrap();
+    let found = async {
+        // A heartbeat that comes too early has the answer before the line is silent.
+        while !is_lost_and_found(&*direct, &*proxied, &proxy).await {}
     };
-    direct.admin().create_topic(spec).await.unwrap();
-    let mut first = Member::join(&*direct, &topic).await;
-    first.holds(6).await;
-    let mut second = Member::join(&*direct, &topic).await;
-    first.holds(3).await;
-    second.holds(3).await;
-    // The third one's share comes in two parts.
-    let mut third = Member::join(&*proxied, &topic).await;
-    first.holds(2).await;
-    third.holds(1).await;
-    quiet(&proxy).await;
-    proxy.set(Direction::ToClient, Toxics::new().hold());
-    second.holds(2).await;
-    reconnected(&proxy).await;
-    proxy.heal();
-    for mut member in [first, second] {
-        // While the third one is away, they have its share.
-        tokio::spawn(async move { member.holds(usize::MAX).await });
-    }
-    third.holds(2).await;
-    third.control.close(DEADLINE).await.unwrap();
+    timeout(3 * DEADLINE, found)
+        .await
+        .expect("the member gets its whole share");
 }

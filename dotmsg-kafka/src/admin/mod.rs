@@ -41,7 +41,7 @@ const LOOK: Duration = Duration::from_millis(20);
 /// that was frozen for seconds has heard of everything a second or two after it wakes.
 const SHOWN_WITHIN: Duration = Duration::from_secs(5);
 /// How long a look may block the thread of whoever looks.
-const LOOK_WITHIN: Duration = Duration::from_secs(2);
+pub(crate) const LOOK_WITHIN: Duration = Duration::from_secs(2);
 
 /// Looks at and changes what a cluster holds.
 pub(crate) struct KafkaAdmin {

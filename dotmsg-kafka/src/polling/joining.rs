@@ -125,13 +125,18 @@ impl Polling {
         if let Err(error) = self.consumer.client.unassign() {
             tracing::debug!(%error, "giving up what it had");
         }
-        self.fetch = Fetch::new();
-        self.state.starts.clear();
-        self.state.stopped.clear();
+        self.forget_reading();
         self.state.out = Some(Out::Fenced {
             asked: Some(now()),
             named: None,
         });
+    }
+
+    /// Nothing of this client is read any more.
+    pub(super) fn forget_reading(&mut self) {
+        self.fetch = Fetch::new();
+        self.state.starts.clear();
+        self.state.stopped.clear();
     }
 
     /// Whether it was fenced, and is not to be served until it has another client.
@@ -226,7 +231,7 @@ impl Polling {
     }
 
     /// Joins with a new consumer; if that cannot be, the membership has failed.
-    fn renew(&mut self) {
+    pub(super) fn renew(&mut self) {
         if let Err(error) = self.replace_client() {
             self.member.fail(error.with("group", &self.member.group));
         }

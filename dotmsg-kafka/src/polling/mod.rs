@@ -84,6 +84,8 @@ struct State {
     /// When librdkafka was last looked into.
     looked: Option<Instant>,
     unheard: Unheard,
+    /// It leaves, to join again with a new client.
+    is_renewing: bool,
 }
 
 impl Polling {
@@ -126,6 +128,7 @@ impl Polling {
                     self.notice_loss();
                     self.answer();
                     self.find_unheard();
+                    self.join_renewed();
                     self.start_reading();
                     let had_some = self.read();
                     self.report_troubles();
@@ -290,6 +293,7 @@ impl Polling {
 
     /// Leaves the group. What it owns counts as lost: nothing of it is committed.
     fn leave(mut self) {
+        self.state.unheard.end();
         let held = lock(&self.member.ownership).held();
         lock(&self.member.ownership).lost(&held);
         self.member.fail(Error::new(
@@ -307,7 +311,9 @@ impl Polling {
 
     /// Ends a client that librdkafka has not given up.
     fn close_client(&mut self) {
-        if let Err(error) = self.consumer.client.close_queue() {
+        if !self.state.is_renewing
+            && let Err(error) = self.consumer.client.close_queue()
+        {
             // It is fatal, and calls back no more.
             tracing::debug!(%error, "closing");
             return;

@@ -7,8 +7,9 @@
 //! interval only.
 //!
 //! So the member asks the group now and then what is counted as its. What it has not got and hears nothing of, twice in a row, it
-//! takes for lost on the way: it leaves the group, in good order, and joins again, which is told everything. librdkafka sends no
-//! heartbeats while it leaves: a drain that takes longer than the session ends as a loss.
+//! takes for lost on the way: it leaves the group, in good order, and joins again with a new client, which is told everything.
+//! It does not unsubscribe and subscribe: in the middle of a rebalance librdkafka forgets the second. It sends no heartbeats while
+//! it leaves, so a drain that takes longer than the session ends as a loss.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -16,63 +17,95 @@ use std::sync::mpsc::{Receiver, TryRecvError, channel};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use rdkafka::consumer::Consumer;
 use rdkafka::error::RDKafkaErrorCode as Code;
 
 use super::Polling;
+use crate::admin::LOOK_WITHIN;
 use crate::error;
 use crate::lock;
 use crate::native;
 use crate::now;
+use crate::patience::passes;
 
-/// How often the group is asked.
+/// How often the group is asked, and how long after partitions have come or gone.
 const EVERY: Duration = Duration::from_secs(10);
 /// How soon again after an answer with something unheard of: the broker's default of a heartbeat interval, for as long as which an
 /// answer to a heartbeat may be under way.
 const AGAIN: Duration = Duration::from_secs(5);
 
+/// Each time that joining again has not helped doubles the pause, so often at most.
+const DOUBLINGS: u32 = 6;
+
 /// What the group has said.
 type Answer = Result<BTreeSet<u32>, Code>;
 
 /// What is suspected to have been lost on the way.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct Unheard {
-    /// When the group was asked last.
-    asked: Option<Instant>,
+    /// When the group was asked last, or partitions came or went.
+    since: Instant,
     answer: Option<Receiver<Answer>>,
     /// Unheard of at the last answer.
     suspected: BTreeSet<u32>,
+    /// How often the member has joined again, since the group last counted nothing else than it was told of.
+    renewals: u32,
+    /// It was said that the group does not answer.
+    is_refused: bool,
+}
+
+impl Default for Unheard {
+    fn default() -> Self {
+        Self {
+            since: now(),
+            answer: None,
+            suspected: BTreeSet::new(),
+            renewals: 0,
+            is_refused: false,
+        }
+    }
 }
 
 impl Unheard {
     /// Partitions come or go: whatever the group has said is old.
     pub(super) fn moved(&mut self) {
+        self.since = now();
         self.answer = None;
         self.suspected.clear();
     }
 
+    /// Waits for whom the group is asked by: it has a client, which is not to outlive its process.
+    pub(super) fn end(&mut self) {
+        if let Some(answer) = self.answer.take() {
+            // It has ended by then, or hangs.
+            let _ = answer.recv_timeout(LOOK_WITHIN);
+        }
+    }
+
     fn is_due(&self) -> bool {
         let pause = match self.suspected.is_empty() {
-            true => EVERY,
+            true => EVERY * 2_u32.pow(self.renewals.min(DOUBLINGS)),
             false => AGAIN,
         };
-        self.answer.is_none() && self.asked.is_none_or(|asked| asked.elapsed() >= pause)
+        self.answer.is_none() && self.since.elapsed() >= pause
     }
 
     /// What is unheard of for the second time, of what the group counts as a member's that knows of these.
     fn judge(&mut self, counted: BTreeSet<u32>, known: &[u32]) -> BTreeSet<u32> {
         let mut unheard = counted;
         unheard.retain(|partition| !known.contains(partition));
+        if unheard.is_empty() {
+            self.renewals = 0;
+        }
         let before = std::mem::replace(&mut self.suspected, unheard);
         &before & &self.suspected
     }
 }
 
 impl Polling {
-    /// Asks the group what is this member's, when it is time, and joins again when it was not told of all.
+    /// Asks the group what is this member's, when it is time, and leaves it when the member was not told of all.
     pub(super) fn find_unheard(&mut self) {
         let is_in = self.state.closing.is_none() && self.state.out.is_none();
-        if !self.is_assigned_by_broker || !is_in {
+        if !self.is_assigned_by_broker || !is_in || self.state.is_renewing {
             return;
         }
         if !self.state.revoked.is_empty() {
@@ -83,7 +116,7 @@ impl Polling {
             let known = lock(&self.member.ownership).all();
             let unheard = self.state.unheard.judge(counted, &known);
             if !unheard.is_empty() {
-                self.leave_and_join(&unheard);
+                self.leave_to_join(&unheard);
                 return;
             }
         }
@@ -94,25 +127,33 @@ impl Polling {
 
     /// The group's answer, if one has come.
     fn counted(&mut self) -> Option<BTreeSet<u32>> {
-        let answer = match self.state.unheard.answer.as_ref()?.try_recv() {
+        let unheard = &mut self.state.unheard;
+        let answer = match unheard.answer.as_ref()?.try_recv() {
             Ok(answer) => Some(answer),
             Err(TryRecvError::Empty) => return None,
             Err(TryRecvError::Disconnected) => None,
         };
-        self.state.unheard.answer = None;
+        unheard.answer = None;
+        let group = &*self.member.group;
         match answer? {
-            Ok(counted) => Some(counted),
-            Err(code) => {
-                let group = &*self.member.group;
+            Ok(counted) => return Some(counted),
+            Err(code) if passes(code) || unheard.is_refused => {
                 tracing::debug!(group, %code, "the group does not say what is this member's");
-                None
+            }
+            Err(code) => {
+                unheard.is_refused = true;
+                tracing::warn!(
+                    group, %code,
+                    "the group does not say what it counts as this member's: an assignment that is lost on the way will not be noticed"
+                );
             }
         }
+        None
     }
 
     /// On a thread of its own: a coordinator may be silent.
     fn ask_what_is_counted(&mut self) {
-        self.state.unheard.asked = Some(now());
+        self.state.unheard.since = now();
         let Some(id) = native::member_id(&self.consumer.client) else {
             return;
         };
@@ -122,6 +163,7 @@ impl Polling {
             .name("kafka group asked".to_owned())
             .spawn(move || {
                 let counted = admin.counted_as(&member.group, &id, &member.topic);
+                drop(admin);
                 // Nobody wants to hear it once partitions have moved.
                 let _ = answer.send(counted);
                 member.bell.ring();
@@ -132,7 +174,8 @@ impl Polling {
         }
     }
 
-    fn leave_and_join(&mut self, unheard: &BTreeSet<u32>) {
+    /// From here on it goes as at any rebalance that takes everything; [`Self::join_renewed`] follows.
+    fn leave_to_join(&mut self, unheard: &BTreeSet<u32>) {
         let (topic, group) = (&*self.member.topic, &*self.member.group);
         tracing::warn!(
             topic,
@@ -141,12 +184,26 @@ impl Polling {
             "the group counts partitions as this member's that it was never told of, and nobody reads them: leaving and joining again"
         );
         self.state.unheard.moved();
-        self.consumer.client.unsubscribe();
-        // It waits until the member has left.
-        if let Err(error) = self.consumer.client.subscribe(&[topic]) {
-            let error = error::of_client("subscribe", error).with("group", group);
-            self.member.fail(error);
+        self.state.unheard.renewals += 1;
+        match self.consumer.client.close_queue() {
+            Ok(()) => self.state.is_renewing = true,
+            Err(error) => {
+                let error = error::of_client("leave the group", error).with("group", group);
+                self.member.fail(error);
+            }
         }
+    }
+
+    /// Joins again, once it has left.
+    pub(super) fn join_renewed(&mut self) {
+        let has_left = || self.state.revoked.is_empty() && self.consumer.client.closed();
+        if !self.state.is_renewing || self.state.closing.is_some() || !has_left() {
+            return;
+        }
+        self.state.is_renewing = false;
+        self.forget_commits();
+        self.forget_reading();
+        self.renew();
     }
 }
 
@@ -178,11 +235,28 @@ mod tests {
 
     #[test]
     fn it_is_asked_again_sooner_while_something_is_suspected() {
-        let mut unheard = Unheard::default();
-        assert!(unheard.is_due());
-        unheard.asked = now().checked_sub(AGAIN);
+        let mut unheard = Unheard {
+            since: now().checked_sub(AGAIN).unwrap(),
+            ..Unheard::default()
+        };
         assert!(!unheard.is_due());
         judged(&mut unheard, &[3], &[]);
         assert!(unheard.is_due());
+        unheard.moved();
+        assert!(!unheard.is_due());
+    }
+
+    #[test]
+    fn where_joining_again_does_not_help_it_is_done_less_often() {
+        let mut unheard = Unheard {
+            since: now().checked_sub(EVERY).unwrap(),
+            renewals: 1,
+            ..Unheard::default()
+        };
+        assert!(!unheard.is_due());
+        unheard.since = now().checked_sub(2 * EVERY).unwrap();
+        assert!(unheard.is_due());
+        judged(&mut unheard, &[1], &[1]);
+        assert_eq!(unheard.renewals, 0);
     }
 }
