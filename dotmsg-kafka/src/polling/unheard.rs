@@ -32,7 +32,6 @@ const EVERY: Duration = Duration::from_secs(10);
 /// How soon again after an answer with something unheard of: the broker's default of a heartbeat interval, for as long as which an
 /// answer to a heartbeat may be under way.
 const AGAIN: Duration = Duration::from_secs(5);
-
 /// Each time that joining again has not helped doubles the pause, so often at most.
 const DOUBLINGS: u32 = 6;
 
@@ -73,7 +72,7 @@ impl Unheard {
         self.suspected.clear();
     }
 
-    /// Waits for whom the group is asked by: it has a client, which is not to outlive its process.
+    /// Waits for the thread that asks: it may be the last to hold a client, which is not to be destroyed while the process ends.
     pub(super) fn end(&mut self) {
         if let Some(answer) = self.answer.take() {
             // It has ended by then, or hangs.
