@@ -1,7 +1,7 @@
 //! Publishing: pipelined, in order, one delivery report per message.
 //!
-//! Messages are handed to librdkafka when `publish` is called, not when its future is polled, so that overlapping calls keep
-//! their order. What librdkafka has no room for waits in order behind what it has, and so does what follows a batch of its partition
+//! Messages are put in line when `publish` is called, not when its future is polled, so that overlapping calls keep their order. A
+//! thread hands them to librdkafka, which costs more than all else about them; those of a transaction are handed over at once. What librdkafka has no room for waits in order behind what it has, and so does what follows a batch of its partition
 //! that is on its way (`gates`); it goes out as reports come in. A message
 //! whose report says that it *may* be in the log is unknown, not failed (`rd_kafka_message_status`). A producer that meets a fatal
 //! error is followed by another one (`line`), unless it is one of transactions, which are begun anew by whoever leads them.
@@ -20,8 +20,8 @@ use dotmsg_core::error::{Error, ErrorKind, Result};
 use rdkafka::ClientConfig;
 use rdkafka::producer::{Producer, PurgeConfig};
 
-use self::line::{Line, Making};
-use self::reports::{Call, Client, Reports, Waiting};
+use self::line::{Arrival, Line, Making};
+use self::reports::{Call, Client, Reports};
 use crate::settings::Settings;
 
 /// How long a close waits for what is on its way.
@@ -31,7 +31,6 @@ const FLUSH: Duration = Duration::from_secs(10);
 pub(crate) struct KafkaPublisher {
     line: Arc<Line>,
     reports: Arc<Reports>,
-    max_record_bytes: usize,
 }
 
 impl std::fmt::Debug for KafkaPublisher {
@@ -51,8 +50,9 @@ impl KafkaPublisher {
             partitioner,
             gates: Some(settings.batches()),
             patience: settings.message_timeout(),
+            max_record_bytes: settings.max_record_bytes(),
         };
-        Self::with(making, settings.max_record_bytes())
+        Self::with(making)
     }
 
     /// One of transactions: it ends with its producer.
@@ -67,11 +67,12 @@ impl KafkaPublisher {
             gates: None,
             // Whoever leads the transaction withdraws it.
             patience: None,
+            max_record_bytes,
         };
-        Self::with(making, max_record_bytes)
+        Self::with(making)
     }
 
-    fn with(making: Making, max_record_bytes: usize) -> Result<Self> {
+    fn with(making: Making) -> Result<Self> {
         let reports = Arc::new(Reports::default());
         let line = Arc::new(Line::open(making, Arc::clone(&reports))?);
         let hears = Arc::downgrade(&line);
@@ -80,19 +81,22 @@ impl KafkaPublisher {
                 line.drained(gate);
             }
         });
-        let publisher = Self {
-            line,
-            reports,
-            max_record_bytes,
-        };
-        let line = Arc::clone(&publisher.line);
-        thread::Builder::new()
-            .name("kafka publisher".to_owned())
-            .spawn(move || line.run())
-            .map_err(|error| {
-                Error::new(ErrorKind::Unexpected, "open kafka", "no thread").source_error(error)
-            })?;
+        let publisher = Self { line, reports };
+        publisher.spawn("kafka reports", Line::hear)?;
+        if publisher.line.carries() {
+            publisher.spawn("kafka publisher", Line::carry)?;
+        }
         Ok(publisher)
+    }
+
+    fn spawn(&self, name: &str, work: fn(&Arc<Line>)) -> Result<()> {
+        let line = Arc::clone(&self.line);
+        let thread = thread::Builder::new().name(name.to_owned());
+        let spawned = thread.spawn(move || work(&line));
+        spawned.map(|_| ()).map_err(|error| {
+            self.line.close();
+            Error::new(ErrorKind::Unexpected, "open kafka", "no thread").source_error(error)
+        })
     }
 
     /// Waits for what is on its way, and takes nothing more.
@@ -120,28 +124,14 @@ impl KafkaPublisher {
             .purge(PurgeConfig::default().queue().inflight());
     }
 
-    /// Hands records over, now; gives their outcomes when all have one.
+    /// Puts records in line, now; gives their outcomes when all have one.
     pub(crate) fn hand_over(
         &self,
         records: Vec<PublishRecord>,
     ) -> impl Future<Output = Vec<PublishOutcome>> + Send + use<> {
         let count = records.len();
-        let (call, outcomes) = Call::of(records.len());
-        let numbered = |(index, record): (usize, PublishRecord)| {
-            let call = Arc::clone(&call);
-            let number = self.reports.expect(Waiting {
-                call,
-                index,
-                gate: None,
-            });
-            if let Some(error) = self.too_large(&record) {
-                self.reports.settle(number, PublishOutcome::Failed(error));
-                return None;
-            }
-            Some((record, number))
-        };
-        self.line
-            .send(records.into_iter().enumerate().filter_map(numbered));
+        let (call, outcomes) = Call::of(count);
+        self.line.send(Arrival { records, call });
         async move {
             let gone = |_| {
                 std::iter::repeat_with(|| PublishOutcome::Unknown(closed()))
@@ -150,17 +140,6 @@ impl KafkaPublisher {
             };
             outcomes.await.unwrap_or_else(gone)
         }
-    }
-
-    fn too_large(&self, record: &PublishRecord) -> Option<Error> {
-        let bytes = record.message.size();
-        (bytes > self.max_record_bytes).then(|| {
-            Error::new(ErrorKind::TooLarge, "publish", "the record is larger than is allowed")
-                .with("topic", &record.topic)
-                .with("bytes", bytes)
-                .with("limit", self.max_record_bytes)
-                .remedy("Raise \"message.max.bytes\" in [backend.<name>.kafka], on the topic and on the broker")
-        })
     }
 }
 

@@ -7,7 +7,7 @@
 
 use std::collections::VecDeque;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -20,7 +20,7 @@ use rdkafka::producer::{BaseRecord, Producer, PurgeConfig};
 
 use super::closed;
 use super::gates::{Gate, Gates, Numbered};
-use super::reports::{Client, Delivery, Reports, ended};
+use super::reports::{Call, Client, Delivery, Reports, ended};
 use crate::error;
 use crate::lock;
 use crate::native;
@@ -39,6 +39,8 @@ pub(super) struct Making {
     pub(super) gates: Option<Batches>,
     /// How long a record may wait before the producer has it; from then on librdkafka takes the time. For ever, if none.
     pub(super) patience: Option<Duration>,
+    /// A record that is larger has failed.
+    pub(super) max_record_bytes: usize,
 }
 
 impl Making {
@@ -64,8 +66,24 @@ impl Making {
 pub(super) struct Line {
     making: Making,
     reports: Arc<Reports>,
+    arrivals: Mutex<Arrivals>,
+    /// Something has arrived, or nothing more will.
+    arrived: Condvar,
     state: Mutex<State>,
     closed: AtomicBool,
+}
+
+/// What one call of `publish` brought.
+pub(super) struct Arrival {
+    pub(super) records: Vec<PublishRecord>,
+    pub(super) call: Arc<Mutex<Call>>,
+}
+
+#[derive(Default)]
+struct Arrivals {
+    queue: Vec<Arrival>,
+    /// Nobody takes them any more.
+    over: bool,
 }
 
 struct State {
@@ -77,8 +95,6 @@ struct State {
     backlog: VecDeque<Numbered>,
     /// When those that wait are looked through for such as are late.
     look_at: Instant,
-    /// Nobody hears reports any more.
-    over: bool,
 }
 
 impl State {
@@ -116,11 +132,12 @@ impl Line {
             gates,
             backlog: VecDeque::new(),
             look_at: now(),
-            over: false,
         };
         Ok(Self {
             making,
             reports,
+            arrivals: Mutex::default(),
+            arrived: Condvar::new(),
             state: Mutex::new(state),
             closed: AtomicBool::new(false),
         })
@@ -166,38 +183,101 @@ impl Line {
         lock(&self.state).waiting()
     }
 
-    /// Sends records, each under its number, behind whatever came before. `records` is asked for under the lock that keeps the
-    /// order of overlapping calls.
-    pub(super) fn send(&self, records: impl Iterator<Item = (PublishRecord, usize)>) {
+    /// Sends records behind whatever came before. Those of a transaction are in the producer when this returns: its commit sends what
+    /// the producer has, and nothing else.
+    pub(super) fn send(&self, arrival: Arrival) {
+        self.reports.come(arrival.records.len());
+        let mut arrivals = lock(&self.arrivals);
+        if arrivals.over {
+            drop(arrivals);
+            for number in self.reports.expect(&arrival.call, arrival.records.len()) {
+                self.reports
+                    .settle(number, PublishOutcome::Failed(closed()));
+            }
+            return;
+        }
+        if self.carries() {
+            arrivals.queue.push(arrival);
+            if arrivals.queue.len() == 1 {
+                self.arrived.notify_one();
+            }
+            return;
+        }
+        drop(arrivals);
         let mut state = lock(&self.state);
+        self.take(&mut state, arrival);
+        if state.ended {
+            self.fail_for_good(&mut state);
+        }
+    }
+
+    /// Whether what arrives waits for a thread.
+    pub(super) fn carries(&self) -> bool {
+        self.making.is_followed()
+    }
+
+    /// Takes what arrives, until nothing more will.
+    pub(super) fn carry(self: &Arc<Self>) {
+        let mut queue = Vec::new();
+        while self.wait_for_arrivals(&mut queue) {
+            for arrival in queue.drain(..) {
+                self.take(&mut lock(&self.state), arrival);
+            }
+        }
+    }
+
+    /// Swaps in what has arrived; false when nothing more will.
+    fn wait_for_arrivals(&self, queue: &mut Vec<Arrival>) -> bool {
+        let arrivals = lock(&self.arrivals);
+        let waits = |arrivals: &mut Arrivals| arrivals.queue.is_empty() && !arrivals.over;
+        let waited = self.arrived.wait_while(arrivals, waits);
+        let mut arrivals = waited.unwrap_or_else(PoisonError::into_inner);
+        std::mem::swap(queue, &mut arrivals.queue);
+        !queue.is_empty()
+    }
+
+    /// Sends what has arrived, as far as it may go now; the rest waits.
+    fn take(&self, state: &mut State, Arrival { records, call }: Arrival) {
         let now = now();
-        for (record, number) in records {
+        let numbers = self.reports.expect(&call, records.len());
+        for (record, number) in records.into_iter().zip(numbers) {
+            if let Some(error) = self.too_large(&record) {
+                self.reports.settle(number, PublishOutcome::Failed(error));
+                continue;
+            }
             let numbered = Numbered {
                 record,
                 number,
                 since: now,
             };
-            let waits = state.ended || state.over || !state.backlog.is_empty();
+            let waits = state.ended || !state.backlog.is_empty();
             let left = match waits {
                 true => Some(numbered),
-                false => self.offer(&mut state, numbered, now),
+                false => self.offer(state, numbered, now),
             };
             state.backlog.extend(left);
         }
-        if state.over {
-            self.fail(state.take_waiting(), |_| closed());
-        } else if state.ended && !self.making.is_followed() {
-            self.fail_for_good(&mut state);
-        }
+    }
+
+    fn too_large(&self, record: &PublishRecord) -> Option<Error> {
+        let (bytes, limit) = (record.message.size(), self.making.max_record_bytes);
+        (bytes > limit).then(|| {
+            Error::new(ErrorKind::TooLarge, "publish", "the record is larger than is allowed")
+                .with("topic", &record.topic)
+                .with("bytes", bytes)
+                .with("limit", limit)
+                .remedy("Raise \"message.max.bytes\" in [backend.<name>.kafka], on the topic and on the broker")
+        })
     }
 
     /// Hears reports until it is closed and nothing is on its way.
-    pub(super) fn run(self: &Arc<Self>) {
+    pub(super) fn hear(self: &Arc<Self>) {
         while !self.is_over() {
             let producer = self.client();
             producer.poll(POLL);
             self.go_on(&producer);
         }
+        self.arrived.notify_all();
     }
 
     /// Whether it is closed and nothing is on its way; whatever comes later is refused.
@@ -205,10 +285,10 @@ impl Line {
         if !self.is_closed() || self.reports.pending() > 0 {
             return false;
         }
-        let mut state = lock(&self.state);
+        let mut arrivals = lock(&self.arrivals);
         // One more may have come before the lock was there.
-        state.over = self.reports.pending() == 0;
-        state.over
+        arrivals.over = self.reports.pending() == 0;
+        arrivals.over
     }
 
     fn go_on(self: &Arc<Self>, producer: &Client) {

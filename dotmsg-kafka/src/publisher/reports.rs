@@ -47,11 +47,11 @@ impl Call {
 
 /// A message that waits for its report: its call, and its place there.
 #[derive(Debug)]
-pub(super) struct Waiting {
-    pub(super) call: Arc<Mutex<Call>>,
-    pub(super) index: usize,
+struct Waiting {
+    call: Arc<Mutex<Call>>,
+    index: usize,
     /// The one that it went through.
-    pub(super) gate: Option<Gate>,
+    gate: Option<Gate>,
 }
 
 /// Everything that waits for a report, by the number that librdkafka gives back.
@@ -83,9 +83,22 @@ impl Open {
 }
 
 impl Reports {
-    pub(super) fn expect(&self, waiting: Waiting) -> usize {
-        self.pending.fetch_add(1, Ordering::AcqRel);
-        lock(&self.open).waiting.insert(waiting)
+    /// So many have come, and are on their way from now on.
+    pub(super) fn come(&self, records: usize) {
+        self.pending.fetch_add(records, Ordering::AcqRel);
+    }
+
+    /// The numbers of the records of a call, in its order.
+    pub(super) fn expect(&self, call: &Arc<Mutex<Call>>, records: usize) -> Vec<usize> {
+        let mut open = lock(&self.open);
+        let expected = |index| {
+            open.waiting.insert(Waiting {
+                call: Arc::clone(call),
+                index,
+                gate: None,
+            })
+        };
+        (0..records).map(expected).collect()
     }
 
     /// To be called once, before anything goes through a gate.
@@ -272,16 +285,12 @@ mod tests {
     fn one_that_has_not_gone_may_be_the_last_at_its_gate() {
         let (reports, gate) = (Reports::default(), Gate(3));
         let (call, _outcomes) = Call::of(2);
-        let expect = |index| {
-            let number = reports.expect(Waiting {
-                call: Arc::clone(&call),
-                index,
-                gate: None,
-            });
-            reports.goes_through(number, gate);
-            number
-        };
-        let (gone, refused) = (expect(0), expect(1));
+        reports.come(2);
+        let numbers = reports.expect(&call, 2);
+        let (gone, refused) = (numbers[0], numbers[1]);
+        numbers
+            .iter()
+            .for_each(|number| reports.goes_through(*number, gate));
         let failed = PublishOutcome::Failed(Error::new(ErrorKind::Closed, "publish", "on purpose"));
         assert_eq!(reports.settle(gone, failed), None);
         assert_eq!(reports.has_not_gone(refused), Some(gate));

@@ -182,8 +182,9 @@ async fn what_waits_too_long_has_failed() {
         partitioner: None,
         gates: Some(settings.batches()),
         patience: Some(Duration::from_secs(1)),
+        max_record_bytes: 1_000,
     };
-    let publisher = KafkaPublisher::with(making, 1_000).expect("a publisher");
+    let publisher = KafkaPublisher::with(making).expect("a publisher");
     gates(&publisher).await;
     let take = |time| cluster.broker_round_trip_time(1, time).expect("a broker");
     take(LIMIT * 2);
@@ -232,6 +233,14 @@ async fn what_follows_a_batch_waits_for_its_answer() {
     let all: Vec<PublishRecord> = (0..20).map(|_| record(0, "one of many")).collect();
     let mut outcomes = publisher.publish(all);
     let other = publisher.publish(vec![record(1, "of another partition")]);
+    let in_line = async {
+        while publisher.line.waiting() + publisher.line.in_producer() as usize != 20 + 1 {
+            tokio::time::sleep(Duration::from_millis(1)).await;
+        }
+    };
+    timeout(LIMIT, in_line)
+        .await
+        .expect("all of them are taken");
     let in_producer = publisher.line.in_producer();
     assert!(in_producer <= 5 + 1, "{in_producer} in the producer");
     take(Duration::ZERO);
