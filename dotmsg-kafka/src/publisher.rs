@@ -1,13 +1,16 @@
 //! Publishing: pipelined, in order, one delivery report per message.
 //!
-//! Messages are put in line when `publish` is called, not when its future is polled, so that overlapping calls keep their order. A
-//! thread hands them to librdkafka, which costs more than all else about them; those of a transaction are handed over at once. What librdkafka has no room for waits in order behind what it has, and so does what follows a batch of its partition
-//! that is on its way (`gates`); it goes out as reports come in. A message
-//! whose report says that it *may* be in the log is unknown, not failed (`rd_kafka_message_status`). A producer that meets a fatal
-//! error is followed by another one (`line`), unless it is one of transactions, which are begun anew by whoever leads them.
+//! Messages are put down when `publish` is called, not when its future is polled, so that overlapping calls keep their order
+//! (`arrivals`). A thread hands them to librdkafka; those of a transaction are handed over at once (`line`). What librdkafka has no room
+//! for waits in order behind what it has, and so does what follows a batch of its partition that is on its way (`gates`); it goes
+//! out as reports come in. A message whose report says that it *may* be in the log is unknown, not failed
+//! (`rd_kafka_message_status`). A producer that meets a fatal error is followed by another one, unless it is one of transactions,
+//! which are begun anew by whoever leads them.
 
+mod arrivals;
 mod gates;
 mod line;
+mod outgoing;
 mod reports;
 
 use std::future::Future;
@@ -20,7 +23,8 @@ use dotmsg_core::error::{Error, ErrorKind, Result};
 use rdkafka::ClientConfig;
 use rdkafka::producer::{Producer, PurgeConfig};
 
-use self::line::{Arrival, Line, Making};
+use self::arrivals::Arrival;
+use self::line::{Line, Making};
 use self::reports::{Call, Client, Reports};
 use crate::settings::Settings;
 
@@ -124,7 +128,7 @@ impl KafkaPublisher {
             .purge(PurgeConfig::default().queue().inflight());
     }
 
-    /// Puts records in line, now; gives their outcomes when all have one.
+    /// Puts records down, now; gives their outcomes when all have one.
     pub(crate) fn hand_over(
         &self,
         records: Vec<PublishRecord>,

@@ -11,9 +11,8 @@ use std::time::Duration;
 
 use dotmsg_core::backend::{
     AssignmentEvent, Backend, Batch, BatchLimits, CommitOutcome, Granted, Membership, Progress,
-    PublishOutcome, PublishRecord, Retention, Subscription, TopicSpec,
+    PublishOutcome, PublishRecord, Subscription,
 };
-use dotmsg_core::clock::{Clock, SystemClock};
 use dotmsg_core::message::Message;
 use rdkafka::config::ClientConfig;
 use rdkafka::consumer::{BaseConsumer, Consumer};
@@ -30,18 +29,6 @@ const CLASSIC: &[(&str, &str)] = &[
     ("session.timeout.ms", "1500"),
     ("heartbeat.interval.ms", "300"),
 ];
-
-/// A topic of one partition.
-async fn fresh_topic(backend: &dyn Backend, name: &str) -> String {
-    let topic = format!("{name}-{}-{}", std::process::id(), SystemClock.now().0);
-    let spec = TopicSpec {
-        name: topic.clone(),
-        partitions: 1,
-        retention: Retention::AsBackend,
-    };
-    backend.admin().create_topic(spec).await.unwrap();
-    topic
-}
 
 /// A member of the group of the topic's name, with the id `one`, once it has the partition; and its grant.
 async fn member(backend: &dyn Backend, topic: &str) -> (Membership, Granted) {
@@ -75,7 +62,7 @@ async fn holds_the_id_until_it_is_killed() {
 async fn who_comes_back_waits_for_the_id_of_the_one_that_was_killed() {
     let Some(url) = common::url() else { return };
     let backend = common::open(&url, BROKER).await.unwrap();
-    let topic = fresh_topic(&*backend, "instance").await;
+    let topic = common::fresh_topic(&*backend, "instance", 1).await;
     let mut first = Command::new(std::env::current_exe().unwrap())
         .args(["--exact", "holds_the_id_until_it_is_killed", "--nocapture"])
         .env(HOLDS, &topic)
@@ -117,7 +104,7 @@ fn takes_the_id_and_goes(url: &str, topic: &str) {
 async fn who_was_thrown_out_comes_back_when_the_other_is_gone() {
     let Some(url) = common::url() else { return };
     let backend = common::open(&url, CLASSIC).await.unwrap();
-    let topic = fresh_topic(&*backend, "thrown-out").await;
+    let topic = common::fresh_topic(&*backend, "thrown-out", 1).await;
     let record = |n: u32| PublishRecord {
         topic: topic.as_str().into(),
         partition: None,

@@ -8,10 +8,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use dotmsg_core::backend::{
-    AssignmentEvent, Backend, CommitOutcome, Control, Granted, Progress, Retention, Source,
-    Subscription, TopicSpec,
+    AssignmentEvent, Backend, CommitOutcome, Control, Granted, Progress, Source, Subscription,
 };
-use dotmsg_core::clock::{Clock, SystemClock};
 use dotmsg_testkit::proxy::{Direction, Proxy, Toxics};
 use tokio::task::JoinHandle;
 use tokio::time::{sleep, timeout};
@@ -89,10 +87,15 @@ impl Member {
     async fn revoked(&mut self) -> Vec<Granted> {
         loop {
             if let AssignmentEvent::Revoking { partitions, .. } = self.event().await {
-                let goes = |granted: &mut Granted| partitions.contains(&granted.partition);
-                return self.held.extract_if(.., goes).collect();
+                return self.part_with(&partitions);
             }
         }
+    }
+
+    /// What is held of these, and is not any more.
+    fn part_with(&mut self, partitions: &[u32]) -> Vec<Granted> {
+        let goes = |granted: &mut Granted| partitions.contains(&granted.partition);
+        self.held.extract_if(.., goes).collect()
     }
 
     async fn release(&mut self, given_up: Vec<Granted>) {
@@ -105,8 +108,7 @@ impl Member {
             match self.event().await {
                 AssignmentEvent::Assigned(_) => {}
                 AssignmentEvent::Revoking { partitions, .. } => {
-                    let goes = |granted: &mut Granted| partitions.contains(&granted.partition);
-                    let given_up = self.held.extract_if(.., goes).collect();
+                    let given_up = self.part_with(&partitions);
                     self.release(given_up).await;
                 }
                 event => panic!("{event:?}"),
@@ -133,13 +135,7 @@ async fn quiet(proxy: &Proxy) {
 /// The answer that gives a member one of its partitions is lost, on a line that is silent for a moment. False when the member has
 /// heard of the partition all the same.
 async fn is_lost_and_found(direct: &dyn Backend, proxied: &dyn Backend, proxy: &Proxy) -> bool {
-    let topic = format!("unheard-{}-{}", std::process::id(), SystemClock.now().0);
-    let spec = TopicSpec {
-        name: topic.clone(),
-        partitions: 6,
-        retention: Retention::AsBackend,
-    };
-    direct.admin().create_topic(spec).await.unwrap();
+    let topic = common::fresh_topic(direct, "unheard", 6).await;
     let mut first = Member::join(direct, &topic).await;
     first.holds(6).await;
     let mut second = Member::join(direct, &topic).await;

@@ -1,4 +1,5 @@
-//! The records on their way: in the producer, at a gate of their partition, and in order behind these what there is no room for.
+//! The records on their way, from when a thread takes what has arrived: in the producer, at a gate of their partition, and in order
+//! behind these what there is no room for.
 //!
 //! A fatal error ends a producer of librdkafka for good: what an idempotent one may still promise is lost with its state at the
 //! broker. What it had then comes back as failed or as unknown, and only when all of that is told is another producer made, for
@@ -7,7 +8,7 @@
 
 use std::collections::VecDeque;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Condvar, Mutex, PoisonError};
+use std::sync::{Arc, Mutex};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -15,12 +16,13 @@ use dotmsg_core::backend::{Partitioner, PublishOutcome, PublishRecord};
 use dotmsg_core::error::{Error, ErrorKind, Result, Retryability};
 use rdkafka::config::ClientConfig;
 use rdkafka::error::RDKafkaErrorCode as Code;
-use rdkafka::message::{Header, OwnedHeaders};
-use rdkafka::producer::{BaseRecord, Producer, PurgeConfig};
+use rdkafka::producer::{Producer, PurgeConfig};
 
+use super::arrivals::{Arrival, Arrivals};
 use super::closed;
 use super::gates::{Gate, Gates, Numbered};
-use super::reports::{Call, Client, Delivery, Reports, ended};
+use super::outgoing::outgoing;
+use super::reports::{Client, Delivery, Reports, ended};
 use crate::error;
 use crate::lock;
 use crate::native;
@@ -66,24 +68,9 @@ impl Making {
 pub(super) struct Line {
     making: Making,
     reports: Arc<Reports>,
-    arrivals: Mutex<Arrivals>,
-    /// Something has arrived, or nothing more will.
-    arrived: Condvar,
+    arrivals: Arrivals,
     state: Mutex<State>,
     closed: AtomicBool,
-}
-
-/// What one call of `publish` brought.
-pub(super) struct Arrival {
-    pub(super) records: Vec<PublishRecord>,
-    pub(super) call: Arc<Mutex<Call>>,
-}
-
-#[derive(Default)]
-struct Arrivals {
-    queue: Vec<Arrival>,
-    /// Nobody takes them any more.
-    over: bool,
 }
 
 struct State {
@@ -136,8 +123,7 @@ impl Line {
         Ok(Self {
             making,
             reports,
-            arrivals: Mutex::default(),
-            arrived: Condvar::new(),
+            arrivals: Arrivals::default(),
             state: Mutex::new(state),
             closed: AtomicBool::new(false),
         })
@@ -187,27 +173,26 @@ impl Line {
     /// the producer has, and nothing else.
     pub(super) fn send(&self, arrival: Arrival) {
         self.reports.come(arrival.records.len());
-        let mut arrivals = lock(&self.arrivals);
-        if arrivals.over {
-            drop(arrivals);
-            for number in self.reports.expect(&arrival.call, arrival.records.len()) {
-                self.reports
-                    .settle(number, PublishOutcome::Failed(closed()));
-            }
-            return;
-        }
         if self.carries() {
-            arrivals.queue.push(arrival);
-            if arrivals.queue.len() == 1 {
-                self.arrived.notify_one();
+            if let Some(late) = self.arrivals.put(arrival) {
+                self.refuse(&late);
             }
-            return;
+        } else if self.arrivals.is_over() {
+            self.refuse(&arrival);
+        } else {
+            let mut state = lock(&self.state);
+            self.take(&mut state, arrival);
+            if state.ended {
+                self.fail_for_good(&mut state);
+            }
         }
-        drop(arrivals);
-        let mut state = lock(&self.state);
-        self.take(&mut state, arrival);
-        if state.ended {
-            self.fail_for_good(&mut state);
+    }
+
+    /// Nobody hears reports any more.
+    fn refuse(&self, late: &Arrival) {
+        for number in self.reports.expect(&late.call, late.records.len()) {
+            let refused = PublishOutcome::Failed(closed());
+            self.reports.settle(number, refused);
         }
     }
 
@@ -218,22 +203,12 @@ impl Line {
 
     /// Takes what arrives, until nothing more will.
     pub(super) fn carry(self: &Arc<Self>) {
-        let mut queue = Vec::new();
-        while self.wait_for_arrivals(&mut queue) {
-            for arrival in queue.drain(..) {
+        let mut taken = Vec::new();
+        while self.arrivals.take(&mut taken) {
+            for arrival in taken.drain(..) {
                 self.take(&mut lock(&self.state), arrival);
             }
         }
-    }
-
-    /// Swaps in what has arrived; false when nothing more will.
-    fn wait_for_arrivals(&self, queue: &mut Vec<Arrival>) -> bool {
-        let arrivals = lock(&self.arrivals);
-        let waits = |arrivals: &mut Arrivals| arrivals.queue.is_empty() && !arrivals.over;
-        let waited = self.arrived.wait_while(arrivals, waits);
-        let mut arrivals = waited.unwrap_or_else(PoisonError::into_inner);
-        std::mem::swap(queue, &mut arrivals.queue);
-        !queue.is_empty()
     }
 
     /// Sends what has arrived, as far as it may go now; the rest waits.
@@ -277,7 +252,6 @@ impl Line {
             producer.poll(POLL);
             self.go_on(&producer);
         }
-        self.arrived.notify_all();
     }
 
     /// Whether it is closed and nothing is on its way; whatever comes later is refused.
@@ -285,10 +259,8 @@ impl Line {
         if !self.is_closed() || self.reports.pending() > 0 {
             return false;
         }
-        let mut arrivals = lock(&self.arrivals);
-        // One more may have come before the lock was there.
-        arrivals.over = self.reports.pending() == 0;
-        arrivals.over
+        // One more may have come before nothing can.
+        self.arrivals.end_if(|| self.reports.pending() == 0)
     }
 
     fn go_on(self: &Arc<Self>, producer: &Client) {
@@ -495,36 +467,6 @@ enum Sent {
     Failed,
     /// It has to wait: for room, or for another producer.
     NoRoom,
-}
-
-/// A record as librdkafka takes it; it copies what it is lent.
-fn outgoing(record: &PublishRecord, number: usize) -> BaseRecord<'_, [u8], [u8], usize> {
-    let message = &record.message;
-    let mut out: BaseRecord<'_, [u8], [u8], usize> =
-        BaseRecord::with_opaque_to(&record.topic, number);
-    if let Some(partition) = record.partition {
-        out = out.partition(i32::try_from(partition).unwrap_or(i32::MAX));
-    }
-    if let Some(key) = &message.key {
-        out = out.key(key);
-    }
-    if let Some(payload) = &message.payload {
-        out = out.payload(payload);
-    }
-    if message.timestamp.0 != 0 {
-        out = out.timestamp(message.timestamp.0);
-    }
-    if !message.headers.is_empty() {
-        let mut headers = OwnedHeaders::new_with_capacity(message.headers.len());
-        for (name, value) in message.headers.iter() {
-            headers = headers.insert(Header {
-                key: name,
-                value: value.map(|value| &value[..]),
-            });
-        }
-        out = out.headers(headers);
-    }
-    out
 }
 
 fn no_producer(record: &PublishRecord, error: &Error) -> Error {

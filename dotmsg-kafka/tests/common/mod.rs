@@ -2,8 +2,8 @@
 
 use std::sync::Arc;
 
-use dotmsg_core::backend::{Backend, BackendOptions};
-use dotmsg_core::clock::SystemClock;
+use dotmsg_core::backend::{Backend, BackendOptions, Retention, TopicSpec};
+use dotmsg_core::clock::{Clock, SystemClock};
 use dotmsg_core::error::Result;
 use dotmsg_kafka::KafkaBackend;
 
@@ -33,4 +33,20 @@ pub(crate) async fn open(url: &str, settings: &[(&str, &str)]) -> Result<Arc<dyn
         clock: Arc::new(SystemClock),
     };
     Ok(Arc::new(KafkaBackend::open(&options).await?))
+}
+
+/// A topic of so many partitions, which nobody has used before; its name begins so.
+#[allow(
+    dead_code,
+    reason = "not every test that shares this file makes topics"
+)]
+pub(crate) async fn fresh_topic(backend: &dyn Backend, name: &str, partitions: u32) -> String {
+    let topic = format!("{name}-{}-{}", std::process::id(), SystemClock.now().0);
+    let spec = TopicSpec {
+        name: topic.clone(),
+        partitions,
+        retention: Retention::AsBackend,
+    };
+    backend.admin().create_topic(spec).await.unwrap();
+    topic
 }

@@ -81,6 +81,9 @@ async fn a_sound_line_passes_everything_on_and_ends_in_good_order() {
     .await;
     read.unwrap();
     assert!(back == bytes, "what came back differs");
+    for direction in [Direction::ToServer, Direction::ToClient] {
+        assert_eq!(proxy.passed(direction), 1_000_000);
+    }
     until("the connection is over", || async {
         (proxy.open() == 0).then_some(())
     })
@@ -210,6 +213,7 @@ async fn what_is_held_comes_when_it_is_let_go() {
     let mut one = [0];
     let silence = timeout(Duration::from_millis(30), client.read(&mut one)).await;
     assert!(silence.is_err(), "it is held");
+    assert_eq!(proxy.passed(Direction::ToServer), 1);
     proxy.heal();
     assert_eq!(receive(&mut client, 4).await, b"held");
 }

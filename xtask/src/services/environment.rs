@@ -19,8 +19,7 @@ pub(super) fn variables(server: &Server, certificates: &Path) -> Vec<(String, St
     if !server.is_secure {
         let url = (format!("{stem}_URL"), url(server));
         let restart = (server.name == ALONE).then(|| (format!("{stem}_RESTART"), restart(server)));
-        let line = (server.name == "kafka").then(|| line(server)).flatten();
-        let line = line.map(|line| (format!("{stem}_LINE"), line));
+        let line = line(server).map(|line| (format!("{stem}_LINE"), line));
         return std::iter::once(url).chain(restart).chain(line).collect();
     }
     let file = |name: &str| certificates.join(name).to_string_lossy().into_owned();
@@ -46,7 +45,8 @@ fn restart(server: &Server) -> String {
 
 /// The ports before and behind a proxy in front of a server of one node.
 fn line(server: &Server) -> Option<String> {
-    let (proxy, behind) = server.nodes.first()?.line()?;
+    let [node] = server.nodes else { return None };
+    let (proxy, behind) = node.line()?;
     Some(format!("{proxy}:{behind}"))
 }
 
