@@ -125,7 +125,7 @@ pub use dotmsg_core::config::{self, Config};
 pub use dotmsg_core::delivery::{self, Delivery, Settlement};
 pub use dotmsg_core::error::{Error, ErrorKind, Result};
 pub use dotmsg_core::handler::extract::{Attempt, FromRef, Json, Key, MessageId, Origin, State};
-pub use dotmsg_core::handler::{self, HandlerError, Outgoing};
+pub use dotmsg_core::handler::{self, Batch, Each, HandlerError, Outgoing};
 pub use dotmsg_core::message::{self, Message};
 #[cfg(feature = "sim")]
 pub use dotmsg_core::sim;

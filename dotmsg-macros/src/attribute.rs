@@ -21,7 +21,9 @@ const KEYS: &[&str] = &[
     "delivery",
     "start",
     "state",
+    "batch",
 ];
+const BATCH_KEYS: &[&str] = &["size", "linger"];
 const RETRY_KEYS: &[&str] = &["tiers", "order", "attempts"];
 
 /// What the attribute says, every value checked.
@@ -39,6 +41,10 @@ pub(crate) struct Attribute {
     pub(crate) delivery: Option<LitStr>,
     pub(crate) start: Option<LitStr>,
     pub(crate) state: Option<Type>,
+    pub(crate) batch_size: Option<LitInt>,
+    pub(crate) batch_linger: Option<LitStr>,
+    /// Where `batch(…)` is.
+    pub(crate) batch: Option<Span>,
 }
 
 /// Reads the arguments: what they say, and everything that is wrong with them.
@@ -66,6 +72,9 @@ impl Attribute {
     fn take(&mut self, entry: &Entry) -> Vec<Error> {
         if entry.key == "retry" {
             return self.take_retry(entry);
+        }
+        if entry.key == "batch" {
+            return self.take_batch(entry);
         }
         self.take_one(entry).err().into_iter().collect()
     }
@@ -95,6 +104,12 @@ impl Attribute {
                 );
                 return Err(Error::new(entry.key.span(), message));
             }
+            key if BATCH_KEYS.contains(&key) => {
+                let message = format!(
+                    "`{key}` is a key of `batch`: write it in there, as `batch({key} = …)`"
+                );
+                return Err(Error::new(entry.key.span(), message));
+            }
             _ => return Err(value::unknown_key(entry, "`#[handler(…)]`", KEYS)),
         }
         Ok(())
@@ -112,6 +127,30 @@ impl Attribute {
                 .filter_map(|entry| self.take_one_of_retry(entry).err()),
         );
         errors
+    }
+
+    fn take_batch(&mut self, entry: &Entry) -> Vec<Error> {
+        self.batch = Some(entry.key.span());
+        let Value::List(entries) = &entry.value else {
+            let message = "`batch` takes a list: `batch(size = 100, linger = \"50ms\")`";
+            return vec![Error::new(entry.value_span(), message)];
+        };
+        let mut errors = repeats(entries);
+        errors.extend(
+            entries
+                .iter()
+                .filter_map(|entry| self.take_one_of_batch(entry).err()),
+        );
+        errors
+    }
+
+    fn take_one_of_batch(&mut self, entry: &Entry) -> Result<()> {
+        match entry.key.to_string().as_str() {
+            "size" => self.batch_size = Some(value::count::<usize>(entry)?),
+            "linger" => self.batch_linger = Some(value::duration(entry)?),
+            _ => return Err(value::unknown_key(entry, "`batch(…)`", BATCH_KEYS)),
+        }
+        Ok(())
     }
 
     fn take_one_of_retry(&mut self, entry: &Entry) -> Result<()> {

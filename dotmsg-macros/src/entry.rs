@@ -18,7 +18,7 @@ pub(crate) enum Value {
     Expr(Expr),
     Type(Box<Type>),
     List(Vec<Entry>),
-    /// Nothing that any key takes: it stands alone, or has a list and is not `retry`.
+    /// Nothing that any key takes: it stands alone, or has a list and takes none.
     Missing,
 }
 
@@ -46,7 +46,7 @@ impl Parse for Entry {
         } else if input.peek(syn::token::Paren) {
             let inner;
             parenthesized!(inner in input);
-            if key == "retry" {
+            if key == "retry" || key == "batch" {
                 Value::List(list(&inner)?)
             } else {
                 inner.parse::<proc_macro2::TokenStream>()?;

@@ -18,6 +18,7 @@ use syn::visit_mut::{self, VisitMut};
 use syn::{Attribute as RustAttribute, Ident, ItemFn, Lifetime, ReturnType, Type};
 
 use crate::attribute::Attribute;
+use crate::batch;
 use crate::signature::{MAX_ARGUMENTS, argument_type, is_payload, only_argument};
 
 /// The function under the attribute, expanded.
@@ -130,7 +131,9 @@ fn meta(attribute: &Attribute, function: &ItemFn) -> TokenStream {
         .topic
         .as_ref()
         .map_or_else(String::new, syn::LitStr::value);
-    let assigned = assigned(attribute);
+    let assigned = assigned(attribute)
+        .into_iter()
+        .chain(batch::assigned(attribute, function));
     quote! {
         #(#cfg)*
         #[doc(hidden)]
@@ -154,14 +157,7 @@ fn assigned(attribute: &Attribute) -> Vec<TokenStream> {
         value.map(|value| quote!(meta.#field = ::core::option::Option::Some(#value);))
     };
     let text = |value: &Option<syn::LitStr>| value.as_ref().map(|value| quote!(#value));
-    // Written again from its digits: a literal may carry a suffix or the span of another macro.
-    let number = |value: &Option<syn::LitInt>| {
-        value.as_ref().map(|value| {
-            let place = Span::mixed_site().located_at(value.span());
-            let digits = syn::LitInt::new(value.base10_digits(), place);
-            quote!(#digits)
-        })
-    };
+    let number = |value: &Option<syn::LitInt>| value.as_ref().map(digits);
     let tiers = attribute.tiers.as_ref().map(|tiers| quote!(&[#(#tiers),*]));
     [
         some(quote!(group), text(&attribute.group)),
@@ -178,6 +174,12 @@ fn assigned(attribute: &Attribute) -> Vec<TokenStream> {
     .into_iter()
     .flatten()
     .collect()
+}
+
+/// A number written again from its digits: a literal may carry a suffix or the span of another macro.
+pub(crate) fn digits(value: &syn::LitInt) -> TokenStream {
+    let place = Span::mixed_site().located_at(value.span());
+    syn::LitInt::new(value.base10_digits(), place).to_token_stream()
 }
 
 /// How the runtime calls the function.
@@ -206,20 +208,30 @@ fn invoke(attribute: &Attribute, function: &ItemFn) -> TokenStream {
             (quote!(<#generic>), quote!(#generic), conditions)
         }
     };
-    let [delivery, state] = [local("delivery"), local("state")];
-    let body = body(function, &types, &state_type);
+    let calls = match batch::is_batch(function) {
+        true => batch::invoke(function, &state_type),
+        false => invoke_one(function, &types, &state_type),
+    };
     quote! {
         #(#cfg)*
         #[allow(clippy::unit_arg)]
         impl #parameters ::dotmsg::__private::core::handler::Invoke<#state_type> for #name #conditions {
-            fn invoke(
-                #delivery: ::dotmsg::__private::core::delivery::Delivery,
-                #state: ::std::sync::Arc<#state_type>,
-            ) -> impl ::core::future::Future<Output = ::dotmsg::__private::core::handler::HandlerResult>
-                + ::core::marker::Send
-                + 'static {
-                async move { #body }
-            }
+            #calls
+        }
+    }
+}
+
+fn invoke_one(function: &ItemFn, types: &[Type], state_type: &TokenStream) -> TokenStream {
+    let [delivery, state] = [local("delivery"), local("state")];
+    let body = body(function, types, state_type);
+    quote! {
+        fn invoke(
+            #delivery: ::dotmsg::__private::core::delivery::Delivery,
+            #state: ::std::sync::Arc<#state_type>,
+        ) -> impl ::core::future::Future<Output = ::dotmsg::__private::core::handler::HandlerResult>
+            + ::core::marker::Send
+            + 'static {
+            async move { #body }
         }
     }
 }
@@ -292,13 +304,13 @@ fn extractor(ty: &Type, is_last: bool, state: &TokenStream) -> TokenStream {
 }
 
 /// The places of the first and the last token of a type.
-struct Ends {
-    first: Span,
-    last: Span,
+pub(crate) struct Ends {
+    pub(crate) first: Span,
+    pub(crate) last: Span,
 }
 
 impl Ends {
-    fn of(ty: &Type) -> Self {
+    pub(crate) fn of(ty: &Type) -> Self {
         let mut spans = ty.to_token_stream().into_iter().map(|token| token.span());
         let first = spans.next().unwrap_or_else(Span::call_site);
         Self {
@@ -309,11 +321,11 @@ impl Ends {
 }
 
 /// A name of the generated code's own, that no name of the user's can meet.
-fn local(name: &str) -> Ident {
+pub(crate) fn local(name: &str) -> Ident {
     Ident::new(name, Span::mixed_site())
 }
 
-fn arguments(count: usize) -> Vec<Ident> {
+pub(crate) fn arguments(count: usize) -> Vec<Ident> {
     (0..count)
         .map(|index| local(&format!("argument{index}")))
         .collect()
@@ -334,7 +346,7 @@ fn sub_state(argument: &Type, state: &Ident) -> Option<TokenStream> {
 }
 
 /// The type with every named lifetime elided: in `invoke` they are all the lifetime of the delivery in hand.
-fn elided(mut argument: Type) -> Type {
+pub(crate) fn elided(mut argument: Type) -> Type {
     struct Elide;
     impl VisitMut for Elide {
         fn visit_lifetime_mut(&mut self, lifetime: &mut Lifetime) {

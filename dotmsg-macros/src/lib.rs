@@ -4,6 +4,7 @@
 //! lifetime of the arguments because of that.
 
 mod attribute;
+mod batch;
 mod entry;
 mod expand;
 mod signature;
@@ -38,7 +39,16 @@ pub fn handler(attribute: TokenStream, item: TokenStream) -> TokenStream {
     let original = proc_macro2::TokenStream::from(item);
     let code = match syn::parse2::<syn::ItemFn>(original.clone()) {
         Ok(function) => match signature::check(&function) {
-            Ok(()) => expand::expand(&attribute, &function),
+            Ok(()) => {
+                let wrong = batch::check(&attribute, &function);
+                match wrong.is_empty() {
+                    true => expand::expand(&attribute, &function),
+                    false => {
+                        errors.extend(wrong);
+                        expand::stub(&attribute, &function)
+                    }
+                }
+            }
             Err(error) => {
                 errors.push(error);
                 expand::stub(&attribute, &function)

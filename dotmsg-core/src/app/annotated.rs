@@ -34,6 +34,15 @@ pub(super) fn defaults(meta: &HandlerMeta) -> RouteDefaults {
             route = route.with(key, number);
         }
     }
+    if let Some(batch) = meta.batch {
+        route = route.batches();
+        if let Some(size) = batch.size {
+            route = route.with("batch.size", i64::try_from(size).unwrap_or(i64::MAX));
+        }
+        if let Some(linger) = batch.linger {
+            route = route.with("batch.linger", linger);
+        }
+    }
     if let Some(tiers) = meta.retry.tiers {
         let tiers = tiers.iter().map(|tier| Value::from(*tier)).collect();
         route = route.with("retry.tiers", Value::List(tiers));

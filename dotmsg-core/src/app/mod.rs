@@ -8,6 +8,7 @@ mod handle;
 mod partitioning;
 mod running;
 mod signals;
+mod starting;
 
 pub use handle::{AppHandle, RouteHandle, TopicPublisher};
 pub use running::{AppReport, Running};
@@ -19,19 +20,23 @@ use std::marker::PhantomData;
 use std::path::Path;
 use std::sync::Arc;
 
+use tower_layer::Layer;
+use tower_service::Service;
+
 use self::partitioning::Partitioners;
 use self::signals::Signals;
+use self::starting::{Start, StartRoute};
 use crate::backend::{Backend, BoxFuture, Partitioner, Registry};
 use crate::clock::{Clock, SystemClock};
 use crate::config::{Config, RouteDefaults};
 use crate::error::{Error, ErrorKind, Result};
 use crate::handler::{
-    Annotated, AnnotatedHandler, ErrorClass, ErrorClasses, Handler, HandlerService, Invoke, Meta,
+    Annotated, AnnotatedHandler, Answer, BatchHandlerService, Call, CallService, ErrorClass,
+    ErrorClasses, Handler, HandlerError, HandlerService, Invoke, Layers, Meta,
 };
 #[cfg(feature = "testing")]
-use crate::middleware::{Observer, Watch};
-use crate::router::{StackParts, stack};
-use crate::runtime::{RouteContext, RouteReport, run};
+use crate::middleware::Observer;
+use crate::runtime::RouteReport;
 
 /// Which backends an app can open.
 pub trait Adapters {
@@ -49,19 +54,13 @@ impl Adapters for NoAdapters {
     }
 }
 
-/// `Sync`, because routes are borrowed while the app starts, and its future is to be `Send`.
-type StartRoute<S> = Box<
-    dyn FnOnce(RouteContext, StackParts, Arc<S>) -> BoxFuture<'static, Result<RouteReport>>
-        + Send
-        + Sync,
->;
-
 /// Filled before the start by whoever watches: the test harness.
 #[cfg(feature = "testing")]
 type ObserverSlot = Arc<std::sync::OnceLock<Arc<dyn Observer>>>;
 
 struct Route<S> {
     defaults: RouteDefaults,
+    layers: Layers,
     start: StartRoute<S>,
 }
 
@@ -72,6 +71,7 @@ pub struct App<S = (), R = NoAdapters> {
     config: Config,
     state: Arc<S>,
     routes: Vec<Route<S>>,
+    layers: Layers,
     classes: ErrorClasses,
     clock: Arc<dyn Clock>,
     given: BTreeMap<String, Arc<dyn Backend>>,
@@ -92,6 +92,7 @@ impl<R: Adapters> App<(), R> {
             config,
             state: Arc::new(()),
             routes: Vec::new(),
+            layers: Layers::default(),
             classes: ErrorClasses::default(),
             clock: Arc::new(SystemClock),
             given: BTreeMap::new(),
@@ -122,6 +123,7 @@ impl<R: Adapters> App<(), R> {
             config: self.config,
             state: Arc::new(state),
             routes: Vec::new(),
+            layers: self.layers,
             classes: self.classes,
             clock: self.clock,
             given: self.given,
@@ -151,32 +153,74 @@ where
         H: Annotated<T>,
         H::Meta: Invoke<S>,
     {
-        let handler: AnnotatedHandler<H::Meta> = handler.into_handler();
-        self.route(annotated::defaults(&H::Meta::META), handler)
+        let layers = handler.layers();
+        let defaults = annotated::defaults(&H::Meta::META);
+        if H::Meta::META.batch.is_none() {
+            let handler: AnnotatedHandler<H::Meta> = handler.into_handler();
+            return self.add(defaults, layers, handler);
+        }
+        self.push(defaults, layers, |start| {
+            let state = Arc::clone(&start.state);
+            let call = move |deliveries| H::Meta::invoke_batch(deliveries, Arc::clone(&state));
+            start.batch_handler(BatchHandlerService::new(call))
+        })
     }
 
     /// Adds a handler without the attribute macro; `route` says its name, topic and group
     /// (`RouteDefaults::new("bill").with("topic", "orders").with("group", "billing")`).
     #[must_use]
-    pub fn route<T: 'static, H: Handler<T, S>>(mut self, route: RouteDefaults, handler: H) -> Self {
-        #[cfg(feature = "testing")]
-        let observer = Arc::clone(&self.observer);
-        let start: StartRoute<S> = Box::new(move |context, parts, state| {
+    pub fn route<T: 'static, H: Handler<T, S>>(self, route: RouteDefaults, handler: H) -> Self {
+        self.add(route, Layers::default(), handler)
+    }
+
+    fn add<T: 'static, H>(self, route: RouteDefaults, layers: Layers, handler: H) -> Self
+    where
+        H: Handler<T, S>,
+    {
+        self.push(route, layers, move |start| {
+            let state = Arc::clone(&start.state);
             let call = move |delivery| handler.call(delivery, Arc::clone(&state));
-            #[cfg(not(feature = "testing"))]
-            return Box::pin(run(context, stack(HandlerService::new(call), parts)));
-            #[cfg(feature = "testing")]
-            return {
-                let watch = Watch::new(observer.get().cloned(), &parts.route.handler);
-                let service = watch.calls(HandlerService::new(call));
-                let gate = watch.clone();
-                Box::pin(gate.gate(run(context, watch.outcomes(stack(service, parts)))))
-            };
-        });
+            start.handler(HandlerService::new(call))
+        })
+    }
+
+    fn push(
+        mut self,
+        defaults: RouteDefaults,
+        layers: Layers,
+        start: impl FnOnce(Start<S>) -> BoxFuture<'static, Result<RouteReport>> + Send + Sync + 'static,
+    ) -> Self {
         self.routes.push(Route {
-            defaults: route,
-            start,
+            defaults,
+            layers,
+            start: Box::new(start),
         });
+        self
+    }
+
+    /// Puts a layer around every handler of the app, whenever it is added, batch handlers too; the last one is the
+    /// outermost. It runs within the time limit of a call, a panic in it is a failure of the call, and it sees every attempt.
+    /// One handler alone: [`Annotated::layer`].
+    ///
+    /// ```
+    /// use dotmsg_core::app::{App, NoAdapters};
+    /// use dotmsg_core::config::Config;
+    /// use dotmsg_core::handler::{Call, Next, from_fn};
+    ///
+    /// let app: App<(), NoAdapters> = App::with_config(Config::new())
+    ///     .layer(from_fn(async |call: Call, next: Next| {
+    ///         tracing::debug!(messages = call.deliveries().len(), "called");
+    ///         next.run(call).await
+    ///     }));
+    /// ```
+    #[must_use]
+    pub fn layer<L>(mut self, layer: L) -> Self
+    where
+        L: Layer<CallService> + Send + Sync + 'static,
+        L::Service: Service<Call, Response = Answer, Error = HandlerError> + Clone + Send + 'static,
+        <L::Service as Service<Call>>::Future: Send + 'static,
+    {
+        self.layers.push(layer);
         self
     }
 

@@ -12,11 +12,14 @@ use tokio::time::{Instant, timeout_at};
 use super::handle::OpenBackend;
 use super::partitioning::{self, Partitioners};
 use super::signals::{self, Signals};
+use super::starting::Start;
 use super::{Adapters, App, AppHandle, Route, RouteHandle, TopicPublisher};
 use crate::backend::{Backend, Registry};
 use crate::clock::Clock;
 use crate::config::{BackendConfig, Resolved, RouteDefaults};
 use crate::error::{Error, ErrorKind, Result};
+#[cfg(feature = "testing")]
+use crate::middleware::Watch;
 use crate::middleware::publish_returned::Enlistment;
 use crate::router::StackParts;
 use crate::router::{DeliverySemantics, RouteSpec, Topology};
@@ -158,6 +161,9 @@ where
 {
     tokio::pin!(stop);
     let state = Arc::clone(&app.state);
+    let layers = app.layers.clone();
+    #[cfg(feature = "testing")]
+    let observer = app.observer.get().cloned();
     let (handle, planned) = tokio::select! {
         biased;
         opened = open(app) => opened?,
@@ -174,8 +180,20 @@ where
     }
     let mut tasks = JoinSet::new();
     for planned in planned {
-        let start = planned.route.start;
-        tasks.spawn(start(planned.context, planned.parts, Arc::clone(&state)));
+        let Planned {
+            route,
+            context,
+            parts,
+        } = planned;
+        let start = Start {
+            #[cfg(feature = "testing")]
+            watch: Watch::new(observer.clone(), &context.route.handler),
+            context,
+            parts,
+            state: Arc::clone(&state),
+            layers: route.layers.within(&layers),
+        };
+        tasks.spawn((route.start)(start));
     }
     Ok(Some(Running { handle, tasks }))
 }

@@ -32,6 +32,7 @@ pub(super) fn route(values: &Values<'_>, spec: &RouteSpec, errors: &mut Vec<Conf
     }
     semantics(values, spec, errors);
     limits(values, spec, errors);
+    batch(values, spec, errors);
     let in_place = &spec.retry.in_place;
     if in_place.backoff > in_place.max_backoff {
         errors.push(exceeds(values, "retry.backoff", "retry.max_backoff"));
@@ -77,6 +78,29 @@ fn at_most_once(values: &Values<'_>, spec: &RouteSpec, errors: &mut Vec<ConfigEr
         errors.push(values.error(
             "retry.attempts",
             format!("a repeat runs a message again, and delivery = \"at_most_once\" ({at}) forbids that. Remove it, or use \"at_least_once\""),
+        ));
+    }
+}
+
+fn batch(values: &Values<'_>, spec: &RouteSpec, errors: &mut Vec<ConfigError>) {
+    let Some(batch) = spec.batch else {
+        for key in ["batch.size", "batch.linger"] {
+            if values.given(key) {
+                errors.push(values.error(
+                    key,
+                    "the handler takes one message at a time. Remove this, or let its last argument be a `Batch<T>`",
+                ));
+            }
+        }
+        return;
+    };
+    if batch.size > spec.limits.max_held_messages {
+        errors.push(exceeds(values, "batch.size", "max_held_messages"));
+    }
+    if spec.delivery == DeliverySemantics::AtMostOnce {
+        errors.push(values.error(
+            "delivery",
+            "a batch that fails is called again in parts, and \"at_most_once\" forbids that. Use \"at_least_once\", or a handler that takes one message at a time",
         ));
     }
 }

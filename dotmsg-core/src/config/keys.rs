@@ -92,6 +92,8 @@ pub(super) const ROUTE: &[Key] = &[
     count("retry.attempts", 1, 1_000),
     key("retry.backoff", Kind::Duration { zero: true }),
     key("retry.max_backoff", Kind::Duration { zero: true }),
+    count("batch.size", 1, 1_000_000),
+    time("batch.linger"),
     count("max_held_messages", 1, MANY),
     key("max_held_bytes", Kind::Bytes),
     count("batch_messages", 1, 1_000_000),

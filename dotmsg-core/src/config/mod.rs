@@ -53,6 +53,8 @@ pub struct RouteDefaults {
     pub handler: String,
     /// Dotted key (`"retry.tiers"`) and value.
     pub entries: Vec<(&'static str, Value)>,
+    /// It takes batches, so the keys under `batch` are for it.
+    pub batch: bool,
 }
 
 impl RouteDefaults {
@@ -62,7 +64,15 @@ impl RouteDefaults {
         Self {
             handler: handler.into(),
             entries: Vec::new(),
+            batch: false,
         }
+    }
+
+    /// Of a handler that takes batches.
+    #[must_use]
+    pub fn batches(mut self) -> Self {
+        self.batch = true;
+        self
     }
 
     /// Adds what the attribute said about one key.
@@ -226,13 +236,15 @@ impl Config {
         let stores = sections::stores(&root, &mut errors);
         let empty = Table::new();
         let tables = value::table(&root, "routes").unwrap_or(&empty);
-        let routes: Vec<_> = names
+        let routes: Vec<_> = handlers
             .iter()
-            .map(|handler| {
+            .map(|given| {
+                let handler = &*given.handler;
                 let values = route::Values {
                     handler,
-                    place: Place::Attribute((*handler).into()),
+                    place: Place::Attribute(handler.into()),
                     table: value::table(tables, handler).unwrap_or(&empty),
+                    batch: given.batch,
                 };
                 let spec = values.spec();
                 checks::route(&values, &spec, &mut errors);

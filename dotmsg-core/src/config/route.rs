@@ -10,7 +10,7 @@ use super::keys::{self, Word};
 use super::kind::{self, Kind};
 use super::value::{Node, Table};
 use super::{Place, Value};
-use crate::router::{DeliverySemantics, Limits, Ordering, RetryOrder, RouteSpec};
+use crate::router::{BatchSpec, DeliverySemantics, Limits, Ordering, RetryOrder, RouteSpec};
 
 /// The merged values of one route.
 pub(super) struct Values<'a> {
@@ -18,6 +18,8 @@ pub(super) struct Values<'a> {
     /// Where the handler itself is.
     pub(super) place: Place,
     pub(super) table: &'a Table,
+    /// The handler takes batches.
+    pub(super) batch: bool,
 }
 
 impl Values<'_> {
@@ -110,7 +112,16 @@ impl Values<'_> {
         crash.confirmations = self.small("crash_loop.confirmations", crash.confirmations);
         self.retry(&mut spec);
         self.limits(&mut spec.limits);
+        spec.batch = self.batch.then(|| self.batch(&spec.limits));
         spec
+    }
+
+    fn batch(&self, limits: &Limits) -> BatchSpec {
+        let BatchSpec { size, linger } = BatchSpec::default();
+        BatchSpec {
+            size: self.count("batch.size").unwrap_or(size.min(limits.max_held_messages)),
+            linger: self.duration("batch.linger").unwrap_or(linger),
+        }
     }
 
     fn retry(&self, spec: &mut RouteSpec) {

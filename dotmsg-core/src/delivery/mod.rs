@@ -12,7 +12,9 @@ pub use lineage::{Lineage, control, is_control_header};
 pub use settlement::Settlement;
 pub use source::{Position, Role, Stream};
 
+use std::any::Any;
 use std::borrow::Cow;
+use std::fmt;
 use std::io::Write;
 use std::sync::Arc;
 
@@ -28,7 +30,6 @@ pub struct Delivery {
     attempt: u32,
 }
 
-#[derive(Debug)]
 struct Inner {
     message: Message,
     offset: u64,
@@ -36,7 +37,11 @@ struct Inner {
     stream: Arc<Stream>,
     lineage: Option<Box<Lineage>>,
     condemned: Option<&'static str>,
+    companion: Option<Companion>,
 }
+
+/// Something of the runtime's own that accompanies a delivery to a layer.
+pub(crate) type Companion = Arc<dyn Any + Send + Sync>;
 
 impl Delivery {
     /// The first delivery of a record of `stream` at `offset`. Control headers are honoured only when the stream is one
@@ -55,6 +60,7 @@ impl Delivery {
                 stream,
                 lineage,
                 condemned: None,
+                companion: None,
             }),
             attempt,
         }
@@ -76,6 +82,7 @@ impl Delivery {
         inner.offset = offset;
         inner.appended_at = appended_at;
         inner.condemned = None;
+        inner.companion = None;
         if !Arc::ptr_eq(&inner.stream, stream) {
             inner.stream = Arc::clone(stream);
         }
@@ -101,6 +108,7 @@ impl Delivery {
         if let Some(inner) = Arc::get_mut(&mut self.inner)
             && stream.role == Role::Source
             && inner.lineage.is_none()
+            && inner.companion.is_none()
         {
             std::mem::swap(&mut inner.message, message);
             inner.offset = offset;
@@ -127,6 +135,7 @@ impl Delivery {
         if let Some(inner) = Arc::get_mut(&mut self.inner) {
             inner.message = Message::default();
             inner.lineage = None;
+            inner.companion = None;
         }
     }
 
@@ -136,6 +145,18 @@ impl Delivery {
         if let Some(inner) = Arc::get_mut(&mut self.inner) {
             inner.condemned = Some(kind);
         }
+    }
+
+    /// Sends this along. Does nothing while a clone of the handle is alive.
+    pub(crate) fn accompany(&mut self, companion: Companion) {
+        if let Some(inner) = Arc::get_mut(&mut self.inner) {
+            inner.companion = Some(companion);
+        }
+    }
+
+    /// What was sent along.
+    pub(crate) fn companion(&self) -> Option<Companion> {
+        self.inner.companion.clone()
     }
 
     /// The kind of failure it was set aside with.
@@ -251,6 +272,19 @@ impl Delivery {
             Some(id) => to.write_all(id),
             None => self.origin().write(to),
         }
+    }
+}
+
+impl fmt::Debug for Inner {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Inner")
+            .field("message", &self.message)
+            .field("offset", &self.offset)
+            .field("appended_at", &self.appended_at)
+            .field("stream", &self.stream)
+            .field("lineage", &self.lineage)
+            .field("condemned", &self.condemned)
+            .finish_non_exhaustive()
     }
 }
 

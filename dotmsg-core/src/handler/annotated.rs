@@ -15,8 +15,12 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 
 use pin_project_lite::pin_project;
+use tower_layer::Layer;
+use tower_service::Service;
 
-use super::{Handler, HandlerMeta, HandlerResult};
+use super::{
+    Answer, Call, CallService, Handler, HandlerError, HandlerMeta, HandlerResult, Layered, Layers,
+};
 use crate::delivery::Delivery;
 
 pin_project! {
@@ -73,11 +77,23 @@ pub trait Meta: 'static {
     label = "cannot run with the app's state"
 )]
 pub trait Invoke<S>: Meta {
-    /// Handles one delivery.
+    /// Handles one delivery. Of a batch handler, a batch of one.
     fn invoke(
         delivery: Delivery,
         state: Arc<S>,
     ) -> impl Future<Output = HandlerResult> + Send + 'static;
+
+    /// Handles the deliveries of a batch, at least one, in the order of their arrival. Only a handler whose
+    /// [`HandlerMeta::batch`] is set is called so; the others fail.
+    fn invoke_batch(
+        deliveries: Vec<Delivery>,
+        state: Arc<S>,
+    ) -> impl Future<Output = Result<Answer, HandlerError>> + Send + 'static {
+        drop((deliveries, state));
+        std::future::ready(Err(HandlerError::permanent(
+            "the handler takes one message at a time",
+        )))
+    }
 }
 
 /// A function under `#[dotmsg::handler]`. `T` is a marker that inference fills in.
@@ -103,12 +119,56 @@ pub trait Annotated<T> {
     /// The function's meta type.
     type Meta: Meta;
 
-    /// The function as a [`Handler`].
+    /// This handler with a layer around it; the last one added is the outermost. Layers of the app
+    /// ([`App::layer`](crate::app::App::layer)) are around those of a handler.
+    ///
+    /// ```
+    /// use dotmsg_core::handler::{Annotated, Call, CallService, HandlerError, Layered, Next, from_fn};
+    ///
+    /// /// What an app is given when a handler has a layer.
+    /// fn slow<T>(handler: impl Annotated<T>) -> Layered<impl Annotated<T>> {
+    ///     handler.layer(from_fn(async |call: Call, next: Next| {
+    ///         tokio::time::sleep(std::time::Duration::from_millis(5)).await;
+    ///         next.run(call).await
+    ///     }))
+    /// }
+    /// ```
+    fn layer<L>(self, layer: L) -> Layered<Self>
+    where
+        Self: Sized,
+        L: Layer<CallService> + Send + Sync + 'static,
+        L::Service: Service<Call, Response = Answer, Error = HandlerError> + Clone + Send + 'static,
+        <L::Service as Service<Call>>::Future: Send + 'static,
+    {
+        let mut layers = Layers::default();
+        layers.push(layer);
+        Layered {
+            handler: self,
+            layers,
+        }
+    }
+
+    /// The layers around it, the innermost first.
+    #[doc(hidden)]
+    fn layers(&self) -> Layers {
+        Layers::default()
+    }
+
+    /// The function as a [`Handler`], without its layers.
     fn into_handler(self) -> AnnotatedHandler<Self::Meta>
     where
         Self: Sized,
     {
         AnnotatedHandler::default()
+    }
+}
+
+#[diagnostic::do_not_recommend]
+impl<T, H: Annotated<T>> Annotated<T> for Layered<H> {
+    type Meta = H::Meta;
+
+    fn layers(&self) -> Layers {
+        self.handler.layers().within(&self.layers)
     }
 }
 

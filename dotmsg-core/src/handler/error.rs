@@ -6,6 +6,7 @@
 use std::borrow::Cow;
 use std::error::Error as StdError;
 use std::fmt;
+use std::sync::Arc;
 
 use crate::error::BoxError;
 
@@ -80,6 +81,21 @@ impl HandlerError {
         &*self.source
     }
 
+    /// Of a message that was not handled because of another one, and is to wait in its place: not a failure of it.
+    pub(crate) fn put_back() -> Self {
+        Self::transient(PutBack)
+    }
+
+    /// Whether it is [`put_back`](Self::put_back).
+    pub(crate) fn is_put_back(&self) -> bool {
+        self.source.is::<PutBack>()
+    }
+
+    /// The same, to be told of several messages.
+    pub(crate) fn share(self) -> SharedError {
+        SharedError(Arc::new(self))
+    }
+
     /// The cause and its causes as text, outermost first.
     pub fn chain(&self) -> impl Iterator<Item = String> + '_ {
         let mut next: Option<&(dyn StdError + 'static)> = Some(&*self.source);
@@ -114,6 +130,52 @@ impl fmt::Display for HandlerError {
 impl fmt::Debug for HandlerError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{:?} {} error: {}", self.class, self.kind, self.source)
+    }
+}
+
+/// The message was put back.
+#[derive(Debug)]
+struct PutBack;
+
+impl fmt::Display for PutBack {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("it waits for another message")
+    }
+}
+
+impl StdError for PutBack {}
+
+/// The error of a call with several messages. Each copy of it has its class, its kind and its causes.
+#[derive(Clone)]
+pub(crate) struct SharedError(Arc<HandlerError>);
+
+impl SharedError {
+    /// The error of one of the messages.
+    pub(crate) fn copy(&self) -> HandlerError {
+        HandlerError {
+            class: self.0.class,
+            explicit: self.0.explicit,
+            kind: self.0.kind.clone(),
+            source: Box::new(self.clone()),
+        }
+    }
+}
+
+impl fmt::Display for SharedError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(&self.0.source, f)
+    }
+}
+
+impl fmt::Debug for SharedError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Debug::fmt(&self.0.source, f)
+    }
+}
+
+impl StdError for SharedError {
+    fn source(&self) -> Option<&(dyn StdError + 'static)> {
+        self.0.source.source()
     }
 }
 

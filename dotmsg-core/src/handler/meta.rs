@@ -40,6 +40,30 @@ pub struct HandlerMeta {
     pub start: Option<&'static str>,
     /// The retry policy.
     pub retry: RetryMeta,
+    /// It takes a `Batch<T>`, and this is what its attribute says of it.
+    pub batch: Option<BatchMeta>,
+}
+
+/// How batches are formed, as the attribute says it.
+///
+/// ```
+/// assert_eq!(dotmsg_core::handler::BatchMeta::NONE.size, None);
+/// ```
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct BatchMeta {
+    /// Messages in a batch at most, at least 1.
+    pub size: Option<usize>,
+    /// How long the first message of a batch waits for more, a duration such as `50ms`.
+    pub linger: Option<&'static str>,
+}
+
+impl BatchMeta {
+    /// Nothing said.
+    pub const NONE: Self = Self {
+        size: None,
+        linger: None,
+    };
 }
 
 /// The retry policy as the attribute says it.
@@ -82,6 +106,7 @@ impl HandlerMeta {
             delivery: None,
             start: None,
             retry: RetryMeta::NONE,
+            batch: None,
         }
     }
 }

@@ -6,26 +6,35 @@
 //! arguments and better compile errors; [`AnnotatedHandler`] brings it to the same trait [`Handler`].
 
 mod annotated;
+mod batch;
+mod call;
 mod error;
 pub mod extract;
 mod function;
 mod last;
+mod layered;
 mod meta;
 mod outgoing;
 mod returned;
 mod service;
 
 pub use annotated::{Annotated, AnnotatedHandler, ByAttribute, Described, Invoke, Meta};
+pub use batch::{
+    Batch, Each, Extracted, FromBatch, FromMember, IntoAnswer, ViaLast, ViaTuple, batch_of_one,
+};
+pub use call::{Answer, Call};
 pub use error::{ErrorClass, ErrorClasses, HandlerError};
 pub use extract::{
     Attempt, DecodeError, FromKey, FromRef, Json, JsonRejection, Key, KeyRejection, MessageId,
     NullPayload, Origin, OwnedPosition, State,
 };
 pub use last::{FromLast, ViaPart, ViaPayload};
-pub use meta::{HandlerMeta, RetryMeta};
+pub use layered::{CallService, FromFn, Layered, Layers, Next, from_fn};
+pub use meta::{BatchMeta, HandlerMeta, RetryMeta};
 pub use outgoing::Outgoing;
 pub use returned::{IntoReturned, Returned};
-pub use service::HandlerService;
+pub(crate) use service::{AsCalls, OfCalls};
+pub use service::{BatchHandlerService, HandlerService};
 
 use std::future::Future;
 use std::sync::Arc;

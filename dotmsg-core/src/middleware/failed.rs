@@ -87,7 +87,10 @@ impl Conclude for Result<Outcome, Failed> {
 impl Conclude for Result<Outcome, HandlerError> {
     #[inline]
     fn conclude(self, attempt: u32) -> Result<Outcome, Failed> {
-        self.map_err(|error| Failed::new(error, attempt))
+        self.or_else(|error| match error.is_put_back() {
+            true => Ok(Outcome::PutBack),
+            false => Err(Failed::new(error, attempt)),
+        })
     }
 }
 

@@ -30,6 +30,7 @@
 //! it may need it after a failure; everything that sleeps before a repeat looks at
 //! [`Stream::is_stopping`](crate::delivery::Stream::is_stopping) when it is polled.
 
+pub mod batch;
 pub mod catch_panic;
 pub mod dead_letter;
 pub mod limits;
@@ -67,6 +68,8 @@ pub enum Outcome {
     /// It was given up because its partition is being given up ([`Stream::stop`](crate::delivery::Stream::stop)): it
     /// stays unsettled and the next owner gets it.
     Interrupted,
+    /// It was in a batch and was not handled, because of another message in it: it is to run again as if it never had.
+    PutBack,
 }
 
 /// How a settled delivery ended.

@@ -1,6 +1,6 @@
 //! Routes: subscription, handler and layers together, with every rule that config and attribute gave them.
 //!
-//! [`stack()`] puts the layers around a route's handler. [`RouteSpec`] is the resolved, validated description of one route; [`Topology`] derives the names of its retry,
+//! [`stack()`] puts the layers around a route's handler, [`batch_stack()`] around one that takes batches. [`RouteSpec`] is the resolved, validated description of one route; [`Topology`] derives the names of its retry,
 //! replay and dead-letter topics.
 
 mod spec;
@@ -8,8 +8,8 @@ mod stack;
 mod topology;
 
 pub use spec::{
-    CrashLoop, DeliverySemantics, Growth, InPlace, Limits, LogMismatch, MissingPosition, Ordering,
+    BatchSpec, CrashLoop, DeliverySemantics, Growth, InPlace, Limits, LogMismatch, MissingPosition, Ordering,
     Park, RetryOrder, RetrySpec, RouteSpec, Start,
 };
-pub use stack::{StackParts, stack};
+pub use stack::{StackParts, batch_stack, stack};
 pub use topology::{DefaultNames, TopicNames, Topology};

@@ -133,6 +133,16 @@ pub struct Limits {
     pub max_key_bytes: usize,
 }
 
+/// How batches are formed for a handler that takes them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct BatchSpec {
+    /// Messages in a batch at most, at least 1. Default 100.
+    pub size: usize,
+    /// How long the first message of a batch waits for more. Default 50 ms: short beside what a batch is worth waiting
+    /// for, long enough for a few round trips to the broker.
+    pub linger: Duration,
+}
+
 /// When a message that kills the process again and again is set aside.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct CrashLoop {
@@ -178,6 +188,8 @@ pub struct RouteSpec {
     pub commit_interval: Duration,
     /// How long running handlers may take at shutdown or revocation. Default 30 s.
     pub drain_timeout: Duration,
+    /// How batches are formed; `None`: the handler takes one message at a time.
+    pub batch: Option<BatchSpec>,
 }
 
 impl RouteSpec {
@@ -205,6 +217,7 @@ impl RouteSpec {
             crash_loop: CrashLoop::default(),
             commit_interval: Duration::from_millis(200),
             drain_timeout: Duration::from_secs(30),
+            batch: None,
         }
     }
 
@@ -212,6 +225,25 @@ impl RouteSpec {
     #[must_use]
     pub fn keeps_order(&self) -> bool {
         self.ordering == Ordering::Key && self.retry.order == RetryOrder::Keep
+    }
+}
+
+impl RouteSpec {
+    /// Messages in hand at once: as many as handlers run, or as their batches hold, and no more than may be held.
+    #[must_use]
+    pub fn in_hand(&self) -> usize {
+        let size = self.batch.map_or(1, |batch| batch.size);
+        let messages = self.limits.concurrency.saturating_mul(size);
+        messages.min(self.limits.max_held_messages.max(self.limits.concurrency))
+    }
+}
+
+impl Default for BatchSpec {
+    fn default() -> Self {
+        Self {
+            size: 100,
+            linger: Duration::from_millis(50),
+        }
     }
 }
 

@@ -12,6 +12,8 @@ use bytes::Bytes;
 use hashbrown::HashTable;
 use slab::Slab;
 
+use crate::middleware::Away;
+
 /// Index of a lane.
 pub(crate) type LaneId = usize;
 
@@ -88,6 +90,16 @@ pub(crate) struct Lane {
     /// While another away head of its key is due or runs (they are several where order was relaxed before): the head that
     /// its followers wait for, which is away still.
     pub(crate) behind: Option<AwayName>,
+    /// Messages of it that run together, in a batch; 0 where messages run one at a time.
+    pub(crate) running: u32,
+    /// Messages that were started together since it last had none running.
+    pub(crate) started: u32,
+    /// The batch that they are in, by its number.
+    pub(crate) gathering: u64,
+    /// What one of them came to that went away.
+    pub(crate) away: Option<Away>,
+    /// One of them was interrupted, and its partition's stop is yet to arrive.
+    pub(crate) interrupted: bool,
     head: usize,
     tail: usize,
     /// Messages waiting.
@@ -107,7 +119,12 @@ struct Node<T> {
     item: T,
     size: usize,
     next: usize,
+    /// Of a message that was put back: its place among those that ran together.
+    place: u32,
 }
+
+/// The place of a message that has not run.
+const LAST: u32 = u32::MAX;
 
 /// All lanes of one worker.
 pub(crate) struct Lanes<T> {
@@ -194,6 +211,11 @@ impl<T> Lanes<T> {
             state,
             stopped: false,
             behind: None,
+            running: 0,
+            started: 0,
+            gathering: 0,
+            away: None,
+            interrupted: false,
             head: NIL,
             tail: NIL,
             len: 0,
@@ -240,6 +262,7 @@ impl<T> Lanes<T> {
             item,
             size,
             next: NIL,
+            place: LAST,
         });
         let lane = &mut self.lanes[id];
         match lane.tail {
@@ -258,9 +281,35 @@ impl<T> Lanes<T> {
             item,
             size,
             next: lane.head,
+            place: LAST,
         });
         lane.head = node;
         if lane.tail == NIL {
+            lane.tail = node;
+        }
+        lane.len += 1;
+        lane.bytes += size;
+    }
+
+    /// Puts a message back that ran in this place among others: before those that have not run, behind those that were
+    /// put back and ran before it.
+    pub(crate) fn put_back(&mut self, id: LaneId, place: u32, item: T, size: usize) {
+        let lane = &mut self.lanes[id];
+        let (mut before, mut next) = (NIL, lane.head);
+        while next != NIL && self.nodes[next].place < place {
+            (before, next) = (next, self.nodes[next].next);
+        }
+        let node = self.nodes.insert(Node {
+            item,
+            size,
+            next,
+            place,
+        });
+        match before {
+            NIL => lane.head = node,
+            before => self.nodes[before].next = node,
+        }
+        if next == NIL {
             lane.tail = node;
         }
         lane.len += 1;
@@ -296,6 +345,15 @@ impl<T> Lanes<T> {
         Some(node.item)
     }
 
+    /// A message that ran is dropped; with the last one, the lane is closed.
+    pub(crate) fn leave(&mut self, id: LaneId) {
+        let lane = &mut self.lanes[id];
+        lane.running = lane.running.saturating_sub(1);
+        if lane.running == 0 {
+            self.close(id);
+        }
+    }
+
     /// Closes a lane without waiting messages.
     pub(crate) fn close(&mut self, id: LaneId) {
         let lane = self.lanes.remove(id);
@@ -320,6 +378,7 @@ impl<T> Lanes<T> {
             while self.pop(id).is_some() {}
             let lane = &mut self.lanes[id];
             lane.stopped = true;
+            lane.interrupted = false;
             if lane.state != LaneState::Running {
                 self.close(id);
             }

@@ -148,10 +148,11 @@ where
         ordering: route.ordering,
         keep: route.keeps_order(),
         hash_seed: random.u64(..),
+        batch: route.batch.map(|batch| batch.size),
     };
     let transactions = transactions(&context, &*control)?;
     let limits = &route.limits;
-    let workers = Workers::new(service, policy, limits.concurrency, limits.workers);
+    let workers = Workers::new(service, policy, route.in_hand(), limits.workers);
     let membership = Arc::clone(&control);
     let parts = PumpParts {
         takeover: TakeoverContext {

@@ -12,7 +12,8 @@ use std::task::{Context, Poll, Waker};
 
 use super::lanes::LaneId;
 use super::ready::ReadySet;
-use super::ticket::Ticket;
+use super::ticket::{Item, Ticket};
+use crate::backend::Record;
 use crate::delivery::Delivery;
 use crate::middleware::Outcome;
 
@@ -34,12 +35,31 @@ pub(super) struct Slot<F> {
     pub(super) delivery: Delivery,
     pub(super) ticket: Ticket,
     pub(super) turn: Turn,
+    /// Its place among the messages of its lane that run together.
+    pub(super) place: u32,
 }
 
 impl<F> Slot<F> {
     /// Whether a handler runs in it.
     pub(super) fn is_running(&self) -> bool {
         self.future.is_some()
+    }
+
+    /// The message that ran in it, as it was offered.
+    pub(super) fn item(&self) -> Item {
+        let delivery = &self.delivery;
+        Item {
+            stream: Arc::clone(delivery.stream()),
+            record: Record {
+                offset: self.ticket.offset,
+                // The adapter's token is of no use once the record was tracked.
+                receipt: 0,
+                appended_at: delivery.appended_at(),
+                message: delivery.message().clone(),
+            },
+            ticket: self.ticket,
+            condemned: delivery.condemned(),
+        }
     }
 
     /// Drops what runs in it.
@@ -144,6 +164,7 @@ impl<F> Slots<F> {
             delivery: Delivery::vacant(),
             ticket: Ticket::vacant(),
             turn: Turn::Unkeyed,
+            place: 0,
         });
         self.free.push(index);
         index

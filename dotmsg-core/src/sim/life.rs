@@ -326,6 +326,7 @@ impl Observer for Life {
             Outcome::Settled(Ended::DeadLettered) => Became::DeadLettered,
             Outcome::Away(Away { delay, .. }) => Became::Away(delay),
             Outcome::Interrupted => Became::Interrupted,
+            Outcome::PutBack => unreachable!("nobody is told of it: nothing has ended"),
         };
         self.push(self.route(handler), What::Ended(place(delivery), became));
     }

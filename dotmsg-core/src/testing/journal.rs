@@ -129,6 +129,7 @@ impl Observer for Journal {
             Outcome::Settled(Ended::DeadLettered) => Became::DeadLettered,
             Outcome::Away(Away { delay, .. }) => Became::Away(delay),
             Outcome::Interrupted => Became::Interrupted,
+            Outcome::PutBack => unreachable!("nobody is told of it: nothing has ended"),
         };
         self.note(handler, delivery, What::Became(became));
     }

@@ -236,6 +236,7 @@ backend.main.url = "memory:"
         &[
             bill(),
             RouteDefaults {
+                batch: false,
                 handler: "copy".into(),
                 ..bill()
             },

@@ -18,8 +18,7 @@ use std::task::{Context, Poll};
 
 use tower_service::Service;
 
-use crate::delivery::Delivery;
-use crate::handler::{HandlerError, Returned};
+use crate::handler::HandlerError;
 
 /// Turns panics of its inner service into errors.
 #[derive(Clone, Copy, Debug)]
@@ -33,17 +32,13 @@ impl<S> CatchPanic<S> {
         Self { inner }
     }
 
-    /// What it is around.
-    pub const fn get_ref(&self) -> &S {
-        &self.inner
-    }
 }
 
-impl<S> Service<Delivery> for CatchPanic<S>
+impl<S, C> Service<C> for CatchPanic<S>
 where
-    S: Service<Delivery, Response = Returned, Error = HandlerError>,
+    S: Service<C, Error = HandlerError>,
 {
-    type Response = Returned;
+    type Response = S::Response;
     type Error = HandlerError;
     type Future = ResponseFuture<S::Future>;
 
@@ -53,8 +48,8 @@ where
     }
 
     #[inline]
-    fn call(&mut self, delivery: Delivery) -> Self::Future {
-        match catch_unwind(AssertUnwindSafe(|| self.inner.call(delivery))) {
+    fn call(&mut self, call: C) -> Self::Future {
+        match catch_unwind(AssertUnwindSafe(|| self.inner.call(call))) {
             Ok(future) => ResponseFuture::running(future),
             Err(panic) => ResponseFuture::panicked(error_of(panic)),
         }
@@ -93,14 +88,24 @@ fn error_of(panic: Box<dyn Any + Send>) -> HandlerError {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::delivery::Delivery;
+    use crate::handler::{HandlerResult, Returned};
     use crate::middleware::testing::{UnreadyOnce, delivery};
     use tower::{ServiceExt, service_fn};
+
+    fn panics_at_row(row: u32) -> HandlerResult {
+        panic!("row {row}")
+    }
+
+    fn panics_with_a_bomb() -> HandlerResult {
+        std::panic::panic_any(Bomb)
+    }
 
     #[tokio::test]
     async fn a_panic_in_call_or_poll_is_a_transient_error_with_its_text() {
         let in_poll = service_fn(|_: Delivery| async {
             tokio::task::yield_now().await;
-            panic!("row {}", 7)
+            panics_at_row(7)
         });
         let error = CatchPanic::new(in_poll)
             .oneshot(delivery(0))
@@ -110,7 +115,7 @@ mod tests {
         assert_eq!(error.kind_name(), "panic");
         assert_eq!(error.to_string(), "the handler panicked: row 7");
 
-        let in_call = service_fn(|_: Delivery| -> std::future::Ready<_> { panic!("early") });
+        let in_call = service_fn(|_: Delivery| -> std::future::Ready<HandlerResult> { panic!("early") });
         let error = CatchPanic::new(in_call)
             .oneshot(delivery(0))
             .await
@@ -141,7 +146,7 @@ mod tests {
     async fn a_payload_with_a_panicking_destructor_does_not_unwind_out() {
         let in_poll = service_fn(|_: Delivery| async {
             tokio::task::yield_now().await;
-            std::panic::panic_any(Bomb)
+            panics_with_a_bomb()
         });
         let error = CatchPanic::new(in_poll)
             .oneshot(delivery(0))
@@ -149,7 +154,7 @@ mod tests {
             .unwrap_err();
         assert_eq!(error.to_string(), "the handler panicked: (no text)");
         let in_call =
-            service_fn(|_: Delivery| -> std::future::Ready<_> { std::panic::panic_any(Bomb) });
+            service_fn(|_: Delivery| -> std::future::Ready<HandlerResult> { std::panic::panic_any(Bomb) });
         let error = CatchPanic::new(in_call)
             .oneshot(delivery(0))
             .await

@@ -34,7 +34,10 @@ impl<F: Future<Output = Result<Outcome, Infallible>>> Future for ResponseFuture<
         let this = self.project();
         let result = ready!(this.inner.poll(cx));
         if let (Some((watch, delivery)), Ok(outcome)) = (this.kept.take(), &result) {
-            watch.ended(&delivery, *outcome);
+            // What is put back has not ended.
+            if *outcome != Outcome::PutBack {
+                watch.ended(&delivery, *outcome);
+            }
         }
         Poll::Ready(result)
     }

@@ -10,7 +10,7 @@ use std::task::{Context, Poll, ready};
 use pin_project_lite::pin_project;
 
 use super::Watch;
-use crate::delivery::Delivery;
+use crate::handler::Call;
 
 pin_project! {
     /// Is polled only while the observer lets it.
@@ -52,20 +52,26 @@ pin_project! {
 #[derive(Debug)]
 struct Over {
     watch: Watch,
-    delivery: Option<Delivery>,
+    call: Option<Call>,
 }
 
-impl Drop for Over {
-    fn drop(&mut self) {
-        if let Some(delivery) = self.delivery.take() {
-            self.watch.left(&delivery);
+impl Over {
+    fn tell(&mut self) {
+        if let Some(call) = self.call.take() {
+            self.watch.left(&call);
         }
     }
 }
 
+impl Drop for Over {
+    fn drop(&mut self) {
+        self.tell();
+    }
+}
+
 impl<F> ObservedCall<F> {
-    pub(super) fn new(inner: F, watch: Watch, delivery: Option<Delivery>) -> Self {
-        let over = Over { watch, delivery };
+    pub(super) fn new(inner: F, watch: Watch, call: Option<Call>) -> Self {
+        let over = Over { watch, call };
         Self { inner, over }
     }
 }
@@ -77,9 +83,7 @@ impl<F: Future> Future for ObservedCall<F> {
         let this = self.project();
         ready!(this.over.watch.poll_running(cx));
         let result = ready!(this.inner.poll(cx));
-        if let Some(delivery) = this.over.delivery.take() {
-            this.over.watch.left(&delivery);
-        }
+        this.over.tell();
         Poll::Ready(result)
     }
 }

@@ -19,6 +19,7 @@ use tower_service::Service;
 
 use super::Outcome;
 use crate::delivery::Delivery;
+use crate::handler::Call;
 
 /// Hears what a route does, and may hold it still. Called inline: it must be quick and must not block.
 pub trait Observer: fmt::Debug + Send + Sync + 'static {
@@ -88,9 +89,21 @@ impl Watch {
         }
     }
 
-    fn left(&self, delivery: &Delivery) {
+    /// Tells that a call begins; what is to be kept until it is over.
+    fn called(&self, call: impl FnOnce() -> Call) -> Option<Call> {
+        let watched = self.0.as_ref()?;
+        let call = call();
+        for delivery in call.deliveries() {
+            watched.observer.called(&watched.handler, delivery);
+        }
+        Some(call)
+    }
+
+    fn left(&self, call: &Call) {
         if let Some(watched) = &self.0 {
-            watched.observer.left(&watched.handler, delivery);
+            for delivery in call.deliveries() {
+                watched.observer.left(&watched.handler, delivery);
+            }
         }
     }
 
@@ -118,11 +131,23 @@ impl<S: Service<Delivery>> Service<Delivery> for ObserveCalls<S> {
     }
 
     fn call(&mut self, delivery: Delivery) -> Self::Future {
-        let kept = self.watch.0.as_ref().map(|watched| {
-            watched.observer.called(&watched.handler, &delivery);
-            delivery.clone()
-        });
+        let kept = self.watch.called(|| Call::one(delivery.clone()));
         ObservedCall::new(self.inner.call(delivery), self.watch.clone(), kept)
+    }
+}
+
+impl<S: Service<Call>> Service<Call> for ObserveCalls<S> {
+    type Response = S::Response;
+    type Error = S::Error;
+    type Future = ObservedCall<S::Future>;
+
+    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), S::Error>> {
+        self.inner.poll_ready(cx)
+    }
+
+    fn call(&mut self, call: Call) -> Self::Future {
+        let kept = self.watch.called(|| call.clone());
+        ObservedCall::new(self.inner.call(call), self.watch.clone(), kept)
     }
 }
 

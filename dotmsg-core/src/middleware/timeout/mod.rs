@@ -16,7 +16,6 @@ use std::time::Duration;
 
 use tower_service::Service;
 
-use crate::delivery::Delivery;
 use crate::handler::HandlerError;
 
 /// Bounds each call of its inner service.
@@ -32,15 +31,11 @@ impl<S> Timeout<S> {
         Self { inner, limit }
     }
 
-    /// What it is around.
-    pub const fn get_ref(&self) -> &S {
-        &self.inner
-    }
 }
 
-impl<S> Service<Delivery> for Timeout<S>
+impl<S, C> Service<C> for Timeout<S>
 where
-    S: Service<Delivery, Error = HandlerError>,
+    S: Service<C, Error = HandlerError>,
 {
     type Response = S::Response;
     type Error = HandlerError;
@@ -51,8 +46,8 @@ where
     }
 
     #[inline]
-    fn call(&mut self, delivery: Delivery) -> Self::Future {
-        ResponseFuture::new(self.inner.call(delivery), self.limit)
+    fn call(&mut self, call: C) -> Self::Future {
+        ResponseFuture::new(self.inner.call(call), self.limit)
     }
 }
 
@@ -75,6 +70,7 @@ fn error_of(limit: Duration) -> HandlerError {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::delivery::Delivery;
     use crate::handler::Returned;
     use crate::middleware::testing::delivery;
     use std::sync::Arc;

@@ -14,7 +14,7 @@ use std::task::{Context, Poll, ready};
 use pin_project_lite::pin_project;
 use tower_service::Service;
 
-use super::{Bounded, Layers, StackParts, bounded, limit_parts};
+use super::{Layers, StackParts, limit_parts};
 use crate::backend::BoxFuture;
 use crate::delivery::{Delivery, Settlement};
 use crate::handler::{HandlerError, HandlerResult, Returned};
@@ -23,26 +23,25 @@ use crate::middleware::publish_returned::{Passage, Passed};
 use crate::middleware::{Ended, Outcome};
 
 /// A route's stack: the bounded handler, and all other layers for whenever they are needed.
-pub(super) struct FirstCall<H> {
-    bounded: Bounded<H>,
+pub(super) struct FirstCall<B> {
+    bounded: B,
     // Why the handler was not ready; the failure of the next delivery.
     not_ready: Option<HandlerError>,
     limits: Arc<LimitParts>,
-    rest: Arc<Rest<H>>,
+    rest: Arc<Rest<B>>,
 }
 
 /// What the full stack is made of. The handler is behind a lock so that a future may hold this without asking the
 /// handler to be shareable; it is taken only after a failure.
-pub(super) struct Rest<H> {
-    bounded: Mutex<Bounded<H>>,
+pub(super) struct Rest<B> {
+    bounded: Mutex<B>,
     layers: Layers,
     parts: StackParts,
 }
 
-impl<H: Clone> FirstCall<H> {
-    pub(super) fn new(handler: H, parts: StackParts) -> Self {
+impl<B: Clone> FirstCall<B> {
+    pub(super) fn new(bounded: B, parts: StackParts) -> Self {
         let limits = Arc::new(limit_parts(&parts));
-        let bounded = bounded(handler, &parts);
         Self {
             bounded: bounded.clone(),
             not_ready: None,
@@ -56,16 +55,13 @@ impl<H: Clone> FirstCall<H> {
     }
 }
 
-impl<H: Clone> Clone for FirstCall<H> {
+impl<B: Clone> Clone for FirstCall<B> {
     fn clone(&self) -> Self {
-        Self::new(
-            self.bounded.get_ref().get_ref().clone(),
-            self.rest.parts.clone(),
-        )
+        Self::new(self.bounded.clone(), self.rest.parts.clone())
     }
 }
 
-impl<H> fmt::Debug for FirstCall<H> {
+impl<B> fmt::Debug for FirstCall<B> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Stack")
             .field("route", &self.rest.parts.route)
@@ -73,14 +69,14 @@ impl<H> fmt::Debug for FirstCall<H> {
     }
 }
 
-impl<H> Service<Delivery> for FirstCall<H>
+impl<B> Service<Delivery> for FirstCall<B>
 where
-    H: Service<Delivery, Response = Returned, Error = HandlerError> + Clone + Send + 'static,
-    H::Future: Send + 'static,
+    B: Service<Delivery, Response = Returned, Error = HandlerError> + Clone + Send + 'static,
+    B::Future: Send + 'static,
 {
     type Response = Outcome;
     type Error = Infallible;
-    type Future = ResponseFuture<<Bounded<H> as Service<Delivery>>::Future, H>;
+    type Future = ResponseFuture<<B as Service<Delivery>>::Future, B>;
 
     fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
         self.bounded.poll_ready(cx).map(|ready| {
@@ -107,10 +103,10 @@ where
     }
 }
 
-impl<H> FirstCall<H>
+impl<B> FirstCall<B>
 where
-    H: Service<Delivery, Response = Returned, Error = HandlerError> + Clone + Send + 'static,
-    H::Future: Send + 'static,
+    B: Service<Delivery, Response = Returned, Error = HandlerError> + Clone + Send + 'static,
+    B::Future: Send + 'static,
 {
     /// The full stack from its beginning.
     #[cold]
@@ -124,15 +120,15 @@ where
     }
 }
 
-impl<H> Rest<H>
+impl<B> Rest<B>
 where
-    H: Service<Delivery, Response = Returned, Error = HandlerError> + Clone + Send + 'static,
-    H::Future: Send + 'static,
+    B: Service<Delivery, Response = Returned, Error = HandlerError> + Clone + Send + 'static,
+    B::Future: Send + 'static,
 {
     fn take_over(
         &self,
         delivery: Delivery,
-        answered: Answered<Bounded<H>>,
+        answered: Answered<B>,
     ) -> BoxFuture<'static, Result<Outcome, Infallible>> {
         let mut service = self.layers.around(answered);
         Box::pin(async move {
@@ -161,18 +157,18 @@ pin_project! {
     /// Ends with the first call and what it returned, or with what the full stack makes of its result. Boxed only in the
     /// second case.
     #[project = Projection]
-    pub(super) enum ResponseFuture<F, H> {
-        First { #[pin] call: F, kept: Option<(Delivery, Arc<Rest<H>>)> },
-        Sending { passage: Passage, kept: Option<(Delivery, Arc<Rest<H>>)> },
+    pub(super) enum ResponseFuture<F, B> {
+        First { #[pin] call: F, kept: Option<(Delivery, Arc<Rest<B>>)> },
+        Sending { passage: Passage, kept: Option<(Delivery, Arc<Rest<B>>)> },
         Rest { rest: BoxFuture<'static, Result<Outcome, Infallible>> },
     }
 }
 
-impl<F, H> Future for ResponseFuture<F, H>
+impl<F, B> Future for ResponseFuture<F, B>
 where
     F: Future<Output = HandlerResult>,
-    H: Service<Delivery, Response = Returned, Error = HandlerError> + Clone + Send + 'static,
-    H::Future: Send + 'static,
+    B: Service<Delivery, Response = Returned, Error = HandlerError> + Clone + Send + 'static,
+    B::Future: Send + 'static,
 {
     type Output = Result<Outcome, Infallible>;
 

@@ -2,6 +2,8 @@
 //!
 //! trace → dead letter → tiers → limits → in-place retry → publish returned → timeout → catch panic → handler.
 //!
+//! For batches: … → publish returned → batch → timeout → catch panic → handler.
+//!
 //! Nested futures of eight layers cost more than the handler of a small message, and nearly every message succeeds with
 //! nothing to publish. So the first call is made through the two innermost layers only (`first`), and everything else
 //! stands behind it: when that call does not end in a plain success, the full stack takes over, around a handler whose
@@ -19,11 +21,12 @@ use tower_layer::Layer;
 use tower_service::Service;
 
 use self::first::FirstCall;
-use super::{Ordering, RouteSpec, Topology};
+use super::{BatchSpec, Ordering, RouteSpec, Topology};
 use crate::backend::Publisher;
 use crate::clock::Clock;
 use crate::delivery::Delivery;
-use crate::handler::{ErrorClasses, HandlerError, Returned};
+use crate::handler::{Answer, Call, ErrorClasses, HandlerError, Returned};
+use crate::middleware::batch::{BatchLayer, BatchParts};
 use crate::middleware::catch_panic::{CatchPanic, CatchPanicLayer};
 use crate::middleware::dead_letter::{DeadLetterLayer, DeadLetterParts};
 use crate::middleware::limits::{CheckLimitsLayer, LimitParts, SizeLimits};
@@ -55,7 +58,7 @@ pub struct StackParts {
     pub enlistment: Option<Arc<Enlistment>>,
 }
 
-/// All layers around `handler`.
+/// All layers around a handler of single messages.
 pub fn stack<H>(
     handler: H,
     parts: StackParts,
@@ -67,14 +70,46 @@ where
     H: Service<Delivery, Response = Returned, Error = HandlerError> + Clone + Send + 'static,
     H::Future: Send + 'static,
 {
-    FirstCall::new(handler, parts)
+    FirstCall::new(bounded(handler, &parts), parts)
 }
 
-/// A handler whose panics and time are bounded: what the first call goes through.
+/// All layers around a handler of batches, which are formed as the route's [`BatchSpec`] says.
+///
+/// # Panics
+/// When the route has none.
+pub fn batch_stack<C>(
+    handler: C,
+    parts: StackParts,
+) -> impl Service<Delivery, Response = Outcome, Error = Infallible, Future: Send + 'static>
++ Clone
++ Send
++ 'static
+where
+    C: Service<Call, Response = Answer, Error = HandlerError> + Clone + Send + 'static,
+    C::Future: Send + 'static,
+{
+    let batches = batch_layer(&parts).layer(bounded(handler, &parts));
+    FirstCall::new(batches, parts)
+}
+
+/// A handler whose panics and time are bounded.
 type Bounded<H> = Timeout<CatchPanic<H>>;
 
 fn bounded<H>(handler: H, parts: &StackParts) -> Bounded<H> {
     TimeoutLayer::new(parts.route.timeout).layer(CatchPanicLayer.layer(handler))
+}
+
+fn batch_layer(parts: &StackParts) -> BatchLayer {
+    let route = &*parts.route;
+    let BatchSpec { size, linger } = route.batch.expect("the route of a batch handler says how");
+    let waits = route.keeps_order() || route.ordering == Ordering::Partition;
+    BatchLayer::new(BatchParts {
+        size,
+        linger,
+        concurrency: route.limits.concurrency,
+        order: waits.then_some(route.ordering),
+        classes: parts.classes.clone(),
+    })
 }
 
 /// The layers outside of the bounded handler.

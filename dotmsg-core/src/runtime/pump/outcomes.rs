@@ -129,6 +129,7 @@ where
                 named.map(|_| COMMIT_SOON)
             }
             Outcome::Interrupted => None,
+            Outcome::PutBack => unreachable!("it has not ended: its worker has it"),
         };
         let soon = soon.or(partition.single.then_some(Duration::ZERO));
         if soon.is_some() || !was_dirty {

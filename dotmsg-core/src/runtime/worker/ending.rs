@@ -42,7 +42,7 @@ where
                 match slot.turn {
                     Turn::Unkeyed => {}
                     Turn::Alone(hash) => self.lanes.end_alone(hash, index),
-                    Turn::Lane(lane) => self.lanes.close(lane),
+                    Turn::Lane(lane) => self.lanes.leave(lane),
                 }
                 self.vacate(index);
             }
@@ -60,6 +60,10 @@ where
     ) -> bool {
         let ended = &self.slots[slot];
         let (ticket, turn) = (ended.ticket, ended.turn);
+        if self.policy.batch.is_some() {
+            self.conclude_together(slot, outcome, reports);
+            return false;
+        }
         reports.finished(&ticket, outcome);
         let goes_on = match (turn, outcome) {
             (Turn::Unkeyed, _) => false,
@@ -94,6 +98,7 @@ where
         let found = self.lanes.get(lane);
         match outcome {
             _ if found.stopped => {}
+            Outcome::PutBack => unreachable!("its lane has it back by now"),
             Outcome::Interrupted => {
                 // The stop itself has yet to arrive here. Until then nothing of this key may start.
                 found.stopped = true;

@@ -6,6 +6,7 @@
 
 mod ending;
 mod keys;
+mod together;
 mod offer;
 #[cfg(test)]
 mod tests;
@@ -25,6 +26,7 @@ use super::slots::{Slots, Turn};
 use super::stopping::Stopping;
 use super::ticket::{Item, Settles, Ticket};
 use crate::delivery::Delivery;
+use crate::middleware::batch::Gathering;
 use crate::middleware::{Away, Outcome};
 use crate::router::Ordering;
 
@@ -40,6 +42,8 @@ pub(crate) struct LanePolicy {
     pub(crate) keep: bool,
     /// Seed of the lane hash.
     pub(crate) hash_seed: u64,
+    /// Messages in a batch at most, for a handler that takes them.
+    pub(crate) batch: Option<usize>,
 }
 
 /// Lanes, slots and the service.
@@ -62,7 +66,11 @@ pub(crate) struct Worker<S: Service<Delivery>> {
     /// The task's cooperative budget is used up: a call begun now would find every timer and channel *pending*, only to
     /// be polled once more, and ever the same slots would be served.
     spent: bool,
+    /// The batch that messages join which are started now, and how many there have been.
+    gathering: Option<Arc<Gathering>>,
+    gatherings: u64,
 }
+
 impl<S> Worker<S>
 where
     S: Service<Delivery, Response = Outcome, Error = Infallible>,
@@ -88,6 +96,8 @@ where
             stopping: Stopping::default(),
             woken: VecDeque::new(),
             spent: false,
+            gathering: None,
+            gatherings: 0,
         }
     }
 
@@ -146,7 +156,10 @@ where
             let lane = self.ready.pop_front().expect("it was not empty");
             let slot = self.slots.take();
             self.slots[slot].turn = Turn::Lane(lane);
-            self.run_lane(cx, slot, lane, reports, budget);
+            match self.policy.batch {
+                None => self.run_lane(cx, slot, lane, reports, budget),
+                Some(_) => self.run_together(cx, slot, lane, reports, budget),
+            }
             started = true;
         }
         started
@@ -239,6 +252,9 @@ where
             .refill(&stream, record.offset, record.appended_at, record.message);
         if let Some(kind) = condemned {
             slot.delivery.condemn(kind);
+        }
+        if let Some(gathering) = &self.gathering {
+            slot.delivery.accompany(Arc::clone(gathering) as _);
         }
         let future = self.service.call(slot.delivery.clone());
         slot.start(future)

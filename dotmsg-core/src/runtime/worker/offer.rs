@@ -40,7 +40,7 @@ where
         stream: &Arc<Stream>,
         record: &mut Record,
     ) -> Option<Called> {
-        if self.spent || !self.ready.is_empty() {
+        if self.spent || self.policy.batch.is_some() || !self.ready.is_empty() {
             return None;
         }
         let mut hash = None;
@@ -70,6 +70,9 @@ where
         condemned: Option<&'static str>,
         reports: &mut Reports,
     ) {
+        if self.policy.batch.is_some() {
+            return self.offer_to_batch(cx, stream, record, ticket, condemned, reports);
+        }
         let hash = lane_key(self.policy.ordering, &record.message)
             .map(|key| self.hash(ticket.partition, key));
         if let Some(lane) = hash.and_then(|hash| self.lane_of(hash, ticket.partition, record)) {
@@ -196,6 +199,7 @@ where
         let message = self.slots[slot].delivery.message();
         match outcome {
             Outcome::Settled(_) => {}
+            Outcome::PutBack => unreachable!("only a batch puts back"),
             Outcome::Away(away) => {
                 let key = message.key.as_deref().map(Bytes::copy_from_slice);
                 self.restore_away(partition, key, name_of(away));

@@ -1,6 +1,7 @@
 //! A worker alone: what it holds and how long it runs here, what it starts and in which order in `model`.
 
 mod model;
+mod together;
 
 use std::sync::{Arc, Mutex};
 use std::task::{Context, Poll, Waker};
@@ -49,6 +50,7 @@ where
         ordering: Ordering::Key,
         keep: true,
         hash_seed: 1,
+        batch: None,
     };
     Worker::new(service, policy, Arc::new(Permits::new(LIMIT)), LIMIT)
 }

@@ -1,0 +1,231 @@
+//! One batch: who is in it, and how far it is.
+//!
+//! Its driver, the future that waits and then makes the calls, is polled by one member, the first that is left. It is kept
+//! here and not in that member, so that another can go on with it.
+
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::task::{Context, Poll, Waker};
+
+use super::member::ResponseFuture;
+use crate::backend::BoxFuture;
+use crate::delivery::Delivery;
+use crate::handler::{HandlerError, HandlerResult};
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Phase {
+    /// It takes deliveries, until it is full.
+    Open,
+    /// It is being called.
+    Called,
+    /// It has ended, or was dropped.
+    Over,
+}
+
+#[derive(Default)]
+struct Member {
+    /// Until the call.
+    delivery: Option<Delivery>,
+    waker: Option<Waker>,
+    result: Option<HandlerResult>,
+    gone: bool,
+}
+
+struct State {
+    phase: Phase,
+    members: Vec<Member>,
+    /// Away while it is polled.
+    driver: Option<BoxFuture<'static, ()>>,
+    /// The member that polls the driver.
+    leader: usize,
+    /// Someone in it cannot wait for more.
+    hurried: bool,
+}
+
+/// A batch.
+pub(crate) struct Gathering {
+    size: usize,
+    state: Mutex<State>,
+}
+
+impl Gathering {
+    /// An empty batch for this many deliveries, at least 1.
+    pub(crate) fn new(size: usize) -> Self {
+        let state = State {
+            phase: Phase::Open,
+            members: Vec::new(),
+            driver: None,
+            leader: 0,
+            hurried: false,
+        };
+        Self {
+            size,
+            state: Mutex::new(state),
+        }
+    }
+
+    /// Whether one more delivery may join.
+    pub(crate) fn is_open(&self) -> bool {
+        let state = self.lock();
+        state.phase == Phase::Open && state.members.len() < self.size
+    }
+
+    /// Takes a delivery, and gives it back when it is too late. `drive` makes the driver, for the first one.
+    pub(super) fn join(
+        self: &Arc<Self>,
+        delivery: Delivery,
+        drive: impl FnOnce(Arc<Self>) -> BoxFuture<'static, ()>,
+    ) -> Result<ResponseFuture, Delivery> {
+        let mut state = self.lock();
+        if state.phase != Phase::Open || state.members.len() >= self.size {
+            return Err(delivery);
+        }
+        if state.members.is_empty() {
+            state.driver = Some(drive(Arc::clone(self)));
+        }
+        let index = state.members.len();
+        state.members.push(Member {
+            delivery: Some(delivery),
+            ..Member::default()
+        });
+        if state.members.len() == self.size {
+            state.wake_leader();
+        }
+        Ok(ResponseFuture::new(Arc::clone(self), index))
+    }
+
+    /// Polls on behalf of a member.
+    pub(super) fn poll(&self, index: usize, cx: &mut Context<'_>) -> Poll<HandlerResult> {
+        let mut state = self.lock();
+        let member = &mut state.members[index];
+        if let Some(result) = member.result.take() {
+            return Poll::Ready(result);
+        }
+        if member.waker.as_ref().is_none_or(|waker| !waker.will_wake(cx.waker())) {
+            member.waker = Some(cx.waker().clone());
+        }
+        let stops = |delivery: &Delivery| delivery.stream().is_stopping();
+        if member.delivery.as_ref().is_some_and(stops) && !state.hurried {
+            state.hurried = true;
+            if index != state.leader {
+                state.wake_leader();
+            }
+        }
+        if index != state.leader {
+            return Poll::Pending;
+        }
+        let Some(mut driver) = state.driver.take() else {
+            return Poll::Pending;
+        };
+        drop(state);
+        let driven = driver.as_mut().poll(cx);
+        let mut state = self.lock();
+        if driven.is_pending() {
+            state.driver = Some(driver);
+            return Poll::Pending;
+        }
+        drop(driver);
+        match state.members[index].result.take() {
+            Some(result) => Poll::Ready(result),
+            None => unreachable!("the driver ends with a result for each member"),
+        }
+    }
+
+    /// Whether there is nothing more to wait for.
+    pub(super) fn is_due(&self) -> bool {
+        let state = self.lock();
+        state.hurried || state.members.len() >= self.size
+    }
+
+    /// Closes it: the deliveries of those that are still in it, each with the number of its member.
+    pub(super) fn close(&self) -> (Vec<usize>, Vec<Delivery>) {
+        let mut state = self.lock();
+        state.phase = Phase::Called;
+        let members = state.members.iter_mut().enumerate();
+        members
+            .filter_map(|(index, member)| Some((index, member.delivery.take()?)))
+            .unzip()
+    }
+
+    /// Ends it: a result for each of these members.
+    pub(super) fn end(&self, members: &[usize], results: Vec<HandlerResult>) {
+        debug_assert_eq!(members.len(), results.len(), "each member has a result");
+        let mut state = self.lock();
+        state.phase = Phase::Over;
+        for (index, result) in members.iter().zip(results) {
+            state.members[*index].end(result);
+        }
+    }
+
+    /// A member is dropped before it had its result.
+    pub(super) fn leave(&self, index: usize) {
+        let mut state = self.lock();
+        let member = &mut state.members[index];
+        member.gone = true;
+        let left = (member.delivery.take(), member.result.take());
+        let driver = match state.phase {
+            Phase::Open => {
+                if state.leader == index {
+                    state.hand_on();
+                }
+                let empty = state.members.iter().all(|member| member.gone);
+                empty.then(|| state.over()).flatten()
+            }
+            Phase::Called => {
+                for member in state.members.iter_mut().filter(|member| !member.gone) {
+                    member.end(Err(HandlerError::put_back()));
+                }
+                state.over()
+            }
+            Phase::Over => None,
+        };
+        drop(state);
+        // What they hold may be the user's, with destructors that may do anything.
+        drop((left, driver));
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Member {
+    fn end(&mut self, result: HandlerResult) {
+        self.result = Some(result);
+        if let Some(waker) = self.waker.take() {
+            waker.wake();
+        }
+    }
+}
+
+impl State {
+    fn wake_leader(&self) {
+        let leader = self.members.get(self.leader);
+        if let Some(waker) = leader.and_then(|leader| leader.waker.as_ref()) {
+            waker.wake_by_ref();
+        }
+    }
+
+    /// The next member that is left polls the driver.
+    fn hand_on(&mut self) {
+        if let Some(next) = self.members.iter().position(|member| !member.gone) {
+            self.leader = next;
+            self.wake_leader();
+        }
+    }
+
+    fn over(&mut self) -> Option<BoxFuture<'static, ()>> {
+        self.phase = Phase::Over;
+        self.driver.take()
+    }
+}
+
+impl std::fmt::Debug for Gathering {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let state = self.lock();
+        f.debug_struct("Gathering")
+            .field("phase", &state.phase)
+            .field("members", &state.members.len())
+            .field("size", &self.size)
+            .finish_non_exhaustive()
+    }
+}

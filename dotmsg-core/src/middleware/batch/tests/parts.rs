@@ -1,0 +1,141 @@
+//! Which parts of a batch are called, and what its members come to: against what must hold for any handler.
+
+use std::collections::BTreeSet;
+
+use proptest::prelude::*;
+
+use super::super::bisection::Bisection;
+use super::{delivery, offsets, stream};
+use crate::handler::{Answer, ErrorClasses, HandlerError, HandlerResult, Returned};
+use crate::router::Ordering;
+
+/// What a message does to the handler.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Nature {
+    Good,
+    /// The call fails as a whole.
+    Spoils,
+    /// It is answered as a failure that may pass.
+    Transient,
+    /// It is answered as a failure that will not pass.
+    Permanent,
+}
+
+fn nature() -> impl Strategy<Value = Nature> {
+    prop_oneof![
+        12 => Just(Nature::Good),
+        1 => Just(Nature::Spoils),
+        1 => Just(Nature::Transient),
+        1 => Just(Nature::Permanent),
+    ]
+}
+
+/// Calls until all have results: these, and the members of each call.
+fn run(natures: &[Nature], order: Option<Ordering>) -> (Vec<HandlerResult>, Vec<Vec<usize>>) {
+    let stream = stream(0);
+    let deliveries = (0..natures.len() as u64).map(|offset| delivery(&stream, offset));
+    let classes = ErrorClasses::default();
+    let mut bisection = Bisection::new(deliveries.collect(), order, &classes);
+    let mut calls = Vec::new();
+    while let Some((called, call)) = bisection.next_call() {
+        let in_call: Vec<u64> = called.iter().map(|index| *index as u64).collect();
+        assert_eq!(offsets(&call), in_call);
+        let spoiled = called.iter().any(|index| natures[*index] == Nature::Spoils);
+        let answer = |index: &usize| match natures[*index] {
+            Nature::Transient => Err(HandlerError::transient("transient")),
+            Nature::Permanent => Err(HandlerError::permanent("permanent")),
+            Nature::Good | Nature::Spoils => Ok(Returned::default()),
+        };
+        let result = match spoiled {
+            true => Err(HandlerError::transient("spoiled").kind("spoiled")),
+            false => Ok(Answer::each(called.iter().map(answer).collect())),
+        };
+        bisection.answered(&called, result);
+        calls.push(called);
+    }
+    (bisection.into_results(), calls)
+}
+
+/// By the keys of [`delivery`].
+fn same_key(one: usize, other: usize) -> bool {
+    one % 3 == other % 3
+}
+
+fn is_put_back(result: &HandlerResult) -> bool {
+    result.as_ref().is_err_and(HandlerError::is_put_back)
+}
+
+fn may_pass(result: &HandlerResult) -> bool {
+    let may_pass = |error: &HandlerError| error.is_transient() && !error.is_put_back();
+    result.as_ref().is_err_and(may_pass)
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(256))]
+    #[test]
+    fn whatever_the_handler_does(natures in prop::collection::vec(nature(), 1..130), ordered: bool) {
+        let order = ordered.then_some(Ordering::Key);
+        let (results, calls) = run(&natures, order);
+        prop_assert_eq!(results.len(), natures.len());
+        // Calls are bounded, and in each the members are in order.
+        let halvings = natures.len().next_power_of_two().ilog2() as usize;
+        let (full, parts) = (calls.len(), 4 * halvings + 2);
+        let spoils = natures.iter().filter(|one| **one == Nature::Spoils).count();
+        prop_assert!(full <= parts + 1 + halvings, "{} calls", full);
+        prop_assert!(calls.iter().all(|call| call.is_sorted()));
+        for (index, result) in results.iter().enumerate() {
+            let ahead = (0..index).find(|ahead| same_key(*ahead, index) && may_pass(&results[*ahead]));
+            // Put back is what is behind one of its key that is to run again, and nothing else.
+            prop_assert_eq!(is_put_back(result), ordered && ahead.is_some(), "{}", index);
+            let calls_of = || calls.iter().filter(|call| call.contains(&index));
+            match natures[index] {
+                _ if is_put_back(result) => {}
+                Nature::Spoils => prop_assert!(may_pass(result)),
+                Nature::Transient | Nature::Permanent if spoils <= 1 => prop_assert!(result.is_err()),
+                // With a single one that spoils, every other is found to be good.
+                Nature::Good if spoils <= 1 => prop_assert!(result.is_ok(), "{}", index),
+                _ => {}
+            }
+            prop_assert!(is_put_back(result) || calls_of().count() > 0);
+        }
+    }
+}
+
+#[test]
+fn one_that_spoils_is_found_with_few_calls() {
+    for place in 0..100 {
+        let mut natures = [Nature::Good; 100];
+        natures[place] = Nature::Spoils;
+        let (results, calls) = run(&natures, None);
+        let failed: BTreeSet<usize> =
+            (0..100).filter(|index| results[*index].is_err()).collect();
+        assert_eq!(failed, BTreeSet::from([place]));
+        assert!(calls.len() <= 15, "{} calls", calls.len());
+        let kind = results[place].as_ref().unwrap_err().kind_name().to_owned();
+        assert_eq!(kind, "spoiled");
+    }
+}
+
+#[test]
+fn a_handler_that_always_fails_is_not_called_for_each() {
+    let (results, calls) = run(&[Nature::Spoils; 128], None);
+    assert!(calls.len() <= 4 * 7 + 2 + 7, "{} calls", calls.len());
+    for result in results {
+        let error = result.unwrap_err();
+        assert_eq!((error.kind_name(), &*error.to_string()), ("spoiled", "spoiled"));
+        assert_eq!(error.chain().collect::<Vec<_>>(), ["spoiled"]);
+    }
+}
+
+#[test]
+fn answers_of_another_number_fail_the_call() {
+    let stream = stream(0);
+    let classes = ErrorClasses::default();
+    let mut bisection = Bisection::new(vec![delivery(&stream, 0)], None, &classes);
+    let (called, _) = bisection.next_call().unwrap();
+    bisection.answered(&called, Ok(Answer::each(Vec::new())));
+    assert!(bisection.next_call().is_none());
+    let error = bisection.into_results().remove(0).unwrap_err();
+    assert_eq!(error.kind_name(), "answers");
+    assert!(error.to_string().contains("0 answers for 1 messages"), "{error}");
+}

@@ -1,0 +1,186 @@
+//! Messages of one key that run together, because their handler takes batches.
+//!
+//! A message may start beside earlier ones of its key as long as all of these are in the batch that is still being filled:
+//! it joins them, behind them. Once that batch is called, its keys are busy until all their messages in it have ended. What
+//! is put back waits at the front of its lane, in the order of before.
+//!
+//! So here every message has a lane, also one without a key: a lane of its own.
+
+use std::convert::Infallible;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+
+use tokio::task::coop::has_budget_remaining;
+use tower_service::Service;
+
+use super::Worker;
+use super::keys::{lane_key, owned_key};
+use crate::backend::Record;
+use crate::delivery::{Delivery, Stream};
+use crate::middleware::batch::Gathering;
+use crate::middleware::{Ended, Outcome};
+use crate::runtime::lanes::{LaneId, LaneState};
+use crate::runtime::reports::Reports;
+use crate::runtime::slots::Turn;
+use crate::runtime::ticket::{Item, Ticket};
+
+impl<S> Worker<S>
+where
+    S: Service<Delivery, Response = Outcome, Error = Infallible>,
+{
+    /// See [`offer`](Self::offer).
+    #[cold]
+    pub(super) fn offer_to_batch(
+        &mut self,
+        cx: &mut Context<'_>,
+        stream: &Arc<Stream>,
+        record: &mut Record,
+        ticket: &Ticket,
+        condemned: Option<&'static str>,
+        reports: &mut Reports,
+    ) {
+        let hash = lane_key(self.policy.ordering, &record.message)
+            .map(|key| self.hash(ticket.partition, key));
+        let known = hash.and_then(|hash| self.lane_of(hash, ticket.partition, record));
+        let lane = known.unwrap_or_else(|| {
+            let key = owned_key(self.policy.ordering, &record.message);
+            let hash = hash.unwrap_or_default();
+            self.lanes.open(hash, ticket.partition, key, LaneState::Ready)
+        });
+        self.enqueue(lane, stream, record, ticket, condemned, reports);
+        let starts = match known {
+            Some(_) => self.may_join(lane),
+            None => self.ready.is_empty(),
+        };
+        if starts && !self.spent && self.admit(cx) {
+            let slot = self.slots.take();
+            self.start_together(slot, lane, reports);
+        } else if known.is_none() {
+            self.ready.push_back(lane);
+        }
+    }
+
+    /// Starts the next message of a lane in `slot`, and those behind it that may join it.
+    pub(super) fn run_together(
+        &mut self,
+        cx: &mut Context<'_>,
+        slot: usize,
+        lane: LaneId,
+        reports: &mut Reports,
+        budget: &mut usize,
+    ) {
+        self.start_together(slot, lane, reports);
+        *budget = budget.saturating_sub(1);
+        while *budget > 0
+            && has_budget_remaining()
+            && self.lanes.contains(lane)
+            && self.may_join(lane)
+            && self.admit(cx)
+        {
+            let slot = self.slots.take();
+            self.start_together(slot, lane, reports);
+            *budget -= 1;
+        }
+    }
+
+    /// Whether the next message of a lane may start beside those of it that run.
+    fn may_join(&mut self, lane: LaneId) -> bool {
+        let open = self.gathering.as_ref().is_some_and(|gathering| gathering.is_open());
+        let current = self.gatherings;
+        let found = self.lanes.get(lane);
+        open && found.state == LaneState::Running
+            && found.gathering == current
+            && found.len > 0
+            && !found.stopped
+            && found.behind.is_none()
+    }
+
+    fn start_together(&mut self, slot: usize, lane: LaneId, reports: &mut Reports) {
+        self.gather();
+        let item = self.lanes.pop(lane).expect("a message of it waits");
+        let gathering = self.gatherings;
+        let found = self.lanes.get(lane);
+        if found.running == 0 {
+            found.started = 0;
+        }
+        found.running += 1;
+        found.started += 1;
+        found.gathering = gathering;
+        found.state = LaneState::Running;
+        self.slots[slot].place = found.started;
+        self.slots[slot].turn = Turn::Lane(lane);
+        if let Poll::Ready(outcome) = self.call(slot, item) {
+            self.conclude_together(slot, outcome, reports);
+        }
+    }
+
+    /// Sees to it that there is a batch to join.
+    fn gather(&mut self) {
+        let size = self.policy.batch.expect("its handler takes batches");
+        match &self.gathering {
+            Some(gathering) if gathering.is_open() => {}
+            _ => {
+                self.gathering = Some(Arc::new(Gathering::new(size)));
+                self.gatherings += 1;
+            }
+        }
+    }
+
+    /// Reports an outcome and frees the slot; with the last of those that ran together, their lane moves on.
+    pub(super) fn conclude_together(
+        &mut self,
+        slot: usize,
+        outcome: Outcome,
+        reports: &mut Reports,
+    ) {
+        let ended = &self.slots[slot];
+        let ticket = ended.ticket;
+        let Turn::Lane(lane) = ended.turn else {
+            unreachable!("every message of a batch has a lane");
+        };
+        let found = self.lanes.get(lane);
+        found.running -= 1;
+        match outcome {
+            Outcome::PutBack if found.stopped => {}
+            Outcome::PutBack => {
+                let item: Item = ended.item();
+                self.lanes.put_back(lane, ended.place, item, ticket.size as usize);
+            }
+            ended => {
+                reports.finished(&ticket, ended);
+                match ended {
+                    Outcome::Away(away) => found.away = Some(away),
+                    // The stop itself has yet to arrive here. Until then nothing of this key may start.
+                    Outcome::Interrupted if !found.stopped => {
+                        (found.stopped, found.interrupted) = (true, true);
+                    }
+                    _ => {}
+                }
+            }
+        }
+        if self.lanes.get(lane).running == 0 {
+            self.after_together(lane, &ticket, reports);
+        }
+        if !self.stopping.is_empty() {
+            self.stopping.count_down(ticket.partition, reports);
+        }
+        self.vacate(slot);
+    }
+
+    /// Moves a lane on after all that ran together.
+    fn after_together(&mut self, lane: LaneId, ticket: &Ticket, reports: &mut Reports) {
+        let found = self.lanes.get(lane);
+        if found.interrupted {
+            found.state = LaneState::Ready;
+            return;
+        }
+        let outcome = match found.away.take() {
+            Some(away) => Outcome::Away(away),
+            None => Outcome::Settled(Ended::Handled),
+        };
+        if self.after(lane, ticket, outcome, reports) {
+            self.lanes.get(lane).state = LaneState::Ready;
+            self.ready.push_back(lane);
+        }
+    }
+}

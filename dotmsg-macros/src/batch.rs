@@ -1,0 +1,150 @@
+//! Handlers of batches: the same function and meta type, but the runtime's call brings several deliveries.
+//!
+//! A handler takes batches when its last argument is written as `Batch<T>`.
+
+use proc_macro2::TokenStream;
+use quote::{ToTokens, quote, quote_spanned};
+use syn::spanned::Spanned;
+use syn::{Error, Ident, ItemFn, ReturnType, Type};
+
+use crate::attribute::Attribute;
+use crate::expand::{Ends, arguments, elided, local};
+use crate::signature::argument_type;
+
+/// Whether the function takes batches.
+pub(crate) fn is_batch(function: &ItemFn) -> bool {
+    let mut types = function.sig.inputs.iter().filter_map(argument_type);
+    types.next_back().is_some_and(is_batch_type)
+}
+
+fn is_batch_type(argument: &Type) -> bool {
+    let Type::Path(path) = argument else {
+        return false;
+    };
+    path.path.segments.last().is_some_and(|last| last.ident == "Batch")
+}
+
+/// What does not go together with batches, each at its own place.
+pub(crate) fn check(attribute: &Attribute, function: &ItemFn) -> Vec<Error> {
+    let types: Vec<_> = function.sig.inputs.iter().filter_map(argument_type).collect();
+    let others = types.split_last().map_or(&[][..], |(_, others)| others);
+    let misplaced = others.iter().filter(|other| is_batch_type(other)).map(|other| {
+        Error::new(other.span(), "the batch must be the last argument, and there is only one")
+    });
+    let mut errors: Vec<_> = misplaced.collect();
+    if let Some(place) = attribute.batch
+        && errors.is_empty()
+        && !is_batch(function)
+    {
+        let message = "`batch(…)` is for a handler whose last argument is a `Batch<T>`; this one takes one message at a time";
+        errors.push(Error::new(place, message));
+    }
+    errors
+}
+
+/// What the attribute says of batches, as an assignment to the meta value.
+pub(crate) fn assigned(attribute: &Attribute, function: &ItemFn) -> Option<TokenStream> {
+    if !is_batch(function) {
+        return None;
+    }
+    let some = |field: &str, value: Option<TokenStream>| {
+        let field = Ident::new(field, proc_macro2::Span::call_site());
+        value.map(|value| quote!(batch.#field = ::core::option::Option::Some(#value);))
+    };
+    let size = some("size", attribute.batch_size.as_ref().map(crate::expand::digits));
+    let linger = some("linger", attribute.batch_linger.as_ref().map(|linger| quote!(#linger)));
+    Some(quote! {
+        meta.batch = ::core::option::Option::Some({
+            #[allow(unused_mut)]
+            let mut batch = ::dotmsg::__private::core::handler::BatchMeta::NONE;
+            #size
+            #linger
+            batch
+        });
+    })
+}
+
+/// How the runtime calls the function: the items of its `impl Invoke`.
+pub(crate) fn invoke(function: &ItemFn, state_type: &TokenStream) -> TokenStream {
+    let [delivery, deliveries, state] = [local("delivery"), local("deliveries"), local("state")];
+    let body = body(function, state_type);
+    quote! {
+        fn invoke(
+            #delivery: ::dotmsg::__private::core::delivery::Delivery,
+            #state: ::std::sync::Arc<#state_type>,
+        ) -> impl ::core::future::Future<Output = ::dotmsg::__private::core::handler::HandlerResult>
+            + ::core::marker::Send
+            + 'static {
+            ::dotmsg::__private::core::handler::batch_of_one::<Self, #state_type>(#delivery, #state)
+        }
+
+        fn invoke_batch(
+            #deliveries: ::std::vec::Vec<::dotmsg::__private::core::delivery::Delivery>,
+            #state: ::std::sync::Arc<#state_type>,
+        ) -> impl ::core::future::Future<
+            Output = ::core::result::Result<
+                ::dotmsg::__private::core::handler::Answer,
+                ::dotmsg::__private::core::handler::HandlerError,
+            >,
+        > + ::core::marker::Send + 'static {
+            async move { #body }
+        }
+    }
+}
+
+fn body(function: &ItemFn, state_type: &TokenStream) -> TokenStream {
+    let name = &function.sig.ident;
+    let types: Vec<Type> = function
+        .sig
+        .inputs
+        .iter()
+        .filter_map(argument_type)
+        .map(|argument| elided(argument.clone()))
+        .collect();
+    let arguments = arguments(types.len());
+    let [deliveries, state] = [local("deliveries"), local("state")];
+    let [value, rejection, extracted] = [local("value"), local("rejection"), local("extracted")];
+    let parts = types.iter().zip(&arguments).take(types.len() - 1);
+    let parts = parts.map(|(ty, argument)| {
+        let Ends { first, last } = Ends::of(ty);
+        let open = quote_spanned!(first=> <);
+        let from = quote_spanned! {last=>
+            #open #ty as ::dotmsg::__private::core::handler::FromBatch<'_, #state_type>>::from_batch
+        };
+        quote_spanned! {first=>
+            let #argument = match #from(&#deliveries, &#state) {
+                ::core::result::Result::Ok(#value) => #value,
+                ::core::result::Result::Err(#rejection) => {
+                    return ::core::result::Result::Err(::core::convert::Into::into(#rejection));
+                }
+            };
+        }
+    });
+    let (batch, last) = match (types.last(), arguments.last()) {
+        (Some(batch), Some(last)) => (batch, last),
+        _ => unreachable!("its last argument is a batch"),
+    };
+    let Ends { first, last: end } = Ends::of(batch);
+    let open = quote_spanned!(first=> <);
+    let extract = quote_spanned!(end=> #open #batch>::extract::<#state_type, _>);
+    let returned = local("returned");
+    let finish = finish(function, &quote!(#extracted), &returned);
+    quote! {
+        #(#parts)*
+        let (#last, #extracted) = #extract(&#deliveries, &#state);
+        if #extracted.is_empty() {
+            return ::core::result::Result::Ok(#extracted.rejections());
+        }
+        let #returned = #name(#(#arguments),*).await;
+        #finish
+    }
+}
+
+/// Turns the return value into the answer, with the place of its type.
+fn finish(function: &ItemFn, extracted: &TokenStream, returned: &Ident) -> TokenStream {
+    let span = match &function.sig.output {
+        ReturnType::Type(_, output) => output.to_token_stream().span(),
+        ReturnType::Default => proc_macro2::Span::mixed_site(),
+    };
+    quote_spanned!(span=> #extracted.answer(#returned))
+}
