@@ -231,6 +231,9 @@ mod docs {
     mod guarantees {}
     #[doc = include_str!("../docs/service.md")]
     mod service {}
+    #[cfg(feature = "testing")]
+    #[doc = include_str!("../docs/batches.md")]
+    mod batches {}
     #[doc = include_str!("../docs/lag.md")]
     mod lag {}
     #[doc = include_str!("../docs/concepts.md")]

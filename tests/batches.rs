@@ -11,7 +11,9 @@ use dotmsg::{App, Batch, Config, Each, HandlerError, Json, Key, Outgoing, State}
 type Seen = Arc<Mutex<Vec<Vec<(String, u64)>>>>;
 
 fn note(seen: &Seen, rows: &[(Key<String>, Json<u64>)]) {
-    let rows = rows.iter().map(|(Key(key), Json(value))| (key.clone(), *value));
+    let rows = rows
+        .iter()
+        .map(|(Key(key), Json(value))| (key.clone(), *value));
     seen.lock().unwrap().push(rows.collect());
 }
 
@@ -54,7 +56,10 @@ fn values(seen: &Seen) -> Vec<Vec<u64>> {
 async fn start() -> (Seen, TestApp) {
     let seen = Seen::default();
     let app: App<Seen> = App::with_config(Config::new()).state(Arc::clone(&seen));
-    let test = TestBrokers::new().partitions(1).start(app.handler(insert)).await;
+    let test = TestBrokers::new()
+        .partitions(1)
+        .start(app.handler(insert))
+        .await;
     (seen, test)
 }
 
@@ -88,7 +93,11 @@ fn messages_are_handled_together_those_of_one_key_too() {
 fn one_that_fails_does_not_fail_the_others_and_holds_up_its_key() {
     dotmsg::testing::run(async {
         let (seen, mut test) = start().await;
-        publish(&test, &[("a", 1), ("b", 2), ("c", 13), ("c", 4), ("d", 5), ("c", 6)]).await;
+        publish(
+            &test,
+            &[("a", 1), ("b", 2), ("c", 13), ("c", 4), ("d", 5), ("c", 6)],
+        )
+        .await;
         test.run_until_idle().await;
         for id in ["0", "1", "4"] {
             test.assert_became("insert", id, &[Became::Handled]);
@@ -101,12 +110,20 @@ fn one_that_fails_does_not_fail_the_others_and_holds_up_its_key() {
         test.assert_became("insert", "5", &[Became::Handled]);
         // Those behind it ran after its end, in their order.
         let calls = values(&seen);
-        let last = |value| calls.iter().rposition(|call| call.contains(&value)).unwrap();
+        let last = |value| {
+            calls
+                .iter()
+                .rposition(|call| call.contains(&value))
+                .unwrap()
+        };
         let first_alone = |value| {
             let bad = |call: &Vec<u64>| call.contains(&value) && !call.contains(&13);
             calls.iter().position(bad).unwrap()
         };
-        assert!(last(13) < first_alone(4) && first_alone(4) <= first_alone(6), "{calls:?}");
+        assert!(
+            last(13) < first_alone(4) && first_alone(4) <= first_alone(6),
+            "{calls:?}"
+        );
         test.shutdown().await;
     });
 }
@@ -117,7 +134,8 @@ fn each_message_has_an_answer_of_its_own() {
         let app: App = App::with_config(Config::new()).handler(each);
         let mut test = TestBrokers::new().partitions(1).start(app).await;
         publish(&test, &[("a", 1), ("b", 2), ("c", 13), ("c", 4)]).await;
-        test.publish_raw("rows", dotmsg::Message::new("no number").with_key("d")).await;
+        test.publish_raw("rows", dotmsg::Message::new("no number").with_key("d"))
+            .await;
         test.run_until_idle().await;
         test.assert_dead_letters("each", &["thirteen", "decode"]);
         assert_eq!(test.published_json::<u64>("even"), [2, 4]);

@@ -3,13 +3,13 @@
 //! A handler takes batches when its last argument is written as `Batch<T>`.
 
 use proc_macro2::TokenStream;
-use quote::{ToTokens, quote, quote_spanned};
+use quote::{quote, quote_spanned};
 use syn::spanned::Spanned;
 use syn::{Error, Ident, ItemFn, ReturnType, Type};
 
 use crate::attribute::Attribute;
 use crate::expand::{Ends, arguments, elided, local};
-use crate::signature::argument_type;
+use crate::signature::{argument_type, only_argument};
 
 /// Whether the function takes batches.
 pub(crate) fn is_batch(function: &ItemFn) -> bool {
@@ -21,16 +21,30 @@ fn is_batch_type(argument: &Type) -> bool {
     let Type::Path(path) = argument else {
         return false;
     };
-    path.path.segments.last().is_some_and(|last| last.ident == "Batch")
+    path.path
+        .segments
+        .last()
+        .is_some_and(|last| last.ident == "Batch")
 }
 
 /// What does not go together with batches, each at its own place.
 pub(crate) fn check(attribute: &Attribute, function: &ItemFn) -> Vec<Error> {
-    let types: Vec<_> = function.sig.inputs.iter().filter_map(argument_type).collect();
+    let types: Vec<_> = function
+        .sig
+        .inputs
+        .iter()
+        .filter_map(argument_type)
+        .collect();
     let others = types.split_last().map_or(&[][..], |(_, others)| others);
-    let misplaced = others.iter().filter(|other| is_batch_type(other)).map(|other| {
-        Error::new(other.span(), "the batch must be the last argument, and there is only one")
-    });
+    let misplaced = others
+        .iter()
+        .filter(|other| is_batch_type(other))
+        .map(|other| {
+            Error::new(
+                other.span(),
+                "the batch must be the last argument, and there is only one",
+            )
+        });
     let mut errors: Vec<_> = misplaced.collect();
     if let Some(place) = attribute.batch
         && errors.is_empty()
@@ -51,8 +65,17 @@ pub(crate) fn assigned(attribute: &Attribute, function: &ItemFn) -> Option<Token
         let field = Ident::new(field, proc_macro2::Span::call_site());
         value.map(|value| quote!(batch.#field = ::core::option::Option::Some(#value);))
     };
-    let size = some("size", attribute.batch_size.as_ref().map(crate::expand::digits));
-    let linger = some("linger", attribute.batch_linger.as_ref().map(|linger| quote!(#linger)));
+    let size = some(
+        "size",
+        attribute.batch_size.as_ref().map(crate::expand::digits),
+    );
+    let linger = some(
+        "linger",
+        attribute
+            .batch_linger
+            .as_ref()
+            .map(|linger| quote!(#linger)),
+    );
     Some(quote! {
         meta.batch = ::core::option::Option::Some({
             #[allow(unused_mut)]
@@ -124,27 +147,49 @@ fn body(function: &ItemFn, state_type: &TokenStream) -> TokenStream {
         (Some(batch), Some(last)) => (batch, last),
         _ => unreachable!("its last argument is a batch"),
     };
-    let Ends { first, last: end } = Ends::of(batch);
-    let open = quote_spanned!(first=> <);
-    let extract = quote_spanned!(end=> #open #batch>::extract::<#state_type, _>);
-    let returned = local("returned");
-    let finish = finish(function, &quote!(#extracted), &returned);
+    let from_member = from_member(batch, state_type);
+    let [returned, answered] = [local("returned"), local("answered")];
+    let into_answer = into_answer(function);
+    let delivery = local("delivery");
     quote! {
         #(#parts)*
-        let (#last, #extracted) = #extract(&#deliveries, &#state);
+        let (#last, #extracted) = ::dotmsg::__private::core::handler::Batch::extract(
+            &#deliveries,
+            |#delivery| #from_member(#delivery, &#state),
+        );
         if #extracted.is_empty() {
             return ::core::result::Result::Ok(#extracted.rejections());
         }
         let #returned = #name(#(#arguments),*).await;
-        #finish
+        let #answered = #into_answer(#returned, #extracted.members());
+        #extracted.answer(#answered)
     }
 }
 
-/// Turns the return value into the answer, with the place of its type.
-fn finish(function: &ItemFn, extracted: &TokenStream, returned: &Ident) -> TokenStream {
-    let span = match &function.sig.output {
-        ReturnType::Type(_, output) => output.to_token_stream().span(),
-        ReturnType::Default => proc_macro2::Span::mixed_site(),
+/// The path of the function that extracts what a batch is of, with the place of its type.
+fn from_member(batch: &Type, state: &TokenStream) -> TokenStream {
+    let member = match batch {
+        Type::Path(path) => only_argument(&path.path),
+        _ => None,
     };
-    quote_spanned!(span=> #extracted.answer(#returned))
+    let Some(member) = member else {
+        return quote!(::dotmsg::__private::core::handler::FromMember::from_member);
+    };
+    let Ends { first, last } = Ends::of(member);
+    let open = quote_spanned!(first=> <);
+    let from = quote_spanned!(last=> FromMember<'_, #state, _>>::from_member);
+    quote_spanned!(last=> #open #member as ::dotmsg::__private::core::handler::#from)
+}
+
+/// The path of the function that turns the return value into the answer, with the place of its type.
+fn into_answer(function: &ItemFn) -> TokenStream {
+    let output = match &function.sig.output {
+        ReturnType::Type(_, output) if !matches!(**output, Type::ImplTrait(_)) => {
+            elided((**output).clone())
+        }
+        _ => return quote!(::dotmsg::__private::core::handler::IntoAnswer::into_answer),
+    };
+    let Ends { first, last } = Ends::of(&output);
+    let open = quote_spanned!(first=> <);
+    quote_spanned!(last=> #open #output as ::dotmsg::__private::core::handler::IntoAnswer>::into_answer)
 }

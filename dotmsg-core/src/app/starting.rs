@@ -8,9 +8,9 @@ use crate::backend::BoxFuture;
 use crate::delivery::Delivery;
 use crate::error::Result;
 use crate::handler::{Answer, AsCalls, Call, CallService, HandlerError, Layers, OfCalls, Returned};
+use crate::middleware::Outcome;
 #[cfg(feature = "testing")]
 use crate::middleware::Watch;
-use crate::middleware::Outcome;
 use crate::router::{StackParts, batch_stack, stack};
 use crate::runtime::{RouteContext, RouteReport, run};
 

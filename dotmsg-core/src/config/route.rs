@@ -119,7 +119,9 @@ impl Values<'_> {
     fn batch(&self, limits: &Limits) -> BatchSpec {
         let BatchSpec { size, linger } = BatchSpec::default();
         BatchSpec {
-            size: self.count("batch.size").unwrap_or(size.min(limits.max_held_messages)),
+            size: self
+                .count("batch.size")
+                .unwrap_or(size.min(limits.max_held_messages)),
             linger: self.duration("batch.linger").unwrap_or(linger),
         }
     }

@@ -145,16 +145,16 @@ impl fmt::Display for PutBack {
 
 impl StdError for PutBack {}
 
-/// The error of a call with several messages. Each copy of it has its class, its kind and its causes.
+/// The error of a call with several messages. Each copy of it has its kind and its causes.
 #[derive(Clone)]
 pub(crate) struct SharedError(Arc<HandlerError>);
 
 impl SharedError {
-    /// The error of one of the messages.
-    pub(crate) fn copy(&self) -> HandlerError {
+    /// The error of one of the messages: transient, whatever it is for all of them, because it may be another one's.
+    pub(crate) fn copy_that_may_pass(&self) -> HandlerError {
         HandlerError {
-            class: self.0.class,
-            explicit: self.0.explicit,
+            class: ErrorClass::Transient,
+            explicit: true,
             kind: self.0.kind.clone(),
             source: Box::new(self.clone()),
         }

@@ -86,7 +86,9 @@ where
     }
 
     fn call(&mut self, call: Call) -> Self::Future {
-        let delivery = call.into_one().expect("the layers pass on the call that they were given");
+        let delivery = call
+            .into_one()
+            .expect("the layers pass on the call that they were given");
         AsAnswer {
             inner: self.0.call(delivery),
         }

@@ -243,7 +243,8 @@ fn the_reference_file_shows_every_key_with_its_default() {
     let config = Config::from_toml("reference.toml", file)
         .unwrap()
         .set("backend.main.url", "kafka://h:1");
-    let resolved = config.resolve(&[RouteDefaults::new("bill")]).unwrap();
+    let handler = RouteDefaults::new("bill").batches();
+    let resolved = config.resolve(&[handler]).unwrap();
     let documented = &resolved.backends[0].settings;
     assert!(documented.keys().eq(own::KEYS), "{documented:?}");
     let mut own = Own::default();

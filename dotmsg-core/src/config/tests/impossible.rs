@@ -376,6 +376,37 @@ max_payload_bytes = "3MiB"
 }
 
 #[test]
+fn batches_that_cannot_be() {
+    let text = r#"
+backend.main.url = "memory:"
+[routes.bill]
+max_held_messages = 100
+delivery = "at_most_once"
+batch = { size = 200, linger = "1s" }
+"#;
+    refused(
+        text,
+        &[],
+        &[bill()],
+        r#"
+2 errors
+  dotmsg.toml:6: routes.bill.batch.linger: the handler takes one message at a time. Remove this, or let its last argument be a `Batch<T>`
+  dotmsg.toml:6: routes.bill.batch.size: the handler takes one message at a time. Remove this, or let its last argument be a `Batch<T>`
+"#,
+    );
+    refused(
+        text,
+        &[],
+        &[bill().batches()],
+        r#"
+2 errors
+  dotmsg.toml:5: routes.bill.delivery: a batch that fails is called again in parts, and "at_most_once" forbids that. Use "at_least_once", or a handler that takes one message at a time
+  dotmsg.toml:6: routes.bill.batch.size: more than `max_held_messages` (dotmsg.toml:4). Lower this or raise `max_held_messages`
+"#,
+    );
+}
+
+#[test]
 fn followers_of_one_key_that_may_fill_everything() {
     refused(
         r#"

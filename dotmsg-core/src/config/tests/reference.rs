@@ -7,7 +7,7 @@ use super::super::value::{self, Node, Table};
 use super::super::{BackendConfig, Config, RouteDefaults, document};
 use crate::backend::WrongSetting;
 use crate::log::{LogOptions, check_setting};
-use crate::router::RouteSpec;
+use crate::router::{BatchSpec, RouteSpec};
 
 const REFERENCE: &str = include_str!("../../../../docs/reference.toml");
 
@@ -46,11 +46,12 @@ fn the_reference_file_has_exactly_the_known_keys() {
 #[test]
 fn the_reference_file_shows_the_defaults() {
     let config = Config::from_toml("reference.toml", REFERENCE).unwrap();
-    let resolved = config.resolve(&[RouteDefaults::new("bill")]).unwrap();
-    assert_eq!(
-        resolved.routes,
-        [RouteSpec::new("bill", "orders", "billing")]
-    );
+    let resolved = config
+        .resolve(&[RouteDefaults::new("bill").batches()])
+        .unwrap();
+    let mut bill = RouteSpec::new("bill", "orders", "billing");
+    bill.batch = Some(BatchSpec::default());
+    assert_eq!(resolved.routes, [bill]);
     let mut main = BackendConfig::new("main", "log:./dotmsg-log");
     main.settings.clone_from(&resolved.backends[0].settings);
     assert_eq!(resolved.backends, [main]);
@@ -65,7 +66,9 @@ fn the_reference_file_shows_every_setting_of_the_embedded_log_with_its_default()
     for url in ["log:./dotmsg-log", "memory:"] {
         let config = Config::from_toml("reference.toml", REFERENCE).unwrap();
         let config = config.set("backend.main.url", url);
-        let resolved = config.resolve(&[RouteDefaults::new("bill")]).unwrap();
+        let resolved = config
+            .resolve(&[RouteDefaults::new("bill").batches()])
+            .unwrap();
         let settings = &resolved.backends[0].settings;
         assert!(settings.keys().eq(known), "{url}: {settings:?}");
         let documented = LogOptions::default().with_settings(settings).unwrap();

@@ -40,14 +40,14 @@ pub struct Batch<T>(pub Vec<T>);
 impl<T> Batch<T> {
     /// Extracts what a batch handler takes from each delivery.
     #[doc(hidden)]
-    pub fn extract<'d, S, Via>(deliveries: &'d [Delivery], state: &'d S) -> (Self, Extracted)
-    where
-        T: FromMember<'d, S, Via>,
-    {
+    pub fn extract<'d>(
+        deliveries: &'d [Delivery],
+        from_member: impl Fn(&'d Delivery) -> Result<T, HandlerError>,
+    ) -> (Self, Extracted) {
         let mut members = Vec::with_capacity(deliveries.len());
         let mut rejected = Vec::new();
         for delivery in deliveries {
-            match T::from_member(delivery, state) {
+            match from_member(delivery) {
                 Ok(member) => members.push(member),
                 Err(rejection) => rejected.push((members.len() + rejected.len(), rejection)),
             }
@@ -82,6 +82,12 @@ impl Extracted {
         self.members == 0
     }
 
+    /// How many messages the handler gets.
+    #[must_use]
+    pub const fn members(&self) -> usize {
+        self.members
+    }
+
     /// The answer to the whole call, when nothing was left to call the handler with.
     #[must_use]
     pub fn rejections(self) -> Answer {
@@ -92,9 +98,8 @@ impl Extracted {
     ///
     /// # Errors
     /// The handler's error for all of them. What was rejected is not in it: it is found again when the parts are tried.
-    pub fn answer(self, answered: impl IntoAnswer) -> Result<Answer, HandlerError> {
-        let answer = answered.into_answer(self.members)?;
-        let results = answer.into_each(self.members)?;
+    pub fn answer(self, answered: Result<Answer, HandlerError>) -> Result<Answer, HandlerError> {
+        let results = answered?.into_each(self.members)?;
         Ok(self.fill(results))
     }
 

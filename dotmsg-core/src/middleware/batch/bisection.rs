@@ -1,7 +1,9 @@
 //! Which members of a batch are called together, and what each of them came to. It decides and calls nobody.
 //!
-//! A bad member among `n` is found with `2 · log2(n)` calls. Twice that many are made at most, and two more: so a service
-//! that fails whatever it is called with is not called `2 n` times for nothing. What is left then fails as one.
+//! A bad member among `n` is found with `2 · log2(n)` calls, several of them with as many each. But a service that fails
+//! whatever it is called with is not to be called `2 n` times for nothing: after so many failures in a row
+//! a part that fails is not halved again. Its members fail as one, as failures that may
+//! pass, since none of them was found to be bad; each is called alone when it is tried again.
 
 use std::collections::BTreeMap;
 use std::ops::Range;
@@ -12,10 +14,15 @@ use crate::router::Ordering;
 
 pub(super) struct Bisection<'a> {
     deliveries: Vec<Delivery>,
-    results: Vec<Option<HandlerResult>>,
+    /// Members without a result.
+    open: Vec<bool>,
+    /// Results that nobody was told yet.
+    news: Vec<(usize, HandlerResult)>,
     /// Parts that are still to be called, the last one first.
     todo: Vec<Range<usize>>,
-    calls_left: usize,
+    /// Calls that failed since the last one that did not, and how many of them make halving useless.
+    failed_in_a_row: usize,
+    in_a_row: usize,
     order: Option<Ordering>,
     classes: &'a ErrorClasses,
     /// For each member the first one of its lane; made when it is first needed.
@@ -31,9 +38,12 @@ impl<'a> Bisection<'a> {
         let count = deliveries.len();
         let halvings = count.max(1).next_power_of_two().ilog2() as usize;
         Self {
-            results: (0..count).map(|_| None).collect(),
-            todo: vec![0..count],
-            calls_left: 4 * halvings + 2,
+            open: vec![true; count],
+            news: Vec::new(),
+            todo: Vec::from([0..count]),
+            failed_in_a_row: 0,
+            // To halve down to one member takes `halvings + 1` failures: about twice that is more than bad luck.
+            in_a_row: 2 * halvings + 2,
             deliveries,
             order,
             classes,
@@ -45,15 +55,14 @@ impl<'a> Bisection<'a> {
     pub(super) fn next_call(&mut self) -> Option<(Vec<usize>, Call)> {
         while let Some(part) = self.todo.pop() {
             for index in part.clone() {
-                if self.results[index].is_none() && self.deliveries[index].stream().is_stopping() {
+                if self.open[index] && self.deliveries[index].stream().is_stopping() {
                     self.put_back(index);
                 }
             }
-            let called: Vec<usize> = part.filter(|index| self.results[*index].is_none()).collect();
+            let called: Vec<usize> = part.filter(|index| self.open[*index]).collect();
             if called.is_empty() {
                 continue;
             }
-            self.calls_left = self.calls_left.saturating_sub(1);
             let deliveries = called.iter().map(|index| self.deliveries[*index].clone());
             let call = Call::batch(deliveries.collect());
             return Some((called, call));
@@ -64,41 +73,49 @@ impl<'a> Bisection<'a> {
     /// What the call with these members came to.
     pub(super) fn answered(&mut self, called: &[usize], result: Result<Answer, HandlerError>) {
         match result.and_then(|answer| answer.into_each(called.len())) {
-            Ok(results) => self.each(called, results),
-            Err(error) => self.failed(called, error),
+            Ok(results) => {
+                self.failed_in_a_row = 0;
+                self.each(called, results);
+            }
+            Err(error) => {
+                self.failed_in_a_row += 1;
+                self.failed(called, error);
+            }
         }
     }
 
-    /// A result for each delivery.
-    pub(super) fn into_results(self) -> Vec<HandlerResult> {
-        let result = |result: Option<HandlerResult>| result.expect("each was called or put back");
-        self.results.into_iter().map(result).collect()
+    /// The results that have come since it was last asked, by member; each member has one in the end.
+    pub(super) fn news(&mut self) -> std::vec::Drain<'_, (usize, HandlerResult)> {
+        self.news.drain(..)
     }
 
     fn each(&mut self, called: &[usize], results: Vec<HandlerResult>) {
         for (index, result) in called.iter().zip(results) {
             // Put back by an earlier one of this very call: it is to run again, whatever was answered.
-            if self.results[*index].is_some() {
+            if !self.open[*index] {
                 continue;
             }
             let result = result.map_err(|error| self.classes.classify(error));
             let again = is_to_run_again(&result);
-            self.results[*index] = Some(result);
+            self.end(*index, result);
             if again {
                 self.put_back_behind(*index);
             }
         }
     }
 
-    /// The call failed as a whole: it is made in halves, if there are halves and calls left.
+    /// The call failed as a whole: it is made in halves, if there are halves and some use in that.
     fn failed(&mut self, called: &[usize], error: HandlerError) {
         let [first, .., last] = called else {
             self.each(called, vec![Err(error)]);
             return;
         };
-        if self.calls_left == 0 {
+        if self.failed_in_a_row > self.in_a_row {
             let shared = self.classes.classify(error).share();
-            let results = called.iter().map(|_| Err(shared.copy())).collect();
+            let results = called
+                .iter()
+                .map(|_| Err(shared.copy_that_may_pass()))
+                .collect();
             self.each(called, results);
             return;
         }
@@ -113,14 +130,19 @@ impl<'a> Bisection<'a> {
         }
         let lane = self.lane(index);
         for behind in index + 1..self.deliveries.len() {
-            if self.lane(behind) == lane {
+            if self.open[behind] && self.lane(behind) == lane {
                 self.put_back(behind);
             }
         }
     }
 
     fn put_back(&mut self, index: usize) {
-        self.results[index] = Some(Err(HandlerError::put_back()));
+        self.end(index, Err(HandlerError::put_back()));
+    }
+
+    fn end(&mut self, index: usize, result: HandlerResult) {
+        self.open[index] = false;
+        self.news.push((index, result));
     }
 
     fn lane(&mut self, index: usize) -> usize {

@@ -40,7 +40,12 @@ where
                 Err(error) => Err(error),
             };
             bisection.answered(&called, result);
+            for (index, result) in bisection.news() {
+                gathering.end(members[index], result);
+            }
         }
-        gathering.end(&members, bisection.into_results());
+        for (index, result) in bisection.news() {
+            gathering.end(members[index], result);
+        }
     })
 }

@@ -27,6 +27,7 @@ struct Member {
     delivery: Option<Delivery>,
     waker: Option<Waker>,
     result: Option<HandlerResult>,
+    /// It has its result, or was dropped before it had it.
     gone: bool,
 }
 
@@ -96,11 +97,15 @@ impl Gathering {
     /// Polls on behalf of a member.
     pub(super) fn poll(&self, index: usize, cx: &mut Context<'_>) -> Poll<HandlerResult> {
         let mut state = self.lock();
-        let member = &mut state.members[index];
-        if let Some(result) = member.result.take() {
+        if let Some(result) = state.take_result(index) {
             return Poll::Ready(result);
         }
-        if member.waker.as_ref().is_none_or(|waker| !waker.will_wake(cx.waker())) {
+        let member = &mut state.members[index];
+        if member
+            .waker
+            .as_ref()
+            .is_none_or(|waker| !waker.will_wake(cx.waker()))
+        {
             member.waker = Some(cx.waker().clone());
         }
         let stops = |delivery: &Delivery| delivery.stream().is_stopping();
@@ -118,15 +123,18 @@ impl Gathering {
         };
         drop(state);
         let driven = driver.as_mut().poll(cx);
-        let mut state = self.lock();
-        if driven.is_pending() {
-            state.driver = Some(driver);
-            return Poll::Pending;
+        if driven.is_ready() {
+            drop(driver);
+            let mut state = self.lock();
+            state.phase = Phase::Over;
+            let result = state.take_result(index);
+            return Poll::Ready(result.expect("the driver ends with a result for each member"));
         }
-        drop(driver);
-        match state.members[index].result.take() {
+        let mut state = self.lock();
+        state.driver = Some(driver);
+        match state.take_result(index) {
             Some(result) => Poll::Ready(result),
-            None => unreachable!("the driver ends with a result for each member"),
+            None => Poll::Pending,
         }
     }
 
@@ -146,14 +154,9 @@ impl Gathering {
             .unzip()
     }
 
-    /// Ends it: a result for each of these members.
-    pub(super) fn end(&self, members: &[usize], results: Vec<HandlerResult>) {
-        debug_assert_eq!(members.len(), results.len(), "each member has a result");
-        let mut state = self.lock();
-        state.phase = Phase::Over;
-        for (index, result) in members.iter().zip(results) {
-            state.members[*index].end(result);
-        }
+    /// Ends it for a member, while it may go on for others.
+    pub(super) fn end(&self, index: usize, result: HandlerResult) {
+        self.lock().members[index].end(result);
     }
 
     /// A member is dropped before it had its result.
@@ -170,8 +173,16 @@ impl Gathering {
                 let empty = state.members.iter().all(|member| member.gone);
                 empty.then(|| state.over()).flatten()
             }
+            // Its own part of the call is over.
+            Phase::Called if left.1.is_some() => {
+                if state.leader == index {
+                    state.hand_on();
+                }
+                None
+            }
             Phase::Called => {
-                for member in state.members.iter_mut().filter(|member| !member.gone) {
+                let unanswered = |member: &&mut Member| !member.gone && member.result.is_none();
+                for member in state.members.iter_mut().filter(unanswered) {
                     member.end(Err(HandlerError::put_back()));
                 }
                 state.over()
@@ -198,6 +209,16 @@ impl Member {
 }
 
 impl State {
+    /// A member's result; if it polled the driver, another one does so from then on.
+    fn take_result(&mut self, index: usize) -> Option<HandlerResult> {
+        let result = self.members[index].result.take()?;
+        self.members[index].gone = true;
+        if index == self.leader {
+            self.hand_on();
+        }
+        Some(result)
+    }
+
     fn wake_leader(&self) {
         let leader = self.members.get(self.leader);
         if let Some(waker) = leader.and_then(|leader| leader.waker.as_ref()) {
@@ -207,7 +228,8 @@ impl State {
 
     /// The next member that is left polls the driver.
     fn hand_on(&mut self) {
-        if let Some(next) = self.members.iter().position(|member| !member.gone) {
+        let waits = |member: &Member| !member.gone && member.result.is_none();
+        if let Some(next) = self.members.iter().position(waits) {
             self.leader = next;
             self.wake_leader();
         }

@@ -32,7 +32,9 @@ impl BatchLayer {
 
 impl fmt::Debug for BatchLayer {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_tuple("BatchLayer").field(&self.shared.parts).finish()
+        f.debug_tuple("BatchLayer")
+            .field(&self.shared.parts)
+            .finish()
     }
 }
 

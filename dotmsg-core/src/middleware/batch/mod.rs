@@ -9,8 +9,8 @@
 //! longer ours, and a call cannot be dropped in part. The other members are put back.
 //!
 //! **A call that fails as a whole** is made again in halves, so that one bad message does not fail the others; the halves
-//! of a batch are called one after the other, up to a number of calls that grows with the logarithm of its size. What is
-//! left then fails as one. A message that is called again after that (in place) is called alone.
+//! of a batch are called one after the other. A message that failed is called alone from then on: in place, and when it comes
+//! from a tier.
 //!
 //! **Order.** The members of one key are in the order in which they joined. When one of them fails and is to be tried
 //! again, those behind it are put back, whatever was answered for them: they run again after it.
@@ -107,28 +107,36 @@ where
     }
 
     fn call(&mut self, delivery: Delivery) -> ResponseFuture {
-        let gathering = match delivery.companion() {
-            Some(companion) => companion.downcast::<Gathering>().ok(),
-            None => Some(self.shared_gathering()),
+        let drive =
+            |gathering| drive::drive(gathering, self.inner.clone(), Arc::clone(&self.shared));
+        let gathering = match delivery.attempt() {
+            1 => self.gathering_of(&delivery),
+            _ => Arc::new(Gathering::new(1)),
         };
-        let drive = |gathering| drive::drive(gathering, self.inner.clone(), Arc::clone(&self.shared));
-        let delivery = match gathering.map(|gathering| gathering.join(delivery, drive)) {
-            Some(Ok(joined)) => return joined,
-            Some(Err(late)) => late,
-            None => unreachable!("only a gathering is a companion"),
-        };
-        // Its batch was called without it, or with it: this is a repeat.
-        let alone = Arc::new(Gathering::new(1));
-        match alone.join(delivery, drive) {
+        match gathering.join(delivery, drive) {
             Ok(joined) => joined,
-            Err(_) => unreachable!("a new gathering takes one"),
+            Err(late) => match Arc::new(Gathering::new(1)).join(late, drive) {
+                Ok(joined) => joined,
+                Err(_) => unreachable!("a new gathering takes one"),
+            },
         }
     }
 }
 
 impl<C> Batcher<C> {
+    /// The batch that was made for a delivery, or the one for those that none was made for.
+    fn gathering_of(&self, delivery: &Delivery) -> Arc<Gathering> {
+        let companion = delivery.companion();
+        let gathering = companion.and_then(|companion| companion.downcast().ok());
+        gathering.unwrap_or_else(|| self.shared_gathering())
+    }
+
     fn shared_gathering(&self) -> Arc<Gathering> {
-        let mut open = self.shared.open.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut open = self
+            .shared
+            .open
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
         match &*open {
             Some(gathering) if gathering.is_open() => Arc::clone(gathering),
             _ => Arc::clone(open.insert(Arc::new(Gathering::new(self.shared.parts.size)))),

@@ -31,7 +31,6 @@ impl<S> CatchPanic<S> {
     pub const fn new(inner: S) -> Self {
         Self { inner }
     }
-
 }
 
 impl<S, C> Service<C> for CatchPanic<S>
@@ -115,7 +114,8 @@ mod tests {
         assert_eq!(error.kind_name(), "panic");
         assert_eq!(error.to_string(), "the handler panicked: row 7");
 
-        let in_call = service_fn(|_: Delivery| -> std::future::Ready<HandlerResult> { panic!("early") });
+        let in_call =
+            service_fn(|_: Delivery| -> std::future::Ready<HandlerResult> { panic!("early") });
         let error = CatchPanic::new(in_call)
             .oneshot(delivery(0))
             .await
@@ -153,8 +153,9 @@ mod tests {
             .await
             .unwrap_err();
         assert_eq!(error.to_string(), "the handler panicked: (no text)");
-        let in_call =
-            service_fn(|_: Delivery| -> std::future::Ready<HandlerResult> { std::panic::panic_any(Bomb) });
+        let in_call = service_fn(|_: Delivery| -> std::future::Ready<HandlerResult> {
+            std::panic::panic_any(Bomb)
+        });
         let error = CatchPanic::new(in_call)
             .oneshot(delivery(0))
             .await

@@ -30,7 +30,6 @@ impl<S> Timeout<S> {
     pub const fn new(inner: S, limit: Option<Duration>) -> Self {
         Self { inner, limit }
     }
-
 }
 
 impl<S, C> Service<C> for Timeout<S>

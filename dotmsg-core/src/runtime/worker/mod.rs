@@ -6,10 +6,10 @@
 
 mod ending;
 mod keys;
-mod together;
 mod offer;
 #[cfg(test)]
 mod tests;
+mod together;
 use std::collections::VecDeque;
 use std::convert::Infallible;
 use std::sync::Arc;
@@ -185,7 +185,7 @@ where
             let item = self.lanes.pop(lane).expect("its length is not zero");
             *budget = budget.saturating_sub(1);
             self.lanes.get(lane).state = LaneState::Running;
-            match self.call(slot, item) {
+            match self.call(slot, item, None) {
                 Poll::Pending => return,
                 Poll::Ready(outcome) => {
                     if !self.conclude(slot, outcome, reports) {
@@ -239,7 +239,12 @@ where
     }
 
     /// Calls the service with a lane's message; it was found ready with this message in hand.
-    fn call(&mut self, slot: usize, item: Item) -> Poll<Outcome> {
+    fn call(
+        &mut self,
+        slot: usize,
+        item: Item,
+        gathering: Option<Arc<Gathering>>,
+    ) -> Poll<Outcome> {
         let Item {
             stream,
             record,
@@ -253,8 +258,8 @@ where
         if let Some(kind) = condemned {
             slot.delivery.condemn(kind);
         }
-        if let Some(gathering) = &self.gathering {
-            slot.delivery.accompany(Arc::clone(gathering) as _);
+        if let Some(gathering) = gathering {
+            slot.delivery.accompany(gathering);
         }
         let future = self.service.call(slot.delivery.clone());
         slot.start(future)

@@ -22,7 +22,10 @@ use crate::middleware::{Ended, Outcome};
 use crate::runtime::lanes::{LaneId, LaneState};
 use crate::runtime::reports::Reports;
 use crate::runtime::slots::Turn;
-use crate::runtime::ticket::{Item, Ticket};
+use crate::runtime::ticket::{Item, Settles, Ticket};
+
+/// The number of a batch that nobody joins; the others count from 1.
+const NOBODYS: u64 = 0;
 
 impl<S> Worker<S>
 where
@@ -45,7 +48,8 @@ where
         let lane = known.unwrap_or_else(|| {
             let key = owned_key(self.policy.ordering, &record.message);
             let hash = hash.unwrap_or_default();
-            self.lanes.open(hash, ticket.partition, key, LaneState::Ready)
+            self.lanes
+                .open(hash, ticket.partition, key, LaneState::Ready)
         });
         self.enqueue(lane, stream, record, ticket, condemned, reports);
         let starts = match known {
@@ -85,7 +89,10 @@ where
 
     /// Whether the next message of a lane may start beside those of it that run.
     fn may_join(&mut self, lane: LaneId) -> bool {
-        let open = self.gathering.as_ref().is_some_and(|gathering| gathering.is_open());
+        let open = self
+            .gathering
+            .as_ref()
+            .is_some_and(|gathering| gathering.is_open());
         let current = self.gatherings;
         let found = self.lanes.get(lane);
         open && found.state == LaneState::Running
@@ -96,34 +103,39 @@ where
     }
 
     fn start_together(&mut self, slot: usize, lane: LaneId, reports: &mut Reports) {
-        self.gather();
         let item = self.lanes.pop(lane).expect("a message of it waits");
-        let gathering = self.gatherings;
+        let (number, gathering) = match item.ticket.settles {
+            // It failed before, so it is called alone.
+            Settles::Tier { .. } => (NOBODYS, Arc::new(Gathering::new(1))),
+            _ => self.open_gathering(),
+        };
         let found = self.lanes.get(lane);
         if found.running == 0 {
             found.started = 0;
         }
         found.running += 1;
         found.started += 1;
-        found.gathering = gathering;
+        found.gathering = number;
         found.state = LaneState::Running;
         self.slots[slot].place = found.started;
         self.slots[slot].turn = Turn::Lane(lane);
-        if let Poll::Ready(outcome) = self.call(slot, item) {
+        if let Poll::Ready(outcome) = self.call(slot, item, Some(gathering)) {
             self.conclude_together(slot, outcome, reports);
         }
     }
 
-    /// Sees to it that there is a batch to join.
-    fn gather(&mut self) {
-        let size = self.policy.batch.expect("its handler takes batches");
-        match &self.gathering {
-            Some(gathering) if gathering.is_open() => {}
+    /// The batch that is being filled, and its number.
+    fn open_gathering(&mut self) -> (u64, Arc<Gathering>) {
+        let gathering = match self.gathering.take() {
+            Some(gathering) if gathering.is_open() => gathering,
             _ => {
-                self.gathering = Some(Arc::new(Gathering::new(size)));
                 self.gatherings += 1;
+                let size = self.policy.batch.expect("its handler takes batches");
+                Arc::new(Gathering::new(size))
             }
-        }
+        };
+        self.gathering = Some(Arc::clone(&gathering));
+        (self.gatherings, gathering)
     }
 
     /// Reports an outcome and frees the slot; with the last of those that ran together, their lane moves on.
@@ -144,7 +156,8 @@ where
             Outcome::PutBack if found.stopped => {}
             Outcome::PutBack => {
                 let item: Item = ended.item();
-                self.lanes.put_back(lane, ended.place, item, ticket.size as usize);
+                self.lanes
+                    .put_back(lane, ended.place, item, ticket.size as usize);
             }
             ended => {
                 reports.finished(&ticket, ended);

@@ -50,7 +50,9 @@ type Handler = BoxCloneService<Call, Answer, HandlerError>;
 
 fn offsets(call: &Call) -> Vec<u64> {
     let deliveries = call.deliveries().iter();
-    deliveries.map(|delivery| delivery.position().offset).collect()
+    deliveries
+        .map(|delivery| delivery.position().offset)
+        .collect()
 }
 
 /// A handler that notes its calls, and lets them go on when `gate` has a permit for them.
@@ -92,7 +94,9 @@ async fn a_batch_is_called_when_it_is_full_or_has_waited() {
     let service = BatchLayer::new(parts(3)).layer(handler);
     let stream = stream(0);
     let begin = Instant::now();
-    let running: Vec<_> = (0..4).map(|offset| call(&service, delivery(&stream, offset))).collect();
+    let running: Vec<_> = (0..4)
+        .map(|offset| call(&service, delivery(&stream, offset)))
+        .collect();
     let mut ended = Vec::new();
     for running in running {
         assert!(running.await.unwrap().is_ok());
@@ -126,8 +130,9 @@ async fn calls_at_once_are_limited_and_what_waits_for_one_takes_more() {
     let (calls, handler) = handler(&gate, all_well);
     let service = BatchLayer::new(parts(2)).layer(handler);
     let stream = stream(0);
-    let mut running: Vec<_> =
-        (0..5).map(|offset| call(&service, delivery(&stream, offset))).collect();
+    let mut running: Vec<_> = (0..5)
+        .map(|offset| call(&service, delivery(&stream, offset)))
+        .collect();
     tokio::time::sleep(2 * LINGER).await;
     assert_eq!(calls.lock().unwrap().len(), 2, "the limit of calls");
     // The third has waited for long enough, but not for a call: it is joined.
@@ -149,7 +154,10 @@ async fn a_member_that_leaves_before_the_call_is_not_in_it() {
     tokio::task::yield_now().await;
     leader.abort();
     assert!(leader.await.unwrap_err().is_cancelled());
-    assert!(other.await.unwrap().is_ok(), "another member goes on with it");
+    assert!(
+        other.await.unwrap().is_ok(),
+        "another member goes on with it"
+    );
     assert_eq!(*calls.lock().unwrap(), [[1]]);
 }
 
@@ -160,8 +168,9 @@ async fn a_member_that_is_dropped_in_the_call_ends_it_and_the_others_are_put_bac
         let (calls, handler) = handler(&gate, all_well);
         let service = BatchLayer::new(parts(3)).layer(handler);
         let stream = stream(0);
-        let mut running: Vec<_> =
-            (0..3).map(|offset| call(&service, delivery(&stream, offset))).collect();
+        let mut running: Vec<_> = (0..3)
+            .map(|offset| call(&service, delivery(&stream, offset)))
+            .collect();
         tokio::time::sleep(LINGER).await;
         running.remove(dropped).abort();
         for running in running {
@@ -172,6 +181,33 @@ async fn a_member_that_is_dropped_in_the_call_ends_it_and_the_others_are_put_bac
         tokio::task::yield_now().await;
         assert_eq!(gate.available_permits(), 1, "the call itself is gone");
     }
+}
+
+/// Halves are called one after the other; what is known of a member does not wait for the rest, and is not lost with it.
+#[tokio::test(start_paused = true)]
+async fn a_member_has_its_result_as_soon_as_it_is_known() {
+    let gate = Arc::new(Semaphore::new(0));
+    let (calls, handler) = handler(&gate, |offsets| match offsets {
+        [0, 1, 2, 3] => Err(HandlerError::transient("the whole")),
+        _ => all_well(offsets),
+    });
+    let service = BatchLayer::new(parts(4)).layer(handler);
+    let stream = stream(0);
+    let mut running: Vec<_> = (0..4)
+        .map(|offset| call(&service, delivery(&stream, offset)))
+        .collect();
+    gate.add_permits(2);
+    let last = running.split_off(2);
+    for first in running {
+        assert!(first.await.unwrap().is_ok());
+    }
+    assert_eq!(
+        *calls.lock().unwrap(),
+        [vec![0, 1, 2, 3], vec![0, 1], vec![2, 3]]
+    );
+    last[0].abort();
+    let [_, other] = <[_; 2]>::try_from(last).unwrap();
+    assert!(other.await.unwrap().unwrap_err().is_put_back());
 }
 
 #[tokio::test(start_paused = true)]
@@ -227,8 +263,7 @@ async fn it_is_usable_alone() {
     });
     let service = BatchLayer::new(parts(2)).layer(handler);
     let stream = stream(0);
-    let [zero, one] =
-        [0, 1].map(|offset| service.clone().oneshot(delivery(&stream, offset)));
+    let [zero, one] = [0, 1].map(|offset| service.clone().oneshot(delivery(&stream, offset)));
     let (zero, one) = tokio::join!(zero, one);
     assert!(zero.is_ok());
     assert_eq!(one.unwrap_err().to_string(), "one");

@@ -70,12 +70,14 @@ struct Told {
     state: State,
 }
 
+/// A running call: its messages, how it is to end, and who is to be woken then.
+type Running = (Vec<u64>, Option<Decision>, Option<Waker>);
+
 #[derive(Debug, Default)]
 struct Model {
     messages: BTreeMap<u64, Told>,
     stopped: [bool; PARTITIONS],
-    /// Running calls: their messages, and how they are to end.
-    calls: BTreeMap<u64, (Vec<u64>, Option<Decision>, Option<Waker>)>,
+    calls: BTreeMap<u64, Running>,
     next_call: u64,
 }
 
@@ -102,7 +104,10 @@ impl Model {
         assert!(self.calls.len() < CALLS, "more calls at once than allowed");
         for (place, id) in ids.iter().enumerate() {
             let told = &self.messages[id];
-            assert!(!self.stopped[told.partition], "{id} is of a partition that was given up");
+            assert!(
+                !self.stopped[told.partition],
+                "{id} is of a partition that was given up"
+            );
             assert!(
                 matches!(told.state, State::Waiting | State::Due),
                 "{id} is {:?}: {self:#?}",
@@ -123,6 +128,11 @@ impl Model {
                 }
             }
         }
+        let failed_before = |id: &u64| self.messages[id].state == State::Due;
+        assert!(
+            ids.len() == 1 || !ids.iter().any(failed_before),
+            "{ids:?}: {self:#?}"
+        );
         let call = self.next_call;
         self.next_call += 1;
         for id in &ids {
@@ -148,7 +158,9 @@ impl Model {
                 Decision::Permanent(_) if failed == Some(*id) => {
                     (State::Answered, Err(HandlerError::permanent("permanent")))
                 }
-                Decision::Transient(_) if failed < Some(*id) && self.same_lane(*id, failed.unwrap()) => {
+                Decision::Transient(_)
+                    if failed < Some(*id) && self.same_lane(*id, failed.unwrap()) =>
+                {
                     (State::Waiting, Ok(Returned::default()))
                 }
                 _ => (State::Answered, Ok(Returned::default())),
@@ -187,7 +199,10 @@ impl Future for Calling {
 
 impl Drop for Calling {
     fn drop(&mut self) {
-        let mut model = self.model.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        let mut model = self
+            .model
+            .lock()
+            .unwrap_or_else(std::sync::PoisonError::into_inner);
         if let Some((ids, ..)) = model.calls.remove(&self.call) {
             for id in ids {
                 model.set(id, State::Waiting);
@@ -340,15 +355,27 @@ impl Subject {
         let id = self.next;
         self.next += 1;
         let state = State::Waiting;
-        self.model().messages.insert(id, Told { partition, key, state });
+        self.model().messages.insert(
+            id,
+            Told {
+                partition,
+                key,
+                state,
+            },
+        );
         let seq = self.tracker.begin(id);
         self.seqs.push((seq, id));
         let mut item = self.item(id, Settles::Source(seq));
         poll_fn(|cx| {
             let (stream, ticket) = (&item.stream, &item.ticket);
-            assert!(self.worker.try_at_once(cx, stream, &mut item.record).is_none());
+            assert!(
+                self.worker
+                    .try_at_once(cx, stream, &mut item.record)
+                    .is_none()
+            );
             let reports = &mut self.reports;
-            self.worker.offer(cx, stream, &mut item.record, ticket, None, reports);
+            self.worker
+                .offer(cx, stream, &mut item.record, ticket, None, reports);
             Poll::Ready(())
         })
         .await;
@@ -411,14 +438,20 @@ impl Subject {
     fn ended(&mut self, id: u64, state: State) {
         let mut model = self.model();
         let before = model.messages[&id].state;
-        assert!(matches!(before, State::Answered | State::Gone), "{id} was {before:?}");
+        assert!(
+            matches!(before, State::Answered | State::Gone),
+            "{id} was {before:?}"
+        );
         model.set(id, state);
     }
 
     fn away(&mut self, id: u64) {
         let mut model = self.model();
         let before = model.messages[&id].state;
-        assert!(matches!(before, State::Waiting | State::Gone), "{id} was {before:?}");
+        assert!(
+            matches!(before, State::Waiting | State::Gone),
+            "{id} was {before:?}"
+        );
         // Nobody waits for a message without a key, or in a partition that is being given up.
         let told = &model.messages[&id];
         let alone = told.key == 0 || model.stopped[told.partition];
