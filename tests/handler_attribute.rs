@@ -13,7 +13,7 @@ use dotmsg::handler::{
     Origin, State,
 };
 use dotmsg::message::Headers;
-use dotmsg::{Delivery, HandlerError, Message, Outgoing, Settlement};
+use dotmsg::{App, Config, Delivery, HandlerError, Message, Outgoing, Settlement};
 
 #[derive(serde::Deserialize)]
 struct Order<'d> {
@@ -78,6 +78,9 @@ async fn tick() {}
 async fn opaque() -> impl dotmsg::handler::IntoReturned {
     Settlement::Discard
 }
+
+#[dotmsg::handler(topic = "ticks", group = "n", name = "billing-ticks")]
+async fn named() {}
 
 #[cfg(any())]
 #[dotmsg::handler(topic = "ticks", group = "never")]
@@ -170,6 +173,28 @@ fn the_meta_says_what_the_attribute_says() {
     assert_eq!(meta, wanted);
     assert_eq!(<look as Meta>::META, HandlerMeta::new("look", "orders"));
     assert_eq!(<r#type as Meta>::META.name, "type");
+    assert_eq!(<named as Meta>::META.name, "billing-ticks");
+}
+
+#[tokio::test]
+async fn two_routes_of_one_name_are_refused_and_both_are_named() {
+    mod other {
+        #[dotmsg::handler(topic = "refunds", group = "t", name = "tick")]
+        pub(super) async fn refund() {}
+    }
+    let config = Config::new().set("backend.main.url", "memory:");
+    let app = App::with_config(config)
+        .handler(tick)
+        .handler(other::refund);
+    let error = app.start().await.unwrap_err();
+    let text = error.to_string();
+    for part in [
+        "routes.tick",
+        "one on topic `ticks` in group `t` and one on topic `refunds` in group `t`",
+        "`name = \"…\"` in its attribute",
+    ] {
+        assert!(text.contains(part), "{part}: {text}");
+    }
 }
 
 #[tokio::test]

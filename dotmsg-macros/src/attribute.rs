@@ -13,6 +13,7 @@ use crate::value;
 const KEYS: &[&str] = &[
     "topic",
     "group",
+    "name",
     "backend",
     "concurrency",
     "ordering",
@@ -29,6 +30,7 @@ const RETRY_KEYS: &[&str] = &["tiers", "order", "attempts"];
 pub(crate) struct Attribute {
     pub(crate) topic: Option<LitStr>,
     pub(crate) group: Option<LitStr>,
+    pub(crate) name: Option<LitStr>,
     pub(crate) backend: Option<LitStr>,
     pub(crate) concurrency: Option<LitInt>,
     pub(crate) ordering: Option<LitStr>,
@@ -74,6 +76,7 @@ impl Attribute {
         match entry.key.to_string().as_str() {
             "topic" => self.topic = Some(value::text(entry)?),
             "group" => self.group = Some(value::text(entry)?),
+            "name" => self.name = Some(value::route_name(entry)?),
             "backend" => self.backend = Some(value::text(entry)?),
             "concurrency" => self.concurrency = Some(value::count::<usize>(entry)?),
             "ordering" => {

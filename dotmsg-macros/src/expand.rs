@@ -125,7 +125,10 @@ fn meta(attribute: &Attribute, function: &ItemFn) -> TokenStream {
     let name = &function.sig.ident;
     let vis = &function.vis;
     let cfg = cfg(function);
-    let word = unraw(name);
+    let route = match &attribute.name {
+        Some(given) => given.value(),
+        None => unraw(name),
+    };
     let topic = attribute
         .topic
         .as_ref()
@@ -141,7 +144,7 @@ fn meta(attribute: &Attribute, function: &ItemFn) -> TokenStream {
         impl ::dotmsg::__private::core::handler::Meta for #name {
             const META: ::dotmsg::__private::core::handler::HandlerMeta = {
                 #[allow(unused_mut)]
-                let mut meta = ::dotmsg::__private::core::handler::HandlerMeta::new(#word, #topic);
+                let mut meta = ::dotmsg::__private::core::handler::HandlerMeta::new(#route, #topic);
                 #(#assigned)*
                 meta
             };

@@ -21,6 +21,7 @@ use proc_macro::TokenStream;
 /// |---|---|---|
 /// | `topic` | the topic, without the backend's prefix | required |
 /// | `group` | the consumer group | the config names it |
+/// | `name` | the route's name in the config: letters, digits, `-`, single `_` | the function's name |
 /// | `backend` | the backend's name in the config | `main` |
 /// | `concurrency` | handlers running at once, at least 1 | 256 |
 /// | `ordering` | `"key"`, `"partition"`, `"none"` | `"key"` |
@@ -30,7 +31,7 @@ use proc_macro::TokenStream;
 /// | `start` | `"earliest"`, `"latest"`: where a new group starts | `"earliest"` |
 /// | `state` | the app's type of state, for extractors that work with that one only | any state that has the parts |
 ///
-/// Everything but `state` is a default that the config may override for the route of the function's name (`topic` too, so
+/// Everything but `name` and `state` is a default that the config may override for the route of this name (`topic` too, so
 /// that one function can be pointed elsewhere; the attribute must say one all the same).
 #[proc_macro_attribute]
 pub fn handler(attribute: TokenStream, item: TokenStream) -> TokenStream {
