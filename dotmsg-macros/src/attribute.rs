@@ -43,8 +43,8 @@ pub(crate) struct Attribute {
     pub(crate) state: Option<Type>,
 }
 
-/// Reads the arguments: what they say, and everything that is wrong with them.
-pub(crate) fn parse(tokens: TokenStream) -> (Attribute, Vec<Error>) {
+/// Reads the arguments: what they say, and everything that is wrong with them. What they lack is an error at `place`.
+pub(crate) fn parse(tokens: TokenStream, place: Span) -> (Attribute, Vec<Error>) {
     let mut attribute = Attribute::default();
     let mut errors = Vec::new();
     match entry::list.parse2(tokens) {
@@ -56,7 +56,7 @@ pub(crate) fn parse(tokens: TokenStream) -> (Attribute, Vec<Error>) {
             }
             if !entries.iter().any(|entry| entry.key == "topic") {
                 let message = "the topic is missing: `#[handler(topic = \"…\")]`";
-                errors.push(Error::new(Span::call_site(), message));
+                errors.push(Error::new(place, message));
             }
         }
         Err(error) => errors.push(error),

@@ -15,7 +15,7 @@ use proc_macro2::{Span, TokenStream};
 use quote::{ToTokens, quote, quote_spanned};
 use syn::spanned::Spanned;
 use syn::visit_mut::{self, VisitMut};
-use syn::{Attribute as RustAttribute, Ident, ItemFn, Lifetime, ReturnType, Type};
+use syn::{Attribute as RustAttribute, Ident, ItemFn, Lifetime, ReturnType, Signature, Type};
 
 use crate::attribute::Attribute;
 use crate::signature::{MAX_ARGUMENTS, argument_type, is_payload, only_argument};
@@ -40,7 +40,7 @@ pub(crate) fn stub(attribute: &Attribute, function: &ItemFn) -> TokenStream {
     }
     let name = &signature.ident;
     let vis = &function.vis;
-    let cfg = cfg(function);
+    let cfg = cfg(&function.attrs);
     let arguments = arguments(types.len());
     let generics = &signature.generics;
     let conditions = &generics.where_clause;
@@ -124,7 +124,23 @@ fn callable(function: &ItemFn) -> TokenStream {
 fn meta(attribute: &Attribute, function: &ItemFn) -> TokenStream {
     let name = &function.sig.ident;
     let vis = &function.vis;
-    let cfg = cfg(function);
+    let cfg = cfg(&function.attrs);
+    let said = said(attribute, name);
+    quote! {
+        #(#cfg)*
+        #[doc(hidden)]
+        #[allow(non_camel_case_types, missing_debug_implementations, clippy::empty_enums, clippy::empty_enum)]
+        #vis enum #name {}
+
+        #(#cfg)*
+        impl ::dotmsg::__private::core::handler::Meta for #name {
+            const META: ::dotmsg::__private::core::handler::HandlerMeta = #said;
+        }
+    }
+}
+
+/// What the attribute of the function of this name says, as an expression.
+pub(crate) fn said(attribute: &Attribute, name: &Ident) -> TokenStream {
     let route = match &attribute.name {
         Some(given) => given.value(),
         None => unraw(name),
@@ -134,22 +150,12 @@ fn meta(attribute: &Attribute, function: &ItemFn) -> TokenStream {
         .as_ref()
         .map_or_else(String::new, syn::LitStr::value);
     let assigned = assigned(attribute);
-    quote! {
-        #(#cfg)*
-        #[doc(hidden)]
-        #[allow(non_camel_case_types, missing_debug_implementations, clippy::empty_enums, clippy::empty_enum)]
-        #vis enum #name {}
-
-        #(#cfg)*
-        impl ::dotmsg::__private::core::handler::Meta for #name {
-            const META: ::dotmsg::__private::core::handler::HandlerMeta = {
-                #[allow(unused_mut)]
-                let mut meta = ::dotmsg::__private::core::handler::HandlerMeta::new(#route, #topic);
-                #(#assigned)*
-                meta
-            };
-        }
-    }
+    quote! {{
+        #[allow(unused_mut)]
+        let mut meta = ::dotmsg::__private::core::handler::HandlerMeta::new(#route, #topic);
+        #(#assigned)*
+        meta
+    }}
 }
 
 fn assigned(attribute: &Attribute) -> Vec<TokenStream> {
@@ -186,31 +192,22 @@ fn assigned(attribute: &Attribute) -> Vec<TokenStream> {
 /// How the runtime calls the function.
 fn invoke(attribute: &Attribute, function: &ItemFn) -> TokenStream {
     let name = &function.sig.ident;
-    let cfg = cfg(function);
-    let types: Vec<Type> = function
-        .sig
-        .inputs
-        .iter()
-        .filter_map(argument_type)
-        .map(|argument| elided(argument.clone()))
-        .collect();
+    let cfg = cfg(&function.attrs);
     let generic = local("DotmsgState");
     let (parameters, state_type, conditions) = match &attribute.state {
         Some(given) => (quote!(), quote!(#given), quote!()),
         None => {
-            let parts = types
-                .iter()
-                .filter_map(|argument| sub_state(argument, &generic));
-            let conditions = quote! {
-                where
-                    #generic: ::core::marker::Send + ::core::marker::Sync + 'static,
-                    #(#parts,)*
-            };
+            let conditions = conditions([&function.sig], &generic);
             (quote!(<#generic>), quote!(#generic), conditions)
         }
     };
     let [delivery, state] = [local("delivery"), local("state")];
-    let body = body(function, &types, &state_type);
+    let called = Called {
+        signature: &function.sig,
+        path: quote!(#name),
+        receiver: None,
+    };
+    let body = called.body(&state_type);
     quote! {
         #(#cfg)*
         #[allow(clippy::unit_arg)]
@@ -227,38 +224,71 @@ fn invoke(attribute: &Attribute, function: &ItemFn) -> TokenStream {
     }
 }
 
-fn body(function: &ItemFn, types: &[Type], state_type: &TokenStream) -> TokenStream {
-    let name = &function.sig.ident;
-    let arguments = arguments(types.len());
-    let extract = types
-        .iter()
-        .zip(&arguments)
-        .enumerate()
-        .map(|(index, (ty, argument))| {
-            let from = extractor(ty, index + 1 == types.len(), state_type);
-            let [delivery, state] = [local("delivery"), local("state")];
-            let [value, rejection] = [local("value"), local("rejection")];
-            quote_spanned! {Ends::of(ty).first=>
-                let #argument = match #from(&#delivery, &#state) {
-                    ::core::result::Result::Ok(#value) => #value,
-                    ::core::result::Result::Err(#rejection) => {
-                        return ::core::result::Result::Err(::core::convert::Into::into(#rejection));
-                    }
-                };
-            }
-        });
-    let returned = local("returned");
-    let finish = finish(function);
+/// What the app's state must be for handlers of these signatures.
+pub(crate) fn conditions<'a>(
+    signatures: impl IntoIterator<Item = &'a Signature>,
+    state: &Ident,
+) -> TokenStream {
+    let types = signatures.into_iter().flat_map(argument_types);
+    let parts = types.filter_map(|argument| sub_state(&argument, state));
     quote! {
-        #(#extract)*
-        let #returned = #name(#(#arguments),*).await;
-        #finish(#returned)
+        where
+            #state: ::core::marker::Send + ::core::marker::Sync + 'static,
+            #(#parts,)*
     }
 }
 
+/// A function or method that the runtime calls.
+pub(crate) struct Called<'a> {
+    pub(crate) signature: &'a Signature,
+    pub(crate) path: TokenStream,
+    /// What a method is called on.
+    pub(crate) receiver: Option<TokenStream>,
+}
+
+impl Called<'_> {
+    /// Extracts the arguments from `delivery` and `state` ([`local`] names), calls, and turns the return value into a result.
+    pub(crate) fn body(&self, state_type: &TokenStream) -> TokenStream {
+        let types = argument_types(self.signature);
+        let arguments = arguments(types.len());
+        let extract = types
+            .iter()
+            .zip(&arguments)
+            .enumerate()
+            .map(|(index, (ty, argument))| {
+                let from = extractor(ty, index + 1 == types.len(), state_type);
+                let [delivery, state] = [local("delivery"), local("state")];
+                let [value, rejection] = [local("value"), local("rejection")];
+                quote_spanned! {Ends::of(ty).first=>
+                    let #argument = match #from(&#delivery, &#state) {
+                        ::core::result::Result::Ok(#value) => #value,
+                        ::core::result::Result::Err(#rejection) => {
+                            return ::core::result::Result::Err(::core::convert::Into::into(#rejection));
+                        }
+                    };
+                }
+            });
+        let returned = local("returned");
+        let finish = finish(&self.signature.output);
+        let Self { path, receiver, .. } = self;
+        let receiver = receiver.iter();
+        quote! {
+            #(#extract)*
+            let #returned = #path(#(#receiver,)* #(#arguments),*).await;
+            #finish(#returned)
+        }
+    }
+}
+
+/// The types of the arguments, as they may be written in the generated code.
+fn argument_types(signature: &Signature) -> Vec<Type> {
+    let types = signature.inputs.iter().filter_map(argument_type);
+    types.map(|argument| elided(argument.clone())).collect()
+}
+
 /// The path of the function that turns the return value into a result, with the place of its type.
-fn finish(function: &ItemFn) -> TokenStream {
-    let output = match &function.sig.output {
+fn finish(output: &ReturnType) -> TokenStream {
+    let output = match output {
         // An opaque type cannot be named again; nothing returned cannot be wrong.
         ReturnType::Type(_, output) if !matches!(**output, Type::ImplTrait(_)) => {
             elided((**output).clone())
@@ -277,7 +307,7 @@ fn finish(function: &ItemFn) -> TokenStream {
 fn extractor(ty: &Type, is_last: bool, state: &TokenStream) -> TokenStream {
     let Ends { first, last } = Ends::of(ty);
     let open = quote_spanned!(first=> <);
-    let (source, function) = if !is_last {
+    let (source, function) = if !is_last || is_state(ty) {
         (
             quote_spanned!(last=> FromDelivery<'_, #state>),
             "from_delivery",
@@ -312,7 +342,7 @@ impl Ends {
 }
 
 /// A name of the generated code's own, that no name of the user's can meet.
-fn local(name: &str) -> Ident {
+pub(crate) fn local(name: &str) -> Ident {
     Ident::new(name, Span::mixed_site())
 }
 
@@ -328,12 +358,21 @@ fn sub_state(argument: &Type, state: &Ident) -> Option<TokenStream> {
     let Type::Path(path) = argument else {
         return None;
     };
-    if path.path.segments.last()?.ident != "State" {
+    if !is_state(argument) {
         return None;
     }
     let part = only_argument(&path.path)?;
     let span = part.span();
     Some(quote_spanned!(span=> #part: ::dotmsg::__private::core::handler::FromRef<#state>))
+}
+
+/// Whether the type is written as `State<T>`.
+pub(crate) fn is_state(argument: &Type) -> bool {
+    let Type::Path(path) = argument else {
+        return false;
+    };
+    let last = path.path.segments.last();
+    last.is_some_and(|last| last.ident == "State")
 }
 
 /// The type with every named lifetime elided: in `invoke` they are all the lifetime of the delivery in hand.
@@ -357,9 +396,12 @@ fn elided(mut argument: Type) -> Type {
     argument
 }
 
-fn cfg(function: &ItemFn) -> Vec<&RustAttribute> {
-    let attrs = function.attrs.iter();
-    attrs.filter(|attr| attr.path().is_ident("cfg")).collect()
+/// The conditions under which an item is there.
+pub(crate) fn cfg(attributes: &[RustAttribute]) -> Vec<&RustAttribute> {
+    let attributes = attributes.iter();
+    attributes
+        .filter(|attr| attr.path().is_ident("cfg"))
+        .collect()
 }
 
 /// Whether an attribute belongs to the function that users see; the others change the body.

@@ -4,8 +4,10 @@
 //! lifetime of the arguments because of that.
 
 mod attribute;
+mod block;
 mod entry;
 mod expand;
+mod methods;
 mod signature;
 mod value;
 
@@ -35,10 +37,11 @@ use proc_macro::TokenStream;
 /// that one function can be pointed elsewhere; the attribute must say one all the same).
 #[proc_macro_attribute]
 pub fn handler(attribute: TokenStream, item: TokenStream) -> TokenStream {
-    let (attribute, mut errors) = attribute::parse(attribute.into());
+    let place = proc_macro2::Span::call_site();
+    let (attribute, mut errors) = attribute::parse(attribute.into(), place);
     let original = proc_macro2::TokenStream::from(item);
     let code = match syn::parse2::<syn::ItemFn>(original.clone()) {
-        Ok(function) => match signature::check(&function) {
+        Ok(function) => match signature::check(&function.sig) {
             Ok(()) => expand::expand(&attribute, &function),
             Err(error) => {
                 errors.push(error);
@@ -55,4 +58,24 @@ pub fn handler(attribute: TokenStream, item: TokenStream) -> TokenStream {
         .chain([code])
         .collect::<proc_macro2::TokenStream>()
         .into()
+}
+
+/// Makes message handlers of methods: `#[handler(…)]`, with the keys of [`macro@handler`], on each that is one.
+///
+/// The block stays as it is, so a unit test calls its methods. A handler is an `async fn` that takes `&self`, then extractors,
+/// any number of them; everything else in the block is left alone. The route's name is the method's, unless `name` says
+/// another. `App::handlers` takes the value, and shares it between the calls.
+#[proc_macro_attribute]
+pub fn handlers(arguments: TokenStream, item: TokenStream) -> TokenStream {
+    let original = proc_macro2::TokenStream::from(item);
+    let code = match syn::parse2::<syn::ItemImpl>(original.clone()) {
+        Ok(item) => methods::expand(&block::Block::read(arguments.into(), item)),
+        Err(error) => {
+            let error = block::not_a_block(&original)
+                .unwrap_or(error)
+                .to_compile_error();
+            quote::quote! { #error #original }
+        }
+    };
+    code.into()
 }

@@ -24,9 +24,11 @@ use self::signals::Signals;
 use crate::backend::{Backend, BoxFuture, Partitioner, Registry};
 use crate::clock::{Clock, SystemClock};
 use crate::config::{Config, RouteDefaults};
+use crate::delivery::Delivery;
 use crate::error::{Error, ErrorKind, Result};
 use crate::handler::{
-    Annotated, AnnotatedHandler, ErrorClass, ErrorClasses, Handler, HandlerService, Invoke, Meta,
+    Annotated, AnnotatedHandler, ErrorClass, ErrorClasses, Handler, HandlerMeta, HandlerResult,
+    HandlerService, Handlers, Invoke, Meta, Routes,
 };
 #[cfg(feature = "testing")]
 use crate::middleware::{Observer, Watch};
@@ -155,14 +157,29 @@ where
         self.route(annotated::defaults(&H::Meta::META), handler)
     }
 
+    /// Adds the handlers of a value: its methods with `#[handler]` in the impl block under `#[dotmsg::handlers]`, which share
+    /// it. One that is in an [`Arc`] already stays in that.
+    #[must_use]
+    pub fn handlers<H: Handlers<S>>(self, handlers: H) -> Self {
+        H::add_to(Arc::new(handlers), self)
+    }
+
     /// Adds a handler without the attribute macro; `route` says its name, topic and group
     /// (`RouteDefaults::new("bill").with("topic", "orders").with("group", "billing")`).
     #[must_use]
-    pub fn route<T: 'static, H: Handler<T, S>>(mut self, route: RouteDefaults, handler: H) -> Self {
+    pub fn route<T: 'static, H: Handler<T, S>>(self, route: RouteDefaults, handler: H) -> Self {
+        self.called(route, move |delivery, state| handler.call(delivery, state))
+    }
+
+    fn called<F, Fut>(mut self, route: RouteDefaults, call: F) -> Self
+    where
+        F: Fn(Delivery, Arc<S>) -> Fut + Clone + Send + Sync + 'static,
+        Fut: Future<Output = HandlerResult> + Send + 'static,
+    {
         #[cfg(feature = "testing")]
         let observer = Arc::clone(&self.observer);
         let start: StartRoute<S> = Box::new(move |context, parts, state| {
-            let call = move |delivery| handler.call(delivery, Arc::clone(&state));
+            let call = move |delivery| call(delivery, Arc::clone(&state));
             #[cfg(not(feature = "testing"))]
             return Box::pin(run(context, stack(HandlerService::new(call), parts)));
             #[cfg(feature = "testing")]
@@ -353,6 +370,20 @@ where
         )
         .with("handlers", self.too_early.join(", "))
         .remedy("Call App::state before the first App::handler"))
+    }
+}
+
+impl<S, R> Routes<S> for App<S, R>
+where
+    S: Send + Sync + 'static,
+    R: Adapters,
+{
+    fn add<F, Fut>(self, meta: HandlerMeta, call: F) -> Self
+    where
+        F: Fn(Delivery, Arc<S>) -> Fut + Clone + Send + Sync + 'static,
+        Fut: Future<Output = HandlerResult> + Send + 'static,
+    {
+        self.called(annotated::defaults(&meta), call)
     }
 }
 

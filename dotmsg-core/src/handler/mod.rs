@@ -3,7 +3,8 @@
 //! A handler is an async function whose arguments are extractors ([`FromDelivery`] for parts, in any order;
 //! [`FromPayload`] for the decoded payload, last) and whose return value says what is published and how the delivery is
 //! settled ([`IntoReturned`]). The attribute `#[dotmsg::handler]` adds the subscription ([`HandlerMeta`]), borrowed
-//! arguments and better compile errors; [`AnnotatedHandler`] brings it to the same trait [`Handler`].
+//! arguments and better compile errors; [`AnnotatedHandler`] brings it to the same trait [`Handler`]. Methods of a value
+//! that holds their dependencies are handlers by `#[dotmsg::handlers]` ([`Handlers`]).
 
 mod annotated;
 mod error;
@@ -11,6 +12,7 @@ pub mod extract;
 mod function;
 mod last;
 mod meta;
+mod methods;
 mod outgoing;
 mod returned;
 mod service;
@@ -23,6 +25,7 @@ pub use extract::{
 };
 pub use last::{FromLast, ViaPart, ViaPayload};
 pub use meta::{HandlerMeta, RetryMeta};
+pub use methods::{Handlers, Routes};
 pub use outgoing::Outgoing;
 pub use returned::{IntoReturned, Returned};
 pub use service::HandlerService;
