@@ -67,6 +67,7 @@
 //! | [`MessageId`] | header `dotmsg-id`, else `topic/partition/offset` of the origin | |
 //! | [`Timestamp`](clock::Timestamp) | when the producer made it | |
 //! | [`State<T>`](State) | the app's state or a part of it ([`FromRef`]) | compile error |
+//! | [`Publisher`] | publishes to the route's backend at once | dead letter of kind `publisher` (in tests); refused under `exactly_once` |
 //! | [`&Delivery`](Delivery) | everything | |
 //!
 //! Types of your own implement [`FromDelivery`](handler::FromDelivery) (a part) or [`FromPayload`](handler::FromPayload).
@@ -129,6 +130,7 @@ pub use dotmsg_core::error::{Error, ErrorKind, Result};
 pub use dotmsg_core::handler::extract::{Attempt, FromRef, Json, Key, MessageId, Origin, State};
 pub use dotmsg_core::handler::{self, HandlerError, Outgoing};
 pub use dotmsg_core::message::{self, Message};
+pub use dotmsg_core::publisher::Publisher;
 #[cfg(feature = "sim")]
 pub use dotmsg_core::sim;
 #[cfg(feature = "testing")]

@@ -9,7 +9,7 @@ use bytes::Bytes;
 use dotmsg::clock::Timestamp;
 use dotmsg::delivery::{Position, Role, Stream};
 use dotmsg::handler::{
-    Annotated, Attempt, Handler, HandlerMeta, HandlerResult, Handlers, Json, Key, MessageId,
+    Annotated, Attempt, Handler, HandlerMeta, HandlerResult, Handlers, Json, Key, MessageId, Needs,
     Origin, OwnedPosition, Routes, State,
 };
 use dotmsg::message::Headers;
@@ -86,7 +86,7 @@ impl Service {
 struct Measured(&'static str);
 
 impl<S: Default> Routes<S> for Measured {
-    fn add<F, Fut>(self, _: HandlerMeta, call: F) -> Self
+    fn add<F, Fut>(self, _: HandlerMeta, _: Needs, call: F) -> Self
     where
         F: Fn(Delivery, Arc<S>) -> Fut + Clone + Send + Sync + 'static,
         Fut: Future<Output = HandlerResult> + Send + 'static,

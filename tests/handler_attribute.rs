@@ -10,10 +10,12 @@ use dotmsg::clock::Timestamp;
 use dotmsg::delivery::{Position, Role, Stream};
 use dotmsg::handler::{
     Annotated, Attempt, FromRef, Handler, HandlerMeta, HandlerResult, Handlers, Invoke, Json, Key,
-    Meta, Origin, Routes, State,
+    Meta, Needs, Origin, Routes, State,
 };
 use dotmsg::message::Headers;
-use dotmsg::{App, Config, Delivery, HandlerError, Message, Outgoing, Settlement};
+use dotmsg::{
+    App, Config, Delivery, HandlerError, Message, MessageId, Outgoing, Publisher, Settlement,
+};
 
 #[derive(serde::Deserialize)]
 struct Order<'d> {
@@ -311,7 +313,7 @@ impl<S> Added<S> {
 }
 
 impl<S> Routes<S> for Added<S> {
-    fn add<F, Fut>(mut self, meta: HandlerMeta, call: F) -> Self
+    fn add<F, Fut>(mut self, meta: HandlerMeta, _: Needs, call: F) -> Self
     where
         F: Fn(Delivery, Arc<S>) -> Fut + Clone + Send + Sync + 'static,
         Fut: Future<Output = HandlerResult> + Send + 'static,
@@ -423,4 +425,98 @@ fn an_app_runs_the_methods_of_a_value_and_keeps_every_promise_for_them() {
         test.shutdown().await;
     });
     assert_eq!(*shared.billed.lock().unwrap(), [119]);
+}
+
+/// Publishes at once. The first call fails afterwards.
+#[dotmsg::handler(topic = "parcels", group = "shipping", retry(tiers = ["5s"]))]
+async fn ship(
+    id: MessageId,
+    Attempt(attempt): Attempt,
+    publisher: &Publisher,
+    Json(parcels): Json<u64>,
+) -> Result<(), HandlerError> {
+    for parcel in 0..parcels {
+        let label = Message::new(parcel.to_string()).with_id(format!("{id}:{parcel}"));
+        let published = publisher.publish("labels", label).await?;
+        assert!(!published.duplicate);
+    }
+    match attempt {
+        1 => Err(HandlerError::transient("no driver")),
+        _ => Ok(()),
+    }
+}
+
+struct Shipping;
+
+#[dotmsg::handlers]
+impl Shipping {
+    #[handler(topic = "letters", group = "shipping")]
+    async fn post(&self, publisher: Publisher) -> Result<(), dotmsg::Error> {
+        let stamped = publisher.publish("stamps", Message::new("1")).await?;
+        assert_eq!(stamped.offset, 0);
+        Ok(())
+    }
+
+    #[handler(topic = "letters", group = "counting")]
+    async fn count(&self, _: &Delivery) {}
+}
+
+#[test]
+fn a_handler_needs_what_its_arguments_do() {
+    assert_eq!(<ship as Invoke<()>>::NEEDS, Needs::PUBLISHER);
+    assert_eq!(<bill as Invoke<AppState>>::NEEDS, Needs::NONE);
+    assert_eq!(<tick as Invoke<()>>::NEEDS, Needs::NONE);
+}
+
+#[tokio::test]
+async fn a_delivery_of_no_app_has_no_publisher() {
+    let error = Added::<()>::of(Shipping).call("post")(given(order(1)), Arc::new(())).await;
+    assert_eq!(error.unwrap_err().kind_name(), "publisher");
+}
+
+#[tokio::test]
+async fn a_route_with_transactions_refuses_to_publish_outside_of_them() {
+    let config = Config::new()
+        .set("backend.main.url", "memory:")
+        .set("routes.ship.delivery", "exactly_once")
+        .set("routes.post.delivery", "exactly_once")
+        .set("routes.count.delivery", "exactly_once");
+    let app = App::with_config(config).handler(ship).handlers(Shipping);
+    let error = app.start().await.unwrap_err();
+    assert_eq!(error.kind(), dotmsg::ErrorKind::Config);
+    let text = error.to_string();
+    for part in [
+        "ship, post",
+        "`Publisher`",
+        "exactly_once",
+        "Return the messages",
+    ] {
+        assert!(text.contains(part), "{part}: {text}");
+    }
+    assert!(!text.contains("count"), "{text}");
+}
+
+#[cfg(feature = "testing")]
+#[test]
+fn what_a_handler_publishes_at_once_stays_and_comes_again() {
+    use std::time::Duration;
+
+    use dotmsg::testing::TestApp;
+
+    dotmsg::testing::run(async {
+        let config = Config::new().set("backend.main.topic_prefix", "live.");
+        let app = App::with_config(config).handler(ship).handlers(Shipping);
+        let mut test = TestApp::start(app).await;
+        test.publish("parcels", &2).key("k").id("order").await;
+        test.publish("letters", &0).key("k").await;
+        test.run_until_idle().await;
+        test.assert_published("labels", 2);
+        test.assert_published("stamps", 1);
+        test.advance(Duration::from_secs(5)).await;
+        let published = test.published("labels");
+        let mut ids: Vec<_> = published.iter().filter_map(Message::id).collect();
+        ids.sort();
+        assert_eq!(ids, ["order:0", "order:0", "order:1", "order:1"]);
+        test.shutdown().await;
+    });
 }

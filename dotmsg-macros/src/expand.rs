@@ -6,7 +6,8 @@
 //!    `async fn bill` with the original tokens. It must be a function: in an `async move` block an unused argument would
 //!    drop before the body runs.
 //! 2. `enum bill {}` in the *type* namespace, with `impl Meta` (what the attribute says) and `impl<S> Invoke<S>`
-//!    (extract, call, turn the return value into a result), all in one future, so that arguments may borrow.
+//!    (extract, call, turn the return value into a result), all in one future, so that arguments may borrow. That part is
+//!    [`Called`], which the methods of `#[handlers]` share.
 //!
 //! Whatever the compiler may complain about carries the span of the argument's type, trait and method names included:
 //! otherwise each error shows again on the attribute.
@@ -208,10 +209,13 @@ fn invoke(attribute: &Attribute, function: &ItemFn) -> TokenStream {
         receiver: None,
     };
     let body = called.body(&state_type);
+    let needs = called.needs(&state_type);
     quote! {
         #(#cfg)*
         #[allow(clippy::unit_arg)]
         impl #parameters ::dotmsg::__private::core::handler::Invoke<#state_type> for #name #conditions {
+            const NEEDS: ::dotmsg::__private::core::handler::Needs = #needs;
+
             fn invoke(
                 #delivery: ::dotmsg::__private::core::delivery::Delivery,
                 #state: ::std::sync::Arc<#state_type>,
@@ -256,7 +260,7 @@ impl Called<'_> {
             .zip(&arguments)
             .enumerate()
             .map(|(index, (ty, argument))| {
-                let from = extractor(ty, index + 1 == types.len(), state_type);
+                let from = extraction(ty, index + 1 == types.len(), state_type).function();
                 let [delivery, state] = [local("delivery"), local("state")];
                 let [value, rejection] = [local("value"), local("rejection")];
                 quote_spanned! {Ends::of(ty).first=>
@@ -277,6 +281,16 @@ impl Called<'_> {
             let #returned = #path(#(#receiver,)* #(#arguments),*).await;
             #finish(#returned)
         }
+    }
+
+    /// What the arguments ask of the route, as an expression.
+    pub(crate) fn needs(&self, state_type: &TokenStream) -> TokenStream {
+        let types = argument_types(self.signature);
+        let each = types.iter().enumerate().map(|(index, ty)| {
+            let needs = extraction(ty, index + 1 == types.len(), state_type).needs();
+            quote!(.and(#needs))
+        });
+        quote!(::dotmsg::__private::core::handler::Needs::NONE #(#each)*)
     }
 }
 
@@ -300,13 +314,10 @@ fn finish(output: &ReturnType) -> TokenStream {
     quote_spanned!(last=> #open #output as ::dotmsg::__private::core::handler::IntoReturned>::into_returned)
 }
 
-/// The path of the function that extracts an argument of this type.
-///
-/// The path begins at the type's first token and ends at its last, so that the compiler takes it for the place of the
-/// type; with one span for all of it, one mistake is reported at two places.
-fn extractor(ty: &Type, is_last: bool, state: &TokenStream) -> TokenStream {
-    let Ends { first, last } = Ends::of(ty);
-    let open = quote_spanned!(first=> <);
+/// How an argument of this type is extracted.
+fn extraction<'a>(ty: &'a Type, is_last: bool, state: &TokenStream) -> Extraction<'a> {
+    let ends = Ends::of(ty);
+    let last = ends.last;
     let (source, function) = if !is_last || is_state(ty) {
         (
             quote_spanned!(last=> FromDelivery<'_, #state>),
@@ -320,11 +331,48 @@ fn extractor(ty: &Type, is_last: bool, state: &TokenStream) -> TokenStream {
     } else {
         (quote_spanned!(last=> FromLast<'_, #state, _>), "from_last")
     };
-    let function = Ident::new(function, last);
-    quote_spanned!(last=> #open #ty as ::dotmsg::__private::core::handler::#source>::#function)
+    Extraction {
+        ty,
+        ends,
+        source,
+        function,
+    }
+}
+
+/// A type as an extractor: by which trait, and by which function of it.
+struct Extraction<'a> {
+    ty: &'a Type,
+    ends: Ends,
+    source: TokenStream,
+    function: &'static str,
+}
+
+impl Extraction<'_> {
+    /// The path of the function.
+    fn function(&self) -> TokenStream {
+        self.item(self.function)
+    }
+
+    /// The path of its constant.
+    fn needs(&self) -> TokenStream {
+        self.item("NEEDS")
+    }
+
+    /// The path of an item of the trait.
+    ///
+    /// It begins at the type's first token and ends at its last, so that the compiler takes it for the place of the type; with
+    /// one span for all of it, one mistake is reported at two places.
+    fn item(&self, name: &str) -> TokenStream {
+        let Self { ty, source, .. } = self;
+        let Ends { first, last } = self.ends;
+        let open = quote_spanned!(first=> <);
+        let name = Ident::new(name, last);
+        quote_spanned!(last=> #open #ty as ::dotmsg::__private::core::handler::#source>::#name)
+    }
 }
 
 /// The places of the first and the last token of a type.
+#[derive(Clone, Copy)]
 struct Ends {
     first: Span,
     last: Span,

@@ -77,6 +77,7 @@ fn add(method: &Method, state_type: &TokenStream) -> TokenStream {
         receiver: Some(quote!(&#this)),
     };
     let body = called.body(state_type);
+    let needs = called.needs(state_type);
     let cloned = quote!(let #this = ::core::clone::Clone::clone(&#this););
     let arguments = quote! {
         #delivery: ::dotmsg::__private::core::delivery::Delivery,
@@ -87,6 +88,7 @@ fn add(method: &Method, state_type: &TokenStream) -> TokenStream {
         ::dotmsg::__private::core::handler::Routes::add(
             #routes,
             #said,
+            #needs,
             move |#arguments| { #cloned async move { #body } },
         )
     };

@@ -5,11 +5,12 @@
 
 mod annotated;
 mod handle;
+mod needs;
 mod partitioning;
 mod running;
 mod signals;
 
-pub use handle::{AppHandle, RouteHandle, TopicPublisher};
+pub use handle::{AppHandle, RouteHandle};
 pub use running::{AppReport, Running};
 
 use std::collections::BTreeMap;
@@ -28,7 +29,7 @@ use crate::delivery::Delivery;
 use crate::error::{Error, ErrorKind, Result};
 use crate::handler::{
     Annotated, AnnotatedHandler, ErrorClass, ErrorClasses, Handler, HandlerMeta, HandlerResult,
-    HandlerService, Handlers, Invoke, Meta, Routes,
+    HandlerService, Handlers, Invoke, Meta, Needs, Routes,
 };
 #[cfg(feature = "testing")]
 use crate::middleware::{Observer, Watch};
@@ -64,6 +65,7 @@ type ObserverSlot = Arc<std::sync::OnceLock<Arc<dyn Observer>>>;
 
 struct Route<S> {
     defaults: RouteDefaults,
+    needs: Needs,
     start: StartRoute<S>,
 }
 
@@ -168,10 +170,11 @@ where
     /// (`RouteDefaults::new("bill").with("topic", "orders").with("group", "billing")`).
     #[must_use]
     pub fn route<T: 'static, H: Handler<T, S>>(self, route: RouteDefaults, handler: H) -> Self {
-        self.called(route, move |delivery, state| handler.call(delivery, state))
+        let call = move |delivery, state| handler.call(delivery, state);
+        self.called(route, H::NEEDS, call)
     }
 
-    fn called<F, Fut>(mut self, route: RouteDefaults, call: F) -> Self
+    fn called<F, Fut>(mut self, route: RouteDefaults, needs: Needs, call: F) -> Self
     where
         F: Fn(Delivery, Arc<S>) -> Fut + Clone + Send + Sync + 'static,
         Fut: Future<Output = HandlerResult> + Send + 'static,
@@ -192,6 +195,7 @@ where
         });
         self.routes.push(Route {
             defaults: route,
+            needs,
             start,
         });
         self
@@ -378,12 +382,12 @@ where
     S: Send + Sync + 'static,
     R: Adapters,
 {
-    fn add<F, Fut>(self, meta: HandlerMeta, call: F) -> Self
+    fn add<F, Fut>(self, meta: HandlerMeta, needs: Needs, call: F) -> Self
     where
         F: Fn(Delivery, Arc<S>) -> Fut + Clone + Send + Sync + 'static,
         Fut: Future<Output = HandlerResult> + Send + 'static,
     {
-        self.called(annotated::defaults(&meta), call)
+        self.called(annotated::defaults(&meta), needs, call)
     }
 }
 

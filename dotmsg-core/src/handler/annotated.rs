@@ -16,7 +16,7 @@ use std::task::{Context, Poll};
 
 use pin_project_lite::pin_project;
 
-use super::{Handler, HandlerMeta, HandlerResult};
+use super::{Handler, HandlerMeta, HandlerResult, Needs};
 use crate::delivery::Delivery;
 
 pin_project! {
@@ -73,6 +73,9 @@ pub trait Meta: 'static {
     label = "cannot run with the app's state"
 )]
 pub trait Invoke<S>: Meta {
+    /// What its arguments ask of the route.
+    const NEEDS: Needs = Needs::NONE;
+
     /// Handles one delivery.
     fn invoke(
         delivery: Delivery,
@@ -158,6 +161,8 @@ impl<M, S> Handler<ByAttribute, S> for AnnotatedHandler<M>
 where
     M: Invoke<S>,
 {
+    const NEEDS: Needs = M::NEEDS;
+
     fn call(
         &self,
         delivery: Delivery,

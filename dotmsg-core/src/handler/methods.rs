@@ -7,7 +7,7 @@
 use std::future::Future;
 use std::sync::Arc;
 
-use super::{HandlerMeta, HandlerResult};
+use super::{HandlerMeta, HandlerResult, Needs};
 use crate::delivery::Delivery;
 
 /// A value whose methods are handlers, for apps whose state is an `S`.
@@ -18,14 +18,14 @@ use crate::delivery::Delivery;
 /// ```
 /// use std::future::ready;
 /// use std::sync::Arc;
-/// use dotmsg_core::handler::{HandlerMeta, Handlers, IntoReturned, Routes};
+/// use dotmsg_core::handler::{HandlerMeta, Handlers, IntoReturned, Needs, Routes};
 ///
 /// struct Billing;
 ///
 /// // What the attribute makes of a method `bill` without arguments.
 /// impl<S: Send + Sync + 'static> Handlers<S> for Billing {
 ///     fn add_to<R: Routes<S>>(this: Arc<Self>, routes: R) -> R {
-///         routes.add(HandlerMeta::new("bill", "orders"), move |_, _| {
+///         routes.add(HandlerMeta::new("bill", "orders"), Needs::NONE, move |_, _| {
 ///             let _billing = Arc::clone(&this);
 ///             ready(().into_returned())
 ///         })
@@ -51,9 +51,9 @@ impl<S, T: Handlers<S>> Handlers<S> for Arc<T> {
 
 /// What handlers are added to: an app.
 pub trait Routes<S>: Sized {
-    /// Adds the handler of this meta; `call` handles one delivery.
+    /// Adds the handler of this meta, whose arguments have these needs; `call` handles one delivery.
     #[must_use]
-    fn add<F, Fut>(self, meta: HandlerMeta, call: F) -> Self
+    fn add<F, Fut>(self, meta: HandlerMeta, needs: Needs, call: F) -> Self
     where
         F: Fn(Delivery, Arc<S>) -> Fut + Clone + Send + Sync + 'static,
         Fut: Future<Output = HandlerResult> + Send + 'static;
