@@ -48,6 +48,8 @@
 //! A service that runs until SIGTERM or SIGINT is
 //! `App::from_config("dotmsg.toml")?.state(state).handler(bill).run().await`.
 //!
+//! Handlers that share a database pool or a client may be methods of a value that holds it: [`handlers`].
+//!
 //! # Arguments
 //!
 //! Up to twelve: parts in any order, at most one payload, last. Under the attribute they may borrow from the delivery.
@@ -65,6 +67,7 @@
 //! | [`MessageId`] | header `dotmsg-id`, else `topic/partition/offset` of the origin | |
 //! | [`Timestamp`](clock::Timestamp) | when the producer made it | |
 //! | [`State<T>`](State) | the app's state or a part of it ([`FromRef`]) | compile error |
+//! | [`Publisher`] | publishes to the route's backend at once | dead letter of kind `publisher` (in tests); refused under `exactly_once` |
 //! | [`&Delivery`](Delivery) | everything | |
 //!
 //! Types of your own implement [`FromDelivery`](handler::FromDelivery) (a part) or [`FromPayload`](handler::FromPayload).
@@ -127,6 +130,7 @@ pub use dotmsg_core::error::{Error, ErrorKind, Result};
 pub use dotmsg_core::handler::extract::{Attempt, FromRef, Json, Key, MessageId, Origin, State};
 pub use dotmsg_core::handler::{self, Batch, Each, HandlerError, Outgoing};
 pub use dotmsg_core::message::{self, Message};
+pub use dotmsg_core::publisher::Publisher;
 #[cfg(feature = "sim")]
 pub use dotmsg_core::sim;
 #[cfg(feature = "testing")]
@@ -176,6 +180,49 @@ pub use dotmsg_core::{app, lag, log, middleware, progress, replay, reset, router
 /// is_handler(bill.into_handler());
 /// ```
 pub use dotmsg_macros::handler;
+
+/// Makes message handlers of methods, for a value that holds what they depend on.
+///
+/// ```
+/// use dotmsg::{App, Config, HandlerError, Json, Key};
+///
+/// struct Billing {
+///     per_cent: u64,
+/// }
+///
+/// #[dotmsg::handlers]
+/// impl Billing {
+///     #[handler(topic = "orders", group = "billing", retry(tiers = ["5s"]))]
+///     async fn bill(&self, Key(customer): Key<u64>, Json(cents): Json<u64>) -> Result<(), HandlerError> {
+///         println!("customer {customer}: {}", self.with_tax(cents)?);
+///         Ok(())
+///     }
+///
+///     #[handler(topic = "refunds", group = "billing", name = "pay-back")]
+///     async fn refund(&self, Json(cents): Json<u64>) {
+///         println!("{cents} back");
+///     }
+///
+///     // Not a handler: it stays as it is.
+///     fn with_tax(&self, cents: u64) -> Result<u64, HandlerError> {
+///         cents
+///             .checked_mul(100 + self.per_cent)
+///             .map(|all| all / 100)
+///             .ok_or_else(|| HandlerError::permanent("too much").kind("amount"))
+///     }
+/// }
+///
+/// # let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+/// # runtime.block_on(async {
+/// // A unit test calls a method as it is.
+/// let billing = Billing { per_cent: 19 };
+/// assert!(billing.bill(Key(7), Json(100)).await.is_ok());
+/// assert!(billing.bill(Key(7), Json(u64::MAX)).await.is_err());
+/// # });
+///
+/// let app: App = App::with_config(Config::new()).handlers(Billing { per_cent: 19 });
+/// ```
+pub use dotmsg_macros::handlers;
 
 /// What generated code refers to. Not part of the API.
 #[doc(hidden)]

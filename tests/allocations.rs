@@ -1,4 +1,4 @@
-//! Extraction, call and settlement of a handler allocate nothing, with the attribute and without it.
+//! Extraction, call and settlement of a handler allocate nothing: with the attribute, without it, and as a method.
 
 use std::future::Future;
 use std::pin::pin;
@@ -9,7 +9,8 @@ use bytes::Bytes;
 use dotmsg::clock::Timestamp;
 use dotmsg::delivery::{Position, Role, Stream};
 use dotmsg::handler::{
-    Annotated, Attempt, Handler, HandlerResult, Json, Key, MessageId, Origin, OwnedPosition, State,
+    Annotated, Attempt, Handler, HandlerMeta, HandlerResult, Handlers, Json, Key, MessageId, Needs,
+    Origin, OwnedPosition, Routes, State,
 };
 use dotmsg::message::Headers;
 use dotmsg::{Delivery, Message};
@@ -69,14 +70,54 @@ fn ready(future: impl Future<Output = HandlerResult>) {
     }
 }
 
+struct Service {
+    limit: u64,
+}
+
+#[dotmsg::handlers]
+impl Service {
+    #[handler(topic = "orders", group = "billing")]
+    async fn method(&self, key: Key<&str>, Json(numbers): Json<Numbers>) {
+        assert!(key.0 == "7" && numbers.id < self.limit);
+    }
+}
+
+/// Measures each handler that is added.
+struct Measured(&'static str);
+
+impl<S: Default> Routes<S> for Measured {
+    fn add<F, Fut>(self, _: HandlerMeta, _: Needs, call: F) -> Self
+    where
+        F: Fn(Delivery, Arc<S>) -> Fut + Clone + Send + Sync + 'static,
+        Fut: Future<Output = HandlerResult> + Send + 'static,
+    {
+        calls_allocate_nothing(call, S::default(), self.0);
+        self
+    }
+}
+
 fn allocates_nothing<T, S>(handler: impl Handler<T, S>, state: S, payload: &'static str) {
+    calls_allocate_nothing(
+        |delivery, state| handler.call(delivery, state),
+        state,
+        payload,
+    );
+}
+
+fn calls_allocate_nothing<S, Fut>(
+    call: impl Fn(Delivery, Arc<S>) -> Fut,
+    state: S,
+    payload: &'static str,
+) where
+    Fut: Future<Output = HandlerResult>,
+{
     let stream = Arc::new(Stream::new("orders".into(), 0, 1, Role::Source));
     let message = Message::new(payload).with_key("7").with_id("42");
     let delivery = Delivery::new(stream, 9, Timestamp(0), message);
     let state = Arc::new(state);
     let counted = allocation_counter::measure(|| {
         for _ in 0..10 {
-            ready(handler.call(delivery.clone(), Arc::clone(&state)));
+            ready(call(delivery.clone(), Arc::clone(&state)));
         }
     });
     assert_eq!(counted.count_total, 0, "{payload}");
@@ -89,4 +130,6 @@ fn handlers_allocate_nothing() {
     allocates_nothing(json, Arc::new(2_000_000), numbers);
     allocates_nothing(parts, (), "x");
     allocates_nothing(borrowed.into_handler(), (), r#"{"account":"a"}"#);
+    let service = Arc::new(Service { limit: 2_000_000 });
+    let Measured(_) = Handlers::<()>::add_to(service, Measured(numbers));
 }

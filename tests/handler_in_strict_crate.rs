@@ -92,6 +92,31 @@ pub async fn names(
 #[dotmsg::handler(topic = "t")]
 pub async fn zero() {}
 
+/// A value with handlers.
+#[derive(std::fmt::Debug)]
+pub struct Service {
+    limit: u32,
+}
+
+#[dotmsg::handlers]
+impl Service {
+    /// A borrow, and a raw name.
+    #[handler(topic = "t", concurrency = 5usize)]
+    pub async fn r#move(&self, d: &dotmsg::Delivery) {
+        let _unused: bool = d.attempt() < self.limit;
+    }
+
+    /// A name that the generated code uses.
+    #[handler(topic = "t")]
+    async fn this(&self, this: dotmsg::Delivery) {
+        std::mem::drop(this);
+    }
+
+    /// No argument and nothing returned.
+    #[handler(topic = "t", name = "none")]
+    async fn zero(&self) {}
+}
+
 #[test]
 fn handlers_of_a_strict_crate_can_be_registered() {
     let app: dotmsg::App = dotmsg::App::with_config(dotmsg::config::Config::new());
@@ -100,5 +125,6 @@ fn handlers_of_a_strict_crate_can_be_registered() {
         .handler(r#type)
         .handler(life)
         .handler(names)
-        .handler(zero);
+        .handler(zero)
+        .handlers(Service { limit: 3 });
 }

@@ -18,6 +18,7 @@ pub mod log;
 pub mod message;
 pub mod middleware;
 pub mod progress;
+pub mod publisher;
 pub mod replay;
 pub mod reset;
 pub mod router;

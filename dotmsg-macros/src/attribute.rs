@@ -13,6 +13,7 @@ use crate::value;
 const KEYS: &[&str] = &[
     "topic",
     "group",
+    "name",
     "backend",
     "concurrency",
     "ordering",
@@ -31,6 +32,7 @@ const RETRY_KEYS: &[&str] = &["tiers", "order", "attempts"];
 pub(crate) struct Attribute {
     pub(crate) topic: Option<LitStr>,
     pub(crate) group: Option<LitStr>,
+    pub(crate) name: Option<LitStr>,
     pub(crate) backend: Option<LitStr>,
     pub(crate) concurrency: Option<LitInt>,
     pub(crate) ordering: Option<LitStr>,
@@ -47,8 +49,8 @@ pub(crate) struct Attribute {
     pub(crate) batch: Option<Span>,
 }
 
-/// Reads the arguments: what they say, and everything that is wrong with them.
-pub(crate) fn parse(tokens: TokenStream) -> (Attribute, Vec<Error>) {
+/// Reads the arguments: what they say, and everything that is wrong with them. What they lack is an error at `place`.
+pub(crate) fn parse(tokens: TokenStream, place: Span) -> (Attribute, Vec<Error>) {
     let mut attribute = Attribute::default();
     let mut errors = Vec::new();
     match entry::list.parse2(tokens) {
@@ -60,7 +62,7 @@ pub(crate) fn parse(tokens: TokenStream) -> (Attribute, Vec<Error>) {
             }
             if !entries.iter().any(|entry| entry.key == "topic") {
                 let message = "the topic is missing: `#[handler(topic = \"…\")]`";
-                errors.push(Error::new(Span::call_site(), message));
+                errors.push(Error::new(place, message));
             }
         }
         Err(error) => errors.push(error),
@@ -83,6 +85,7 @@ impl Attribute {
         match entry.key.to_string().as_str() {
             "topic" => self.topic = Some(value::text(entry)?),
             "group" => self.group = Some(value::text(entry)?),
+            "name" => self.name = Some(value::route_name(entry)?),
             "backend" => self.backend = Some(value::text(entry)?),
             "concurrency" => self.concurrency = Some(value::count::<usize>(entry)?),
             "ordering" => {

@@ -5,15 +5,15 @@
 use proc_macro2::TokenStream;
 use quote::{quote, quote_spanned};
 use syn::spanned::Spanned;
-use syn::{Error, Ident, ItemFn, ReturnType, Type};
+use syn::{Error, Ident, ReturnType, Signature, Type};
 
 use crate::attribute::Attribute;
-use crate::expand::{Ends, arguments, elided, local};
+use crate::expand::{Called, Ends, argument_types, arguments, digits, elided, local};
 use crate::signature::{argument_type, only_argument};
 
 /// Whether the function takes batches.
-pub(crate) fn is_batch(function: &ItemFn) -> bool {
-    let mut types = function.sig.inputs.iter().filter_map(argument_type);
+pub(crate) fn is_batch(signature: &Signature) -> bool {
+    let mut types = signature.inputs.iter().filter_map(argument_type);
     types.next_back().is_some_and(is_batch_type)
 }
 
@@ -28,13 +28,8 @@ fn is_batch_type(argument: &Type) -> bool {
 }
 
 /// What does not go together with batches, each at its own place.
-pub(crate) fn check(attribute: &Attribute, function: &ItemFn) -> Vec<Error> {
-    let types: Vec<_> = function
-        .sig
-        .inputs
-        .iter()
-        .filter_map(argument_type)
-        .collect();
+pub(crate) fn check(attribute: &Attribute, signature: &Signature) -> Vec<Error> {
+    let types: Vec<_> = signature.inputs.iter().filter_map(argument_type).collect();
     let others = types.split_last().map_or(&[][..], |(_, others)| others);
     let misplaced = others
         .iter()
@@ -48,7 +43,7 @@ pub(crate) fn check(attribute: &Attribute, function: &ItemFn) -> Vec<Error> {
     let mut errors: Vec<_> = misplaced.collect();
     if let Some(place) = attribute.batch
         && errors.is_empty()
-        && !is_batch(function)
+        && !is_batch(signature)
     {
         let message = "`batch(…)` is for a handler whose last argument is a `Batch<T>`; this one takes one message at a time";
         errors.push(Error::new(place, message));
@@ -57,18 +52,15 @@ pub(crate) fn check(attribute: &Attribute, function: &ItemFn) -> Vec<Error> {
 }
 
 /// What the attribute says of batches, as an assignment to the meta value.
-pub(crate) fn assigned(attribute: &Attribute, function: &ItemFn) -> Option<TokenStream> {
-    if !is_batch(function) {
+pub(crate) fn assigned(attribute: &Attribute, signature: &Signature) -> Option<TokenStream> {
+    if !is_batch(signature) {
         return None;
     }
     let some = |field: &str, value: Option<TokenStream>| {
         let field = Ident::new(field, proc_macro2::Span::call_site());
         value.map(|value| quote!(batch.#field = ::core::option::Option::Some(#value);))
     };
-    let size = some(
-        "size",
-        attribute.batch_size.as_ref().map(crate::expand::digits),
-    );
+    let size = some("size", attribute.batch_size.as_ref().map(digits));
     let linger = some(
         "linger",
         attribute
@@ -88,9 +80,9 @@ pub(crate) fn assigned(attribute: &Attribute, function: &ItemFn) -> Option<Token
 }
 
 /// How the runtime calls the function: the items of its `impl Invoke`.
-pub(crate) fn invoke(function: &ItemFn, state_type: &TokenStream) -> TokenStream {
+pub(crate) fn invoke(called: &Called<'_>, state_type: &TokenStream) -> TokenStream {
     let [delivery, deliveries, state] = [local("delivery"), local("deliveries"), local("state")];
-    let body = body(function, state_type);
+    let body = body(called, state_type);
     quote! {
         fn invoke(
             #delivery: ::dotmsg::__private::core::delivery::Delivery,
@@ -115,26 +107,18 @@ pub(crate) fn invoke(function: &ItemFn, state_type: &TokenStream) -> TokenStream
     }
 }
 
-fn body(function: &ItemFn, state_type: &TokenStream) -> TokenStream {
-    let name = &function.sig.ident;
-    let types: Vec<Type> = function
-        .sig
-        .inputs
-        .iter()
-        .filter_map(argument_type)
-        .map(|argument| elided(argument.clone()))
-        .collect();
+/// Extracts the arguments from `deliveries` and `state` ([`local`] names), calls, and turns the return value into an answer.
+pub(crate) fn body(called: &Called<'_>, state_type: &TokenStream) -> TokenStream {
+    let signature = called.signature;
+    let types = argument_types(signature);
     let arguments = arguments(types.len());
-    let [deliveries, state] = [local("deliveries"), local("state")];
+    let [deliveries, delivery, state] = [local("deliveries"), local("delivery"), local("state")];
     let [value, rejection, extracted] = [local("value"), local("rejection"), local("extracted")];
+    let [returned, answered] = [local("returned"), local("answered")];
     let parts = types.iter().zip(&arguments).take(types.len() - 1);
     let parts = parts.map(|(ty, argument)| {
-        let Ends { first, last } = Ends::of(ty);
-        let open = quote_spanned!(first=> <);
-        let from = quote_spanned! {last=>
-            #open #ty as ::dotmsg::__private::core::handler::FromBatch<'_, #state_type>>::from_batch
-        };
-        quote_spanned! {first=>
+        let from = part(ty, state_type, "from_batch");
+        quote_spanned! {Ends::of(ty).first=>
             let #argument = match #from(&#deliveries, &#state) {
                 ::core::result::Result::Ok(#value) => #value,
                 ::core::result::Result::Err(#rejection) => {
@@ -143,14 +127,10 @@ fn body(function: &ItemFn, state_type: &TokenStream) -> TokenStream {
             };
         }
     });
-    let (batch, last) = match (types.last(), arguments.last()) {
-        (Some(batch), Some(last)) => (batch, last),
-        _ => unreachable!("its last argument is a batch"),
-    };
-    let from_member = from_member(batch, state_type);
-    let [returned, answered] = [local("returned"), local("answered")];
-    let into_answer = into_answer(function);
-    let delivery = local("delivery");
+    let last = arguments.last();
+    let from_member = member(types.last(), state_type, "from_member");
+    let into_answer = into_answer(&signature.output);
+    let call = called.call(&arguments);
     quote! {
         #(#parts)*
         let (#last, #extracted) = ::dotmsg::__private::core::handler::Batch::extract(
@@ -160,30 +140,48 @@ fn body(function: &ItemFn, state_type: &TokenStream) -> TokenStream {
         if #extracted.is_empty() {
             return ::core::result::Result::Ok(#extracted.rejections());
         }
-        let #returned = #name(#(#arguments),*).await;
+        let #returned = #call.await;
         let #answered = #into_answer(#returned, #extracted.members());
         #extracted.answer(#answered)
     }
 }
 
-/// The path of the function that extracts what a batch is of, with the place of its type.
-fn from_member(batch: &Type, state: &TokenStream) -> TokenStream {
+/// What the arguments ask of the route, as an expression.
+pub(crate) fn needs(signature: &Signature, state_type: &TokenStream) -> TokenStream {
+    let types = argument_types(signature);
+    let last = member(types.last(), state_type, "NEEDS");
+    let parts = types.iter().take(types.len() - 1);
+    let parts = parts.map(|ty| part(ty, state_type, "NEEDS"));
+    quote!(#last #(.and(#parts))*)
+}
+
+/// The path of an item of a part's trait, with the place of its type.
+fn part(ty: &Type, state: &TokenStream, item: &str) -> TokenStream {
+    let Ends { first, last } = Ends::of(ty);
+    let open = quote_spanned!(first=> <);
+    let item = Ident::new(item, last);
+    quote_spanned!(last=> #open #ty as ::dotmsg::__private::core::handler::FromBatch<'_, #state>>::#item)
+}
+
+/// The same for what the batch is of.
+fn member(batch: Option<&Type>, state: &TokenStream, item: &str) -> TokenStream {
     let member = match batch {
-        Type::Path(path) => only_argument(&path.path),
+        Some(Type::Path(path)) => only_argument(&path.path),
         _ => None,
     };
     let Some(member) = member else {
-        return quote!(::dotmsg::__private::core::handler::FromMember::from_member);
+        let item = local(item);
+        return quote!(::dotmsg::__private::core::handler::FromMember::#item);
     };
     let Ends { first, last } = Ends::of(member);
     let open = quote_spanned!(first=> <);
-    let from = quote_spanned!(last=> FromMember<'_, #state, _>>::from_member);
-    quote_spanned!(last=> #open #member as ::dotmsg::__private::core::handler::#from)
+    let item = Ident::new(item, last);
+    quote_spanned!(last=> #open #member as ::dotmsg::__private::core::handler::FromMember<'_, #state, _>>::#item)
 }
 
 /// The path of the function that turns the return value into the answer, with the place of its type.
-fn into_answer(function: &ItemFn) -> TokenStream {
-    let output = match &function.sig.output {
+fn into_answer(output: &ReturnType) -> TokenStream {
+    let output = match output {
         ReturnType::Type(_, output) if !matches!(**output, Type::ImplTrait(_)) => {
             elided((**output).clone())
         }

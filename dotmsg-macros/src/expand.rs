@@ -6,7 +6,8 @@
 //!    `async fn bill` with the original tokens. It must be a function: in an `async move` block an unused argument would
 //!    drop before the body runs.
 //! 2. `enum bill {}` in the *type* namespace, with `impl Meta` (what the attribute says) and `impl<S> Invoke<S>`
-//!    (extract, call, turn the return value into a result), all in one future, so that arguments may borrow.
+//!    (extract, call, turn the return value into a result), all in one future, so that arguments may borrow. That part is
+//!    [`Called`], which the methods of `#[handlers]` share.
 //!
 //! Whatever the compiler may complain about carries the span of the argument's type, trait and method names included:
 //! otherwise each error shows again on the attribute.
@@ -15,7 +16,7 @@ use proc_macro2::{Span, TokenStream};
 use quote::{ToTokens, quote, quote_spanned};
 use syn::spanned::Spanned;
 use syn::visit_mut::{self, VisitMut};
-use syn::{Attribute as RustAttribute, Ident, ItemFn, Lifetime, ReturnType, Type};
+use syn::{Attribute as RustAttribute, Ident, ItemFn, Lifetime, ReturnType, Signature, Type};
 
 use crate::attribute::Attribute;
 use crate::batch;
@@ -41,7 +42,7 @@ pub(crate) fn stub(attribute: &Attribute, function: &ItemFn) -> TokenStream {
     }
     let name = &signature.ident;
     let vis = &function.vis;
-    let cfg = cfg(function);
+    let cfg = cfg(&function.attrs);
     let arguments = arguments(types.len());
     let generics = &signature.generics;
     let conditions = &generics.where_clause;
@@ -125,15 +126,8 @@ fn callable(function: &ItemFn) -> TokenStream {
 fn meta(attribute: &Attribute, function: &ItemFn) -> TokenStream {
     let name = &function.sig.ident;
     let vis = &function.vis;
-    let cfg = cfg(function);
-    let word = unraw(name);
-    let topic = attribute
-        .topic
-        .as_ref()
-        .map_or_else(String::new, syn::LitStr::value);
-    let assigned = assigned(attribute)
-        .into_iter()
-        .chain(batch::assigned(attribute, function));
+    let cfg = cfg(&function.attrs);
+    let said = said(attribute, &function.sig);
     quote! {
         #(#cfg)*
         #[doc(hidden)]
@@ -142,14 +136,29 @@ fn meta(attribute: &Attribute, function: &ItemFn) -> TokenStream {
 
         #(#cfg)*
         impl ::dotmsg::__private::core::handler::Meta for #name {
-            const META: ::dotmsg::__private::core::handler::HandlerMeta = {
-                #[allow(unused_mut)]
-                let mut meta = ::dotmsg::__private::core::handler::HandlerMeta::new(#word, #topic);
-                #(#assigned)*
-                meta
-            };
+            const META: ::dotmsg::__private::core::handler::HandlerMeta = #said;
         }
     }
+}
+
+/// What the attribute of a function says, as an expression.
+pub(crate) fn said(attribute: &Attribute, signature: &Signature) -> TokenStream {
+    let route = match &attribute.name {
+        Some(given) => given.value(),
+        None => unraw(&signature.ident),
+    };
+    let topic = attribute
+        .topic
+        .as_ref()
+        .map_or_else(String::new, syn::LitStr::value);
+    let batch = batch::assigned(attribute, signature);
+    let assigned = assigned(attribute).into_iter().chain(batch);
+    quote! {{
+        #[allow(unused_mut)]
+        let mut meta = ::dotmsg::__private::core::handler::HandlerMeta::new(#route, #topic);
+        #(#assigned)*
+        meta
+    }}
 }
 
 fn assigned(attribute: &Attribute) -> Vec<TokenStream> {
@@ -185,45 +194,39 @@ pub(crate) fn digits(value: &syn::LitInt) -> TokenStream {
 /// How the runtime calls the function.
 fn invoke(attribute: &Attribute, function: &ItemFn) -> TokenStream {
     let name = &function.sig.ident;
-    let cfg = cfg(function);
-    let types: Vec<Type> = function
-        .sig
-        .inputs
-        .iter()
-        .filter_map(argument_type)
-        .map(|argument| elided(argument.clone()))
-        .collect();
+    let cfg = cfg(&function.attrs);
     let generic = local("DotmsgState");
     let (parameters, state_type, conditions) = match &attribute.state {
         Some(given) => (quote!(), quote!(#given), quote!()),
         None => {
-            let parts = types
-                .iter()
-                .filter_map(|argument| sub_state(argument, &generic));
-            let conditions = quote! {
-                where
-                    #generic: ::core::marker::Send + ::core::marker::Sync + 'static,
-                    #(#parts,)*
-            };
+            let conditions = conditions([&function.sig], &generic);
             (quote!(<#generic>), quote!(#generic), conditions)
         }
     };
-    let calls = match batch::is_batch(function) {
-        true => batch::invoke(function, &state_type),
-        false => invoke_one(function, &types, &state_type),
+    let called = Called {
+        signature: &function.sig,
+        path: quote!(#name),
+        receiver: None,
+    };
+    let needs = called.needs(&state_type);
+    let calls = match called.takes_batches() {
+        true => batch::invoke(&called, &state_type),
+        false => invoke_one(&called, &state_type),
     };
     quote! {
         #(#cfg)*
         #[allow(clippy::unit_arg)]
         impl #parameters ::dotmsg::__private::core::handler::Invoke<#state_type> for #name #conditions {
+            const NEEDS: ::dotmsg::__private::core::handler::Needs = #needs;
+
             #calls
         }
     }
 }
 
-fn invoke_one(function: &ItemFn, types: &[Type], state_type: &TokenStream) -> TokenStream {
+fn invoke_one(called: &Called<'_>, state_type: &TokenStream) -> TokenStream {
     let [delivery, state] = [local("delivery"), local("state")];
-    let body = body(function, types, state_type);
+    let body = called.body(state_type);
     quote! {
         fn invoke(
             #delivery: ::dotmsg::__private::core::delivery::Delivery,
@@ -236,38 +239,95 @@ fn invoke_one(function: &ItemFn, types: &[Type], state_type: &TokenStream) -> To
     }
 }
 
-fn body(function: &ItemFn, types: &[Type], state_type: &TokenStream) -> TokenStream {
-    let name = &function.sig.ident;
-    let arguments = arguments(types.len());
-    let extract = types
-        .iter()
-        .zip(&arguments)
-        .enumerate()
-        .map(|(index, (ty, argument))| {
-            let from = extractor(ty, index + 1 == types.len(), state_type);
-            let [delivery, state] = [local("delivery"), local("state")];
-            let [value, rejection] = [local("value"), local("rejection")];
-            quote_spanned! {Ends::of(ty).first=>
-                let #argument = match #from(&#delivery, &#state) {
-                    ::core::result::Result::Ok(#value) => #value,
-                    ::core::result::Result::Err(#rejection) => {
-                        return ::core::result::Result::Err(::core::convert::Into::into(#rejection));
-                    }
-                };
-            }
-        });
-    let returned = local("returned");
-    let finish = finish(function);
+/// What the app's state must be for handlers of these signatures.
+pub(crate) fn conditions<'a>(
+    signatures: impl IntoIterator<Item = &'a Signature>,
+    state: &Ident,
+) -> TokenStream {
+    let types = signatures.into_iter().flat_map(argument_types);
+    let parts = types.filter_map(|argument| sub_state(&argument, state));
     quote! {
-        #(#extract)*
-        let #returned = #name(#(#arguments),*).await;
-        #finish(#returned)
+        where
+            #state: ::core::marker::Send + ::core::marker::Sync + 'static,
+            #(#parts,)*
     }
 }
 
+/// A function or method that the runtime calls.
+pub(crate) struct Called<'a> {
+    pub(crate) signature: &'a Signature,
+    pub(crate) path: TokenStream,
+    /// What a method is called on.
+    pub(crate) receiver: Option<TokenStream>,
+}
+
+impl Called<'_> {
+    /// Extracts the arguments from `delivery` and `state` ([`local`] names), calls, and turns the return value into a result.
+    pub(crate) fn body(&self, state_type: &TokenStream) -> TokenStream {
+        let types = argument_types(self.signature);
+        let arguments = arguments(types.len());
+        let extract = types
+            .iter()
+            .zip(&arguments)
+            .enumerate()
+            .map(|(index, (ty, argument))| {
+                let from = extraction(ty, index + 1 == types.len(), state_type).function();
+                let [delivery, state] = [local("delivery"), local("state")];
+                let [value, rejection] = [local("value"), local("rejection")];
+                quote_spanned! {Ends::of(ty).first=>
+                    let #argument = match #from(&#delivery, &#state) {
+                        ::core::result::Result::Ok(#value) => #value,
+                        ::core::result::Result::Err(#rejection) => {
+                            return ::core::result::Result::Err(::core::convert::Into::into(#rejection));
+                        }
+                    };
+                }
+            });
+        let returned = local("returned");
+        let finish = finish(&self.signature.output);
+        let call = self.call(&arguments);
+        quote! {
+            #(#extract)*
+            let #returned = #call.await;
+            #finish(#returned)
+        }
+    }
+
+    /// The call itself.
+    pub(crate) fn call(&self, arguments: &[Ident]) -> TokenStream {
+        let Self { path, receiver, .. } = self;
+        let receiver = receiver.iter();
+        quote!(#path(#(#receiver,)* #(#arguments),*))
+    }
+
+    /// Whether it is called with batches.
+    pub(crate) fn takes_batches(&self) -> bool {
+        batch::is_batch(self.signature)
+    }
+
+    /// What the arguments ask of the route, as an expression.
+    pub(crate) fn needs(&self, state_type: &TokenStream) -> TokenStream {
+        if self.takes_batches() {
+            return batch::needs(self.signature, state_type);
+        }
+        let types = argument_types(self.signature);
+        let each = types.iter().enumerate().map(|(index, ty)| {
+            let needs = extraction(ty, index + 1 == types.len(), state_type).needs();
+            quote!(.and(#needs))
+        });
+        quote!(::dotmsg::__private::core::handler::Needs::NONE #(#each)*)
+    }
+}
+
+/// The types of the arguments, as they may be written in the generated code.
+pub(crate) fn argument_types(signature: &Signature) -> Vec<Type> {
+    let types = signature.inputs.iter().filter_map(argument_type);
+    types.map(|argument| elided(argument.clone())).collect()
+}
+
 /// The path of the function that turns the return value into a result, with the place of its type.
-fn finish(function: &ItemFn) -> TokenStream {
-    let output = match &function.sig.output {
+fn finish(output: &ReturnType) -> TokenStream {
+    let output = match output {
         // An opaque type cannot be named again; nothing returned cannot be wrong.
         ReturnType::Type(_, output) if !matches!(**output, Type::ImplTrait(_)) => {
             elided((**output).clone())
@@ -279,14 +339,11 @@ fn finish(function: &ItemFn) -> TokenStream {
     quote_spanned!(last=> #open #output as ::dotmsg::__private::core::handler::IntoReturned>::into_returned)
 }
 
-/// The path of the function that extracts an argument of this type.
-///
-/// The path begins at the type's first token and ends at its last, so that the compiler takes it for the place of the
-/// type; with one span for all of it, one mistake is reported at two places.
-fn extractor(ty: &Type, is_last: bool, state: &TokenStream) -> TokenStream {
-    let Ends { first, last } = Ends::of(ty);
-    let open = quote_spanned!(first=> <);
-    let (source, function) = if !is_last {
+/// How an argument of this type is extracted.
+fn extraction<'a>(ty: &'a Type, is_last: bool, state: &TokenStream) -> Extraction<'a> {
+    let ends = Ends::of(ty);
+    let last = ends.last;
+    let (source, function) = if !is_last || is_state(ty) {
         (
             quote_spanned!(last=> FromDelivery<'_, #state>),
             "from_delivery",
@@ -299,11 +356,48 @@ fn extractor(ty: &Type, is_last: bool, state: &TokenStream) -> TokenStream {
     } else {
         (quote_spanned!(last=> FromLast<'_, #state, _>), "from_last")
     };
-    let function = Ident::new(function, last);
-    quote_spanned!(last=> #open #ty as ::dotmsg::__private::core::handler::#source>::#function)
+    Extraction {
+        ty,
+        ends,
+        source,
+        function,
+    }
+}
+
+/// A type as an extractor: by which trait, and by which function of it.
+struct Extraction<'a> {
+    ty: &'a Type,
+    ends: Ends,
+    source: TokenStream,
+    function: &'static str,
+}
+
+impl Extraction<'_> {
+    /// The path of the function.
+    fn function(&self) -> TokenStream {
+        self.item(self.function)
+    }
+
+    /// The path of its constant.
+    fn needs(&self) -> TokenStream {
+        self.item("NEEDS")
+    }
+
+    /// The path of an item of the trait.
+    ///
+    /// It begins at the type's first token and ends at its last, so that the compiler takes it for the place of the type; with
+    /// one span for all of it, one mistake is reported at two places.
+    fn item(&self, name: &str) -> TokenStream {
+        let Self { ty, source, .. } = self;
+        let Ends { first, last } = self.ends;
+        let open = quote_spanned!(first=> <);
+        let name = Ident::new(name, last);
+        quote_spanned!(last=> #open #ty as ::dotmsg::__private::core::handler::#source>::#name)
+    }
 }
 
 /// The places of the first and the last token of a type.
+#[derive(Clone, Copy)]
 pub(crate) struct Ends {
     pub(crate) first: Span,
     pub(crate) last: Span,
@@ -337,12 +431,21 @@ fn sub_state(argument: &Type, state: &Ident) -> Option<TokenStream> {
     let Type::Path(path) = argument else {
         return None;
     };
-    if path.path.segments.last()?.ident != "State" {
+    if !is_state(argument) {
         return None;
     }
     let part = only_argument(&path.path)?;
     let span = part.span();
     Some(quote_spanned!(span=> #part: ::dotmsg::__private::core::handler::FromRef<#state>))
+}
+
+/// Whether the type is written as `State<T>`.
+pub(crate) fn is_state(argument: &Type) -> bool {
+    let Type::Path(path) = argument else {
+        return false;
+    };
+    let last = path.path.segments.last();
+    last.is_some_and(|last| last.ident == "State")
 }
 
 /// The type with every named lifetime elided: in `invoke` they are all the lifetime of the delivery in hand.
@@ -366,9 +469,12 @@ pub(crate) fn elided(mut argument: Type) -> Type {
     argument
 }
 
-fn cfg(function: &ItemFn) -> Vec<&RustAttribute> {
-    let attrs = function.attrs.iter();
-    attrs.filter(|attr| attr.path().is_ident("cfg")).collect()
+/// The conditions under which an item is there.
+pub(crate) fn cfg(attributes: &[RustAttribute]) -> Vec<&RustAttribute> {
+    let attributes = attributes.iter();
+    attributes
+        .filter(|attr| attr.path().is_ident("cfg"))
+        .collect()
 }
 
 /// Whether an attribute belongs to the function that users see; the others change the body.

@@ -5,8 +5,10 @@
 
 mod attribute;
 mod batch;
+mod block;
 mod entry;
 mod expand;
+mod methods;
 mod signature;
 mod value;
 
@@ -22,6 +24,7 @@ use proc_macro::TokenStream;
 /// |---|---|---|
 /// | `topic` | the topic, without the backend's prefix | required |
 /// | `group` | the consumer group | the config names it |
+/// | `name` | the route's name in the config: letters, digits, `-`, single `_` | the function's name |
 /// | `backend` | the backend's name in the config | `main` |
 /// | `concurrency` | handlers running at once, at least 1 | 256 |
 /// | `ordering` | `"key"`, `"partition"`, `"none"` | `"key"` |
@@ -31,16 +34,17 @@ use proc_macro::TokenStream;
 /// | `start` | `"earliest"`, `"latest"`: where a new group starts | `"earliest"` |
 /// | `state` | the app's type of state, for extractors that work with that one only | any state that has the parts |
 ///
-/// Everything but `state` is a default that the config may override for the route of the function's name (`topic` too, so
+/// Everything but `name` and `state` is a default that the config may override for the route of this name (`topic` too, so
 /// that one function can be pointed elsewhere; the attribute must say one all the same).
 #[proc_macro_attribute]
 pub fn handler(attribute: TokenStream, item: TokenStream) -> TokenStream {
-    let (attribute, mut errors) = attribute::parse(attribute.into());
+    let place = proc_macro2::Span::call_site();
+    let (attribute, mut errors) = attribute::parse(attribute.into(), place);
     let original = proc_macro2::TokenStream::from(item);
     let code = match syn::parse2::<syn::ItemFn>(original.clone()) {
-        Ok(function) => match signature::check(&function) {
+        Ok(function) => match signature::check(&function.sig) {
             Ok(()) => {
-                let wrong = batch::check(&attribute, &function);
+                let wrong = batch::check(&attribute, &function.sig);
                 match wrong.is_empty() {
                     true => expand::expand(&attribute, &function),
                     false => {
@@ -64,4 +68,24 @@ pub fn handler(attribute: TokenStream, item: TokenStream) -> TokenStream {
         .chain([code])
         .collect::<proc_macro2::TokenStream>()
         .into()
+}
+
+/// Makes message handlers of methods: `#[handler(…)]`, with the keys of [`macro@handler`], on each that is one.
+///
+/// The block stays as it is, so a unit test calls its methods. A handler is an `async fn` that takes `&self`, then extractors,
+/// any number of them; everything else in the block is left alone. The route's name is the method's, unless `name` says
+/// another. `App::handlers` takes the value, and shares it between the calls.
+#[proc_macro_attribute]
+pub fn handlers(arguments: TokenStream, item: TokenStream) -> TokenStream {
+    let original = proc_macro2::TokenStream::from(item);
+    let code = match syn::parse2::<syn::ItemImpl>(original.clone()) {
+        Ok(item) => methods::expand(&block::Block::read(arguments.into(), item)),
+        Err(error) => {
+            let error = block::not_a_block(&original)
+                .unwrap_or(error)
+                .to_compile_error();
+            quote::quote! { #error #original }
+        }
+    };
+    code.into()
 }

@@ -1,14 +1,52 @@
 //! What can be told from the signature alone, without types: each mistake at its own place.
 
 use syn::spanned::Spanned;
-use syn::{Attribute, Error, FnArg, GenericParam, ItemFn, Path, Result, Type};
+use syn::{Attribute, Error, FnArg, GenericParam, Path, Receiver, Result, Signature, Type};
 
 /// The most arguments a handler may have: registration is written out for each number up to this.
 pub(crate) const MAX_ARGUMENTS: usize = 12;
 
-/// Checks that the function can be a handler as far as its signature tells.
-pub(crate) fn check(function: &ItemFn) -> Result<()> {
-    let signature = &function.sig;
+/// Checks that a function can be a handler as far as its signature tells.
+pub(crate) fn check(signature: &Signature) -> Result<()> {
+    let mut errors = wrong_of_any(signature);
+    if let Some(receiver) = signature.receiver() {
+        errors.push(Error::new(
+            receiver.span(),
+            "a method is a handler within a block under `#[dotmsg::handlers]`: put that on the `impl`, and `#[handler(…)]` on the method",
+        ));
+    }
+    if let Some(over) = signature.inputs.iter().nth(MAX_ARGUMENTS) {
+        errors.push(Error::new(
+            over.span(),
+            format!("a handler has at most {MAX_ARGUMENTS} arguments"),
+        ));
+    }
+    all_of(errors)
+}
+
+/// Checks the same of a method in a block under `#[handlers]`.
+pub(crate) fn check_method(signature: &Signature) -> Result<()> {
+    let mut errors = wrong_of_any(signature);
+    match signature.receiver() {
+        None => errors.push(Error::new(
+            signature.ident.span(),
+            "a handler of this block takes `&self`; a function that does not use the value stands outside of the `impl`, under `#[dotmsg::handler]`",
+        )),
+        Some(receiver) if !is_shared_self(receiver) => errors.push(Error::new(
+            receiver.span(),
+            "a handler takes `&self`: its calls run side by side and share the value; keep what changes in a `Mutex` or an atomic",
+        )),
+        Some(_) => {}
+    }
+    all_of(errors)
+}
+
+fn is_shared_self(receiver: &Receiver) -> bool {
+    // `self: Arc<Self>` has a type that is written out.
+    receiver.reference.is_some() && receiver.mutability.is_none() && receiver.colon_token.is_none()
+}
+
+fn wrong_of_any(signature: &Signature) -> Vec<Error> {
     let mut errors = Vec::new();
     if signature.asyncness.is_none() {
         errors.push(Error::new(
@@ -27,22 +65,12 @@ pub(crate) fn check(function: &ItemFn) -> Result<()> {
             ));
         }
     }
-    for argument in &signature.inputs {
-        if let FnArg::Receiver(receiver) = argument {
-            errors.push(Error::new(
-                receiver.span(),
-                "a handler is a free function and has no `self`: take what it needs as `State<T>`",
-            ));
-        }
-    }
     errors.extend(signature.inputs.iter().filter_map(conditional));
-    errors.extend(misplaced_payloads(function));
-    if let Some(over) = signature.inputs.iter().nth(MAX_ARGUMENTS) {
-        errors.push(Error::new(
-            over.span(),
-            format!("a handler has at most {MAX_ARGUMENTS} arguments"),
-        ));
-    }
+    errors.extend(misplaced_payloads(signature));
+    errors
+}
+
+fn all_of(errors: Vec<Error>) -> Result<()> {
     errors
         .into_iter()
         .reduce(|mut all, error| {
@@ -73,13 +101,8 @@ fn condition_of(argument: &FnArg) -> Option<&Attribute> {
 
 /// Payloads that are not last, as far as they are written with the names of the framework's own kinds. Others are found
 /// by their types, with a longer message.
-fn misplaced_payloads(function: &ItemFn) -> Vec<Error> {
-    let types: Vec<_> = function
-        .sig
-        .inputs
-        .iter()
-        .filter_map(argument_type)
-        .collect();
+fn misplaced_payloads(signature: &Signature) -> Vec<Error> {
+    let types: Vec<_> = signature.inputs.iter().filter_map(argument_type).collect();
     let Some((last, others)) = types.split_last() else {
         return Vec::new();
     };

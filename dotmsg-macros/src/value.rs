@@ -7,6 +7,9 @@ use syn::{Error, Expr, ExprLit, Lit, LitInt, LitStr, Result};
 
 use crate::entry::{Entry, Value};
 
+/// The longest name of a route: as for all names in the configuration.
+const LONGEST_NAME: usize = 249;
+
 /// A string that is not empty.
 pub(crate) fn text(entry: &Entry) -> Result<LitStr> {
     let text = string(entry).ok_or_else(|| wrong(entry, "a string", "\"…\""))?;
@@ -14,6 +17,33 @@ pub(crate) fn text(entry: &Entry) -> Result<LitStr> {
         return Err(Error::new(text.span(), format!("`{}` is empty", entry.key)));
     }
     Ok(text)
+}
+
+/// A name under which file and environment can speak of a route.
+pub(crate) fn route_name(entry: &Entry) -> Result<LitStr> {
+    let text = text(entry)?;
+    match wrong_in_name(&text.value()) {
+        None => Ok(text),
+        Some(why) => Err(Error::new(text.span(), why)),
+    }
+}
+
+/// A bare key of TOML, and a part of a variable's name, where two underscores divide the parts. (It also has no colon, which
+/// divides the parts of the ids that are derived from it.)
+fn wrong_in_name(name: &str) -> Option<String> {
+    let of_a_name = |c: char| c.is_ascii_alphanumeric() || matches!(c, '_' | '-');
+    if let Some(wrong) = name.chars().find(|c| !of_a_name(*c)) {
+        return Some(format!(
+            "`{name}` is not a name of a route, because of {wrong:?}: take letters a-z A-Z, digits, `_` and `-`"
+        ));
+    }
+    if name.contains("__") || name.ends_with('_') {
+        return Some(format!(
+            "no variable `DOTMSG__ROUTES__…` could name the route `{name}`: take single underscores, and none at the end"
+        ));
+    }
+    (name.len() > LONGEST_NAME)
+        .then(|| format!("a name of a route has at most {LONGEST_NAME} characters"))
 }
 
 /// One of these words.

@@ -9,9 +9,8 @@ use std::io::{self, Read, Write};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use dotmsg::Message;
-use dotmsg::app::TopicPublisher;
 use dotmsg::backend::{Admin, PublishOutcome, Retention, TopicDescription, TopicSpec};
+use dotmsg::{Message, Publisher};
 use serde::{Deserialize, Serialize};
 
 use crate::Failure;
@@ -80,7 +79,7 @@ fn same_input(notes: &str, state: &Path, input: &Input<'_>) -> Result<(), Failur
 /// Publishes what is not published yet. When another process is at it, waits for its end and does the rest, if any.
 /// Returns how many rows this process published.
 pub(crate) async fn publish(
-    publisher: &TopicPublisher,
+    publisher: &Publisher,
     topic: &TopicDescription,
     input: &Input<'_>,
     state: &Path,
@@ -120,7 +119,7 @@ fn message(flight: &Flight) -> Result<Message, Failure> {
 }
 
 /// Publishes messages until each is confirmed. What is not known to be appended is tried again, with the same id.
-async fn confirmed(publisher: &TopicPublisher, mut messages: Vec<Message>) -> Result<(), Failure> {
+async fn confirmed(publisher: &Publisher, mut messages: Vec<Message>) -> Result<(), Failure> {
     for attempt in 1.. {
         let outcomes = publisher.publish_all("departures", messages.clone()).await;
         let mut left = Vec::new();

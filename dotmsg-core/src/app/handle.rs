@@ -5,12 +5,11 @@ use std::sync::Arc;
 
 use tokio::sync::watch;
 
-use crate::backend::{Backend, PublishOutcome, PublishRecord, Published, Publisher};
-use crate::clock::{Clock, Timestamp};
+use crate::backend::Backend;
 use crate::error::{Error, ErrorKind, Result};
 use crate::lag::Lag;
-use crate::message::Message;
 use crate::progress::{LogIdentity, PositionRecord};
+use crate::publisher::Publisher;
 use crate::replay::{DeadLetters, Replay};
 use crate::reset::Reset;
 use crate::router::{RouteSpec, Topology};
@@ -90,63 +89,8 @@ impl RouteHandle {
     }
 }
 
-/// Publishes under the topic names of the app.
-#[derive(Clone, Debug)]
-pub struct TopicPublisher {
-    prefix: Arc<str>,
-    publisher: Arc<dyn Publisher>,
-    clock: Arc<dyn Clock>,
-}
-
-impl TopicPublisher {
-    pub(super) fn new(prefix: &str, publisher: Arc<dyn Publisher>, clock: Arc<dyn Clock>) -> Self {
-        Self {
-            prefix: prefix.into(),
-            publisher,
-            clock,
-        }
-    }
-
-    /// Publishes one message and waits for its confirmation. A message stamped zero is stamped now.
-    ///
-    /// # Errors
-    /// Not appended, or not known to be: an error that is transient may stand for a message that *was* appended.
-    pub async fn publish(&self, topic: &str, message: Message) -> Result<Published> {
-        let outcome = self.publish_all(topic, vec![message]).await.pop();
-        match outcome {
-            Some(PublishOutcome::Ok(published)) => Ok(published),
-            Some(PublishOutcome::Failed(error) | PublishOutcome::Unknown(error)) => Err(error),
-            None => Err(Error::new(
-                ErrorKind::Unexpected,
-                "publish",
-                "the backend gave no outcome",
-            )),
-        }
-    }
-
-    /// Publishes messages in one call, each with an outcome of its own, in order.
-    pub async fn publish_all(&self, topic: &str, messages: Vec<Message>) -> Vec<PublishOutcome> {
-        let topic: Arc<str> = format!("{}{topic}", self.prefix).into();
-        let now = self.clock.now();
-        let records = messages
-            .into_iter()
-            .map(|mut message| {
-                if message.timestamp == Timestamp(0) {
-                    message.timestamp = now;
-                }
-                PublishRecord {
-                    topic: Arc::clone(&topic),
-                    partition: None,
-                    message,
-                }
-            })
-            .collect();
-        self.publisher.publish(records).await
-    }
-}
-
 /// An open backend and its publisher.
-pub(super) type OpenBackend = (Arc<dyn Backend>, TopicPublisher);
+pub(super) type OpenBackend = (Arc<dyn Backend>, Publisher);
 
 /// Stops and inspects a running app; cheap to clone.
 #[derive(Clone, Debug)]
@@ -211,7 +155,7 @@ impl AppHandle {
 
     /// A publisher to a backend, by its name in the configuration.
     #[must_use]
-    pub fn publisher(&self, backend: &str) -> Option<&TopicPublisher> {
+    pub fn publisher(&self, backend: &str) -> Option<&Publisher> {
         self.backends.get(backend).map(|(_, publisher)| publisher)
     }
 

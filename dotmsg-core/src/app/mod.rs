@@ -5,12 +5,13 @@
 
 mod annotated;
 mod handle;
+mod needs;
 mod partitioning;
 mod running;
 mod signals;
 mod starting;
 
-pub use handle::{AppHandle, RouteHandle, TopicPublisher};
+pub use handle::{AppHandle, RouteHandle};
 pub use running::{AppReport, Running};
 
 use std::collections::BTreeMap;
@@ -29,10 +30,12 @@ use self::starting::{Start, StartRoute};
 use crate::backend::{Backend, BoxFuture, Partitioner, Registry};
 use crate::clock::{Clock, SystemClock};
 use crate::config::{Config, RouteDefaults};
+use crate::delivery::Delivery;
 use crate::error::{Error, ErrorKind, Result};
 use crate::handler::{
-    Annotated, AnnotatedHandler, Answer, BatchHandlerService, Call, CallService, ErrorClass,
-    ErrorClasses, Handler, HandlerError, HandlerService, Invoke, Layers, Meta,
+    Annotated, Answer, BatchHandlerService, Call, CallService, ErrorClass, ErrorClasses, Handler,
+    HandlerError, HandlerMeta, HandlerResult, HandlerService, Handlers, Invoke, Layers, Meta,
+    Needs, Routes,
 };
 #[cfg(feature = "testing")]
 use crate::middleware::Observer;
@@ -58,9 +61,25 @@ impl Adapters for NoAdapters {
 #[cfg(feature = "testing")]
 type ObserverSlot = Arc<std::sync::OnceLock<Arc<dyn Observer>>>;
 
-struct Route<S> {
+/// What is known of a route before the configuration.
+struct Defined {
     defaults: RouteDefaults,
+    needs: Needs,
     layers: Layers,
+}
+
+impl Defined {
+    fn new(defaults: RouteDefaults, needs: Needs, layers: Layers) -> Self {
+        Self {
+            defaults,
+            needs,
+            layers,
+        }
+    }
+}
+
+struct Route<S> {
+    defined: Defined,
     start: StartRoute<S>,
 }
 
@@ -132,7 +151,7 @@ impl<R: Adapters> App<(), R> {
             too_early: self
                 .routes
                 .into_iter()
-                .map(|route| route.defaults.handler)
+                .map(|route| route.defined.defaults.handler)
                 .collect(),
             #[cfg(feature = "testing")]
             observer: self.observer,
@@ -153,48 +172,60 @@ where
         H: Annotated<T>,
         H::Meta: Invoke<S>,
     {
-        let layers = handler.layers();
-        let defaults = annotated::defaults(&H::Meta::META);
-        if H::Meta::META.batch.is_none() {
-            let handler: AnnotatedHandler<H::Meta> = handler.into_handler();
-            return self.add(defaults, layers, handler);
+        let (meta, needs) = (H::Meta::META, H::Meta::NEEDS);
+        let route = Defined::new(annotated::defaults(&meta), needs, handler.layers());
+        match meta.batch {
+            None => self.called(route, H::Meta::invoke),
+            Some(_) => self.called_with_batches(route, H::Meta::invoke_batch),
         }
-        self.push(defaults, layers, |start| {
-            let state = Arc::clone(&start.state);
-            let call = move |deliveries| H::Meta::invoke_batch(deliveries, Arc::clone(&state));
-            start.batch_handler(BatchHandlerService::new(call))
-        })
+    }
+
+    /// Adds the handlers of a value: its methods with `#[handler]` in the impl block under `#[dotmsg::handlers]`, which share
+    /// it. One that is in an [`Arc`] already stays in that.
+    #[must_use]
+    pub fn handlers<H: Handlers<S>>(self, handlers: H) -> Self {
+        H::add_to(Arc::new(handlers), self)
     }
 
     /// Adds a handler without the attribute macro; `route` says its name, topic and group
     /// (`RouteDefaults::new("bill").with("topic", "orders").with("group", "billing")`).
     #[must_use]
     pub fn route<T: 'static, H: Handler<T, S>>(self, route: RouteDefaults, handler: H) -> Self {
-        self.add(route, Layers::default(), handler)
+        let call = move |delivery, state| handler.call(delivery, state);
+        self.called(Defined::new(route, H::NEEDS, Layers::default()), call)
     }
 
-    fn add<T: 'static, H>(self, route: RouteDefaults, layers: Layers, handler: H) -> Self
+    fn called<F, Fut>(self, route: Defined, call: F) -> Self
     where
-        H: Handler<T, S>,
+        F: Fn(Delivery, Arc<S>) -> Fut + Clone + Send + Sync + 'static,
+        Fut: Future<Output = HandlerResult> + Send + 'static,
     {
-        self.push(route, layers, move |start| {
+        self.push(route, move |start| {
             let state = Arc::clone(&start.state);
-            let call = move |delivery| handler.call(delivery, Arc::clone(&state));
+            let call = move |delivery| call(delivery, Arc::clone(&state));
             start.handler(HandlerService::new(call))
+        })
+    }
+
+    fn called_with_batches<F, Fut>(self, route: Defined, call: F) -> Self
+    where
+        F: Fn(Vec<Delivery>, Arc<S>) -> Fut + Clone + Send + Sync + 'static,
+        Fut: Future<Output = Result<Answer, HandlerError>> + Send + 'static,
+    {
+        self.push(route, move |start| {
+            let state = Arc::clone(&start.state);
+            let call = move |deliveries| call(deliveries, Arc::clone(&state));
+            start.batch_handler(BatchHandlerService::new(call))
         })
     }
 
     fn push(
         mut self,
-        defaults: RouteDefaults,
-        layers: Layers,
+        defined: Defined,
         start: impl FnOnce(Start<S>) -> BoxFuture<'static, Result<RouteReport>> + Send + Sync + 'static,
     ) -> Self {
-        self.routes.push(Route {
-            defaults,
-            layers,
-            start: Box::new(start),
-        });
+        let start = Box::new(start);
+        self.routes.push(Route { defined, start });
         self
     }
 
@@ -400,9 +431,36 @@ where
     }
 }
 
+impl<S, R> Routes<S> for App<S, R>
+where
+    S: Send + Sync + 'static,
+    R: Adapters,
+{
+    fn add<F, Fut>(self, meta: HandlerMeta, needs: Needs, call: F) -> Self
+    where
+        F: Fn(Delivery, Arc<S>) -> Fut + Clone + Send + Sync + 'static,
+        Fut: Future<Output = HandlerResult> + Send + 'static,
+    {
+        let route = Defined::new(annotated::defaults(&meta), needs, Layers::default());
+        self.called(route, call)
+    }
+
+    fn add_batch<F, Fut>(self, meta: HandlerMeta, needs: Needs, call: F) -> Self
+    where
+        F: Fn(Vec<Delivery>, Arc<S>) -> Fut + Clone + Send + Sync + 'static,
+        Fut: Future<Output = Result<Answer, HandlerError>> + Send + 'static,
+    {
+        let route = Defined::new(annotated::defaults(&meta), needs, Layers::default());
+        self.called_with_batches(route, call)
+    }
+}
+
 impl<S, R> fmt::Debug for App<S, R> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let routes = self.routes.iter().map(|route| &route.defaults.handler);
+        let routes = self
+            .routes
+            .iter()
+            .map(|route| &route.defined.defaults.handler);
         f.debug_struct("App")
             .field("config", &self.config)
             .field("routes", &routes.collect::<Vec<_>>())

@@ -13,14 +13,16 @@ use super::handle::OpenBackend;
 use super::partitioning::{self, Partitioners};
 use super::signals::{self, Signals};
 use super::starting::Start;
-use super::{Adapters, App, AppHandle, Route, RouteHandle, TopicPublisher};
+use super::{Adapters, App, AppHandle, Route, RouteHandle, needs};
 use crate::backend::{Backend, Registry};
 use crate::clock::Clock;
 use crate::config::{BackendConfig, Resolved, RouteDefaults};
+use crate::delivery::Provided;
 use crate::error::{Error, ErrorKind, Result};
 #[cfg(feature = "testing")]
 use crate::middleware::Watch;
 use crate::middleware::publish_returned::Enlistment;
+use crate::publisher::Publisher;
 use crate::router::StackParts;
 use crate::router::{DeliverySemantics, RouteSpec, Topology};
 use crate::runtime::{RouteContext, RouteReport, RouteStats, Shutdown, check_sources, prepare};
@@ -131,6 +133,7 @@ fn panicked(panic: tokio::task::JoinError) -> Error {
 struct Open {
     config: BackendConfig,
     backend: Arc<dyn Backend>,
+    publisher: Publisher,
 }
 
 /// A route that is ready to run.
@@ -191,7 +194,7 @@ where
             context,
             parts,
             state: Arc::clone(&state),
-            layers: route.layers.within(&layers),
+            layers: route.defined.layers.within(&layers),
         };
         tasks.spawn((route.start)(start));
     }
@@ -207,7 +210,7 @@ where
     let defaults: Vec<RouteDefaults> = app
         .routes
         .iter()
-        .map(|route| route.defaults.clone())
+        .map(|route| route.defined.defaults.clone())
         .collect();
     let registry = R::registry();
     let resolved = app
@@ -216,6 +219,10 @@ where
         .given(app.given.keys())
         .resolve(&defaults)?;
     partitioning::check(&app.partitioners, &resolved.backends)?;
+    needs::check(
+        app.routes.iter().map(|route| route.defined.needs),
+        &resolved.routes,
+    )?;
     let backends = Backends {
         registry: &registry,
         given: &app.given,
@@ -248,6 +255,7 @@ where
             shutdown: shutdown.clone(),
             seed: random.u64(..),
             enlistment: enlistment.clone(),
+            provided: provided(&handle.spec, open),
         };
         let parts = StackParts {
             route: Arc::clone(&handle.spec),
@@ -269,7 +277,7 @@ where
     let handle = AppHandle {
         shutdown: Arc::new(sender),
         routes: handles.into(),
-        backends: Arc::new(with_publishers(open, &app.clock)),
+        backends: Arc::new(with_publishers(open)),
     };
     Ok((handle, planned))
 }
@@ -318,8 +326,15 @@ impl Backends<'_> {
                 continue;
             }
             let backend = self.one(config).await?;
-            let config = config.clone();
-            open.insert(config.name.clone(), Open { config, backend });
+            let publisher = Publisher::new(backend.publisher())
+                .topic_prefix(&*config.topic_prefix)
+                .clock(Arc::clone(self.clock));
+            let one = Open {
+                config: config.clone(),
+                backend,
+                publisher,
+            };
+            open.insert(config.name.clone(), one);
         }
         Ok(open)
     }
@@ -357,19 +372,16 @@ async fn prepare_all<S>(planned: &[Planned<S>]) -> Result<()> {
     Ok(())
 }
 
-fn with_publishers(
-    open: BTreeMap<String, Open>,
-    clock: &Arc<dyn Clock>,
-) -> BTreeMap<String, OpenBackend> {
-    let with_publisher = |(name, open): (String, Open)| {
-        let publisher = TopicPublisher::new(
-            &open.config.topic_prefix,
-            open.backend.publisher(),
-            Arc::clone(clock),
-        );
-        (name, (open.backend, publisher))
-    };
+fn with_publishers(open: BTreeMap<String, Open>) -> BTreeMap<String, OpenBackend> {
+    let with_publisher = |(name, open): (String, Open)| (name, (open.backend, open.publisher));
     open.into_iter().map(with_publisher).collect()
+}
+
+/// What the deliveries of a route have for their extractors. No publisher where it would get round a transaction, whatever an
+/// extractor says of its needs.
+fn provided(route: &RouteSpec, open: &Open) -> Option<Arc<Provided>> {
+    (route.delivery != DeliverySemantics::ExactlyOnce)
+        .then(|| Arc::new(Provided::new().with(open.publisher.clone())))
 }
 
 /// What layers and pump of a route share when its messages are returned in transactions.

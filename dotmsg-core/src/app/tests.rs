@@ -21,6 +21,7 @@ use crate::error::{ErrorKind, Result};
 use crate::handler::HandlerError;
 use crate::log::{LogBroker, LogOptions};
 use crate::message::Message;
+use crate::publisher::Publisher;
 use crate::seen::Seen;
 
 fn app() -> App<(), NoAdapters> {
@@ -85,6 +86,21 @@ async fn handlers_from_before_the_state_are_refused_and_not_forgotten() {
 async fn an_app_without_handlers_does_not_pretend_to_be_done() {
     let error = app().run().await.unwrap_err();
     assert!(error.to_string().contains("no handlers"), "{error}");
+}
+
+#[tokio::test]
+async fn a_plain_function_that_publishes_at_once_is_refused_in_a_transaction() {
+    async fn at_once(_: Publisher) {}
+    let exactly = || bill().with("delivery", "exactly_once");
+    let app = || app().backend("main", memory());
+    let error = app().route(exactly(), at_once).open().await.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Config);
+    let text = error.to_string();
+    for part in ["route bill, extractor Publisher", "at_least_once"] {
+        assert!(text.contains(part), "{part}: {text}");
+    }
+    assert!(app().route(exactly(), nothing).open().await.is_ok());
+    assert!(app().route(bill(), at_once).open().await.is_ok());
 }
 
 #[tokio::test]

@@ -4,17 +4,52 @@
 
 use std::collections::BTreeMap;
 
-use super::Place;
 use super::errors::ConfigError;
+use super::kind;
 use super::nearest::{advice, nearest};
 use super::route::Values;
 use super::sections::BackendConfig;
 use super::value::{self, Table};
+use super::{Place, RouteDefaults};
 use crate::backend::Registry;
 use crate::router::{DeliverySemantics, Ordering, RetryOrder, RouteSpec, Topology};
 
 /// The longest topic name that every broker takes.
 const LONGEST_TOPIC: usize = 249;
+
+/// The names of the routes: what stands in `[routes.<name>]`, and in the ids of what they return.
+pub(super) fn names(routes: &[RouteDefaults], errors: &mut Vec<ConfigError>) {
+    for (index, route) in routes.iter().enumerate() {
+        let name = &route.handler;
+        let mut error = |message: String| {
+            let place = Place::Attribute(name.as_str().into());
+            errors.push(ConfigError::new(&place, format!("routes.{name}"), message));
+        };
+        if let Err(message) = kind::route_name(name) {
+            error(message);
+        }
+        if let Some(other) = routes[..index].iter().find(|other| other.handler == *name) {
+            error(format!(
+                "two handlers have this name, one {} and one {}, and [routes.{name}] speaks of one. Give one of them another, by `name = \"…\"` in its attribute",
+                subscription(other),
+                subscription(route)
+            ));
+        }
+    }
+}
+
+/// What tells two handlers of one name apart: what their attributes say.
+fn subscription(route: &RouteDefaults) -> String {
+    let said = |key: &str| {
+        let entry = route.entries.iter().find(|(said, _)| *said == key);
+        entry.and_then(|(_, value)| kind::text(value))
+    };
+    match (said("topic"), said("group")) {
+        (Some(topic), Some(group)) => format!("on topic `{topic}` in group `{group}`"),
+        (Some(topic), None) => format!("on topic `{topic}`"),
+        (None, _) => "without a topic".to_owned(),
+    }
+}
 
 /// Everything about one route alone.
 pub(super) fn route(values: &Values<'_>, spec: &RouteSpec, errors: &mut Vec<ConfigError>) {

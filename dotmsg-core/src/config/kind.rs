@@ -75,6 +75,22 @@ pub(super) fn name(value: &Value) -> Result<&str, String> {
     }
 }
 
+/// The name of a route, which may be that of a function. A dot would divide it in a key, a colon in a derived id.
+pub(super) fn route_name(name: &str) -> Result<(), String> {
+    if name.is_empty() {
+        return Err("a route needs a name".into());
+    }
+    match name
+        .chars()
+        .find(|c| !(c.is_alphanumeric() || matches!(c, '_' | '-')))
+    {
+        Some(wrong) => Err(format!(
+            "the name of a route has the character {wrong:?}; allowed are letters, digits, `_` and `-`"
+        )),
+        None => Ok(()),
+    }
+}
+
 /// Characters that every broker takes in a topic name.
 pub(super) fn prefix(value: &Value) -> Result<&str, String> {
     let text = text(value).ok_or_else(|| expected("a string", value))?;

@@ -230,7 +230,7 @@ impl Config {
     pub fn resolve(&self, handlers: &[RouteDefaults]) -> Result<Resolved, ConfigErrors> {
         let mut errors = Vec::new();
         let names: Vec<&str> = handlers.iter().map(|route| &*route.handler).collect();
-        duplicates(&names, &mut errors);
+        checks::names(handlers, &mut errors);
         let root = self.merged(handlers, Some(&names), &mut errors);
         let backends = self.backends_of(&root, &mut errors);
         let stores = sections::stores(&root, &mut errors);
@@ -373,16 +373,6 @@ impl fmt::Debug for Config {
 
 fn is_table(entry: &Entry) -> bool {
     matches!(entry.node, Node::Table(_))
-}
-
-fn duplicates(names: &[&str], errors: &mut Vec<ConfigError>) {
-    for (index, name) in names.iter().enumerate() {
-        if names[..index].contains(name) {
-            let message = "two handlers have this name, and [routes.<handler>] speaks of one. Rename one of them";
-            let place = Place::Attribute((*name).into());
-            errors.push(ConfigError::new(&place, format!("routes.{name}"), message));
-        }
-    }
 }
 
 /// A layer of values set in code; the last of several for one key counts.

@@ -5,10 +5,12 @@
 //! handler panicked or was dropped by a timeout; layers and handlers may keep clones.
 
 mod lineage;
+mod provided;
 mod settlement;
 mod source;
 
 pub use lineage::{Lineage, control, is_control_header};
+pub use provided::Provided;
 pub use settlement::Settlement;
 pub use source::{Position, Role, Stream};
 

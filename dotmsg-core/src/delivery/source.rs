@@ -1,11 +1,13 @@
 //! Where deliveries come from: positions, and the stream (one partition in one role, under one epoch).
 
+use std::any::Any;
 use std::fmt;
 use std::io::{self, Write};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
+use super::Provided;
 use crate::message::Pen;
 
 /// A place in a log: topic, partition, offset.
@@ -62,6 +64,7 @@ pub struct Stream {
     pub epoch: u64,
     /// What it is to the route.
     pub role: Role,
+    provided: Option<Arc<Provided>>,
     stopping: AtomicBool,
     void: AtomicBool,
 }
@@ -75,9 +78,28 @@ impl Stream {
             partition,
             epoch,
             role,
+            provided: None,
             stopping: AtomicBool::new(false),
             void: AtomicBool::new(false),
         }
+    }
+
+    /// The same, whose deliveries have this for their extractors.
+    #[must_use]
+    pub fn providing(mut self, provided: Option<Arc<Provided>>) -> Self {
+        self.provided = provided;
+        self
+    }
+
+    /// What the app gives of this type.
+    #[must_use]
+    pub fn provided<T: Any>(&self) -> Option<&T> {
+        self.provided.as_ref()?.get()
+    }
+
+    /// All that the app gives, for another stream of the same route.
+    pub(crate) fn all_provided(&self) -> Option<Arc<Provided>> {
+        self.provided.clone()
     }
 
     /// The partition is being given up: layers that sleep before a repeat end at once, unsettled.

@@ -20,6 +20,7 @@ use tower_service::Service;
 
 use super::{
     Answer, Call, CallService, Handler, HandlerError, HandlerMeta, HandlerResult, Layered, Layers,
+    Needs,
 };
 use crate::delivery::Delivery;
 
@@ -77,6 +78,9 @@ pub trait Meta: 'static {
     label = "cannot run with the app's state"
 )]
 pub trait Invoke<S>: Meta {
+    /// What its arguments ask of the route.
+    const NEEDS: Needs = Needs::NONE;
+
     /// Handles one delivery. Of a batch handler, a batch of one.
     fn invoke(
         delivery: Delivery,
@@ -218,6 +222,8 @@ impl<M, S> Handler<ByAttribute, S> for AnnotatedHandler<M>
 where
     M: Invoke<S>,
 {
+    const NEEDS: Needs = M::NEEDS;
+
     fn call(
         &self,
         delivery: Delivery,

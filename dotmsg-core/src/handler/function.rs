@@ -6,7 +6,7 @@
 use std::future::Future;
 use std::sync::Arc;
 
-use super::{FromDelivery, FromLast, Handler, HandlerResult, IntoReturned};
+use super::{FromDelivery, FromLast, Handler, HandlerResult, IntoReturned, Needs};
 use crate::delivery::Delivery;
 
 #[diagnostic::do_not_recommend]
@@ -38,6 +38,9 @@ macro_rules! impl_handler {
             $($part: for<'d> FromDelivery<'d, S>,)*
             $last: for<'d> FromLast<'d, S, Via>,
         {
+            const NEEDS: Needs = <$last as FromLast<'_, S, Via>>::NEEDS
+                $(.and(<$part as FromDelivery<'_, S>>::NEEDS))*;
+
             fn call(
                 &self,
                 delivery: Delivery,

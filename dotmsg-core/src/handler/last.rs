@@ -4,7 +4,7 @@
 //! need one implementation per arity and the attribute macro needs no knowledge of types. A type must not be both a part
 //! and a payload: the marker would be ambiguous.
 
-use super::{FromDelivery, FromPayload, HandlerError};
+use super::{FromDelivery, FromPayload, HandlerError, Needs};
 use crate::delivery::Delivery;
 
 /// Marks a last argument that is a part ([`FromDelivery`]).
@@ -30,10 +30,13 @@ pub enum ViaPayload {}
     message = "`{Self}` is neither a payload nor a part of a delivery",
     label = "not an extractor",
     note = "a payload is `Json<T>`, `Bytes` or an `Option` of one; to decode JSON into `{Self}`, take `Json<{Self}>`",
-    note = "parts are `State<T>`, `Key<T>`, `Headers`, `Position`, `Origin`, `Attempt`, `MessageId`, `Timestamp` and `Delivery`",
+    note = "parts are `State<T>`, `Key<T>`, `Headers`, `Position`, `Origin`, `Attempt`, `MessageId`, `Timestamp`, `Publisher` and `Delivery`",
     note = "an extractor for one type of state only needs `state = ThatType` in the attribute"
 )]
 pub trait FromLast<'d, S, Via>: Sized {
+    /// What it asks of the route.
+    const NEEDS: Needs = Needs::NONE;
+
     /// Extracts it.
     ///
     /// # Errors
@@ -43,6 +46,8 @@ pub trait FromLast<'d, S, Via>: Sized {
 
 #[diagnostic::do_not_recommend]
 impl<'d, S, T: FromDelivery<'d, S>> FromLast<'d, S, ViaPart> for T {
+    const NEEDS: Needs = T::NEEDS;
+
     fn from_last(delivery: &'d Delivery, state: &'d S) -> Result<Self, HandlerError> {
         T::from_delivery(delivery, state).map_err(Into::into)
     }
@@ -50,6 +55,8 @@ impl<'d, S, T: FromDelivery<'d, S>> FromLast<'d, S, ViaPart> for T {
 
 #[diagnostic::do_not_recommend]
 impl<'d, S, T: FromPayload<'d, S>> FromLast<'d, S, ViaPayload> for T {
+    const NEEDS: Needs = T::NEEDS;
+
     fn from_last(delivery: &'d Delivery, state: &'d S) -> Result<Self, HandlerError> {
         T::from_payload(delivery, state).map_err(Into::into)
     }

@@ -20,7 +20,7 @@
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct HandlerMeta {
-    /// The function's name; also the route's name in the config.
+    /// The route's name in the config: the function's, unless the attribute says another.
     pub name: &'static str,
     /// The topic as the app names it (without the backend's prefix).
     pub topic: &'static str,

@@ -3,7 +3,8 @@
 //! A handler is an async function whose arguments are extractors ([`FromDelivery`] for parts, in any order;
 //! [`FromPayload`] for the decoded payload, last) and whose return value says what is published and how the delivery is
 //! settled ([`IntoReturned`]). The attribute `#[dotmsg::handler]` adds the subscription ([`HandlerMeta`]), borrowed
-//! arguments and better compile errors; [`AnnotatedHandler`] brings it to the same trait [`Handler`].
+//! arguments and better compile errors; [`AnnotatedHandler`] brings it to the same trait [`Handler`]. Methods of a value
+//! that holds their dependencies are handlers by `#[dotmsg::handlers]` ([`Handlers`]).
 
 mod annotated;
 mod batch;
@@ -14,6 +15,8 @@ mod function;
 mod last;
 mod layered;
 mod meta;
+mod methods;
+mod needs;
 mod outgoing;
 mod returned;
 mod service;
@@ -26,11 +29,13 @@ pub use call::{Answer, Call};
 pub use error::{ErrorClass, ErrorClasses, HandlerError};
 pub use extract::{
     Attempt, DecodeError, FromKey, FromRef, Json, JsonRejection, Key, KeyRejection, MessageId,
-    NullPayload, Origin, OwnedPosition, State,
+    NoPublisher, NullPayload, Origin, OwnedPosition, State,
 };
 pub use last::{FromLast, ViaPart, ViaPayload};
 pub use layered::{CallService, FromFn, Layered, Layers, Next, from_fn};
 pub use meta::{BatchMeta, HandlerMeta, RetryMeta};
+pub use methods::{Handlers, Routes};
+pub use needs::Needs;
 pub use outgoing::Outgoing;
 pub use returned::{IntoReturned, Returned};
 pub(crate) use service::{AsCalls, OfCalls};
@@ -68,6 +73,9 @@ pub type HandlerResult = Result<Returned, HandlerError>;
     note = "put `#[dotmsg::handler(topic = \"…\")]` on the function: the error then names the argument at fault"
 )]
 pub trait Handler<T, S>: Clone + Send + Sync + 'static {
+    /// What its arguments ask of the route.
+    const NEEDS: Needs = Needs::NONE;
+
     /// Handles one delivery.
     fn call(
         &self,
@@ -100,11 +108,14 @@ pub trait Handler<T, S>: Clone + Send + Sync + 'static {
 #[diagnostic::on_unimplemented(
     message = "`{Self}` is not a part of a delivery",
     label = "not a part of a delivery",
-    note = "parts are `State<T>`, `Key<T>`, `Headers`, `Position`, `Origin`, `Attempt`, `MessageId`, `Timestamp` and `Delivery`, and what implements `FromDelivery`",
+    note = "parts are `State<T>`, `Key<T>`, `Headers`, `Position`, `Origin`, `Attempt`, `MessageId`, `Timestamp`, `Publisher` and `Delivery`, and what implements `FromDelivery`",
     note = "the payload (`Json<T>`, `Bytes` or an `Option` of one) is the last argument, and there is only one",
     note = "an extractor for one type of state only needs `state = ThatType` in the attribute"
 )]
 pub trait FromDelivery<'d, S>: Sized {
+    /// What it asks of the route. One that extracts others says what they do ([`Needs::and`]).
+    const NEEDS: Needs = Needs::NONE;
+
     /// Why it could not be extracted. Extraction errors are permanent unless they say otherwise.
     type Rejection: Into<HandlerError>;
 
@@ -140,6 +151,9 @@ pub trait FromDelivery<'d, S>: Sized {
     note = "payloads are `Json<T>`, `Bytes`, an `Option` of one for tombstones, and what implements `FromPayload`"
 )]
 pub trait FromPayload<'d, S>: Sized {
+    /// What it asks of the route. One that extracts others says what they do ([`Needs::and`]).
+    const NEEDS: Needs = Needs::NONE;
+
     /// Why it could not be decoded.
     type Rejection: Into<HandlerError>;
 

@@ -20,7 +20,7 @@ use crate::backend::{
     Transactional,
 };
 use crate::clock::Clock;
-use crate::delivery::Delivery;
+use crate::delivery::{Delivery, Provided};
 use crate::error::{Error, ErrorKind, Result};
 use crate::middleware::Outcome;
 use crate::middleware::publish_returned::Enlistment;
@@ -49,6 +49,8 @@ pub struct RouteContext {
     pub seed: u64,
     /// Where the route's handlers put down what they return (`exactly_once`); the same as in its layers.
     pub enlistment: Option<Arc<Enlistment>>,
+    /// What its deliveries have for their extractors.
+    pub provided: Option<Arc<Provided>>,
 }
 
 /// Refuses what the backend cannot keep, with the reason.
@@ -169,6 +171,7 @@ where
         stats: Arc::clone(&context.stats),
         shutdown: context.shutdown.clone(),
         transactions,
+        provided: context.provided.clone(),
     };
     let ended = Pump::new(parts).run().await;
     if ended.is_err() {

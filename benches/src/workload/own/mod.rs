@@ -143,6 +143,7 @@ fn parts(
         shutdown,
         seed: 7,
         enlistment: None,
+        provided: None,
     };
     let parts = StackParts {
         route,

@@ -275,10 +275,31 @@ fn two_handlers_of_one_name() {
 backend.main.url = "memory:"
 "#,
         &[],
-        &[bill(), bill().with("workers", 1)],
+        &[bill(), RouteDefaults::new("bill").with("topic", "refunds")],
         r#"
 1 error
-  attribute of handler bill: routes.bill: two handlers have this name, and [routes.<handler>] speaks of one. Rename one of them
+  attribute of handler bill: routes.bill: two handlers have this name, one on topic `orders` in group `billing` and one on topic `refunds`, and [routes.bill] speaks of one. Give one of them another, by `name = "…"` in its attribute
+"#,
+    );
+}
+
+#[test]
+fn names_that_neither_a_key_nor_an_id_may_hold() {
+    let named = |name: &str, group: &str| {
+        RouteDefaults::new(name)
+            .with("topic", "orders")
+            .with("group", group)
+    };
+    refused(
+        r#"
+backend.main.url = "memory:"
+"#,
+        &[],
+        &[named("a.b", "1"), named("a:b", "2"), named("größe-1", "3")],
+        r#"
+2 errors
+  attribute of handler a.b: routes.a.b: the name of a route has the character '.'; allowed are letters, digits, `_` and `-`
+  attribute of handler a:b: routes.a:b: the name of a route has the character ':'; allowed are letters, digits, `_` and `-`
 "#,
     );
 }

@@ -1,9 +1,10 @@
 //! What is extracted from each message of a batch: what may stand last in a handler's arguments, or a tuple of parts and
 //! that.
 
-use crate::delivery::Delivery;
-use crate::handler::{FromDelivery, FromLast, HandlerError};
 use std::marker::PhantomData;
+
+use crate::delivery::Delivery;
+use crate::handler::{FromDelivery, FromLast, HandlerError, Needs};
 
 /// Marks one extractor, by the marker of [`FromLast`].
 #[derive(Debug)]
@@ -23,6 +24,9 @@ pub struct ViaTuple<Via>(PhantomData<Via>);
     note = "to decode JSON into `{Self}`, take `Batch<Json<{Self}>>`"
 )]
 pub trait FromMember<'d, S, Via>: Sized {
+    /// What it asks of the route.
+    const NEEDS: Needs;
+
     /// Extracts it.
     ///
     /// # Errors
@@ -32,6 +36,8 @@ pub trait FromMember<'d, S, Via>: Sized {
 
 #[diagnostic::do_not_recommend]
 impl<'d, S, Via, T: FromLast<'d, S, Via>> FromMember<'d, S, ViaLast<Via>> for T {
+    const NEEDS: Needs = T::NEEDS;
+
     fn from_member(delivery: &'d Delivery, state: &'d S) -> Result<Self, HandlerError> {
         T::from_last(delivery, state)
     }
@@ -45,6 +51,8 @@ macro_rules! impl_member {
             $($part: FromDelivery<'d, S>,)+
             $last: FromLast<'d, S, Via>,
         {
+            const NEEDS: Needs = $last::NEEDS$(.and($part::NEEDS))+;
+
             fn from_member(delivery: &'d Delivery, state: &'d S) -> Result<Self, HandlerError> {
                 Ok((
                     $($part::from_delivery(delivery, state).map_err(Into::into)?,)+

@@ -17,6 +17,7 @@
 //! | [`MessageId`] | its identity | none |
 //! | `Timestamp` | when the producer made it | none |
 //! | [`State<T>`](State) | the app's state or a part of it | none |
+//! | [`Publisher`], `&Publisher` | publishes to the route's backend at once | `publisher` |
 //! | `Delivery`, `&Delivery` | everything | none |
 
 mod attempt;
@@ -28,6 +29,7 @@ mod json;
 mod key;
 mod option;
 mod position;
+mod publisher;
 mod rejection;
 mod state;
 mod timestamp;
@@ -37,12 +39,15 @@ pub use id::MessageId;
 pub use json::{Json, JsonRejection};
 pub use key::{FromKey, Key, KeyRejection};
 pub use position::{Origin, OwnedPosition};
+pub use publisher::NoPublisher;
 pub use rejection::{DecodeError, NullPayload};
 pub use state::{FromRef, State};
 
 // Named here for the documentation above.
 #[cfg(doc)]
 use super::{FromDelivery, FromPayload};
+#[cfg(doc)]
+use crate::publisher::Publisher;
 
 #[cfg(test)]
 pub(crate) mod testing {

@@ -4,9 +4,11 @@
 //! or a broken producer would delete what it meant to update.
 
 use crate::delivery::Delivery;
-use crate::handler::FromPayload;
+use crate::handler::{FromPayload, Needs};
 
 impl<'d, S, T: FromPayload<'d, S>> FromPayload<'d, S> for Option<T> {
+    const NEEDS: Needs = T::NEEDS;
+
     type Rejection = T::Rejection;
 
     fn from_payload(delivery: &'d Delivery, state: &'d S) -> Result<Self, T::Rejection> {

@@ -40,7 +40,7 @@ impl<'a> Bisection<'a> {
         Self {
             open: vec![true; count],
             news: Vec::new(),
-            todo: Vec::from([0..count]),
+            todo: std::iter::once(0..count).collect(),
             failed_in_a_row: 0,
             // To halve down to one member takes `halvings + 1` failures: about twice that is more than bad luck.
             in_a_row: 2 * halvings + 2,

@@ -18,7 +18,7 @@ pub(crate) use self::staging::Staged;
 pub(crate) use self::standing::Around;
 use self::track::Track;
 use super::tiers::Tier;
-use crate::delivery::{Role, Stream};
+use crate::delivery::{Provided, Role, Stream};
 use crate::progress::{
     CrashCount, CrashLoopPolicy, Founding, LogIdentity, Mode, Noted, PositionRecord, SlowStart,
 };
@@ -114,10 +114,12 @@ impl Partition {
         ownership: u32,
         record: PositionRecord,
         topology: &Topology,
+        provided: Option<&Arc<Provided>>,
         crash_policy: CrashLoopPolicy,
     ) -> Self {
         let stream = |topic: &Arc<str>, role| {
-            Arc::new(Stream::new(Arc::clone(topic), number, record.epoch, role))
+            let stream = Stream::new(Arc::clone(topic), number, record.epoch, role);
+            Arc::new(stream.providing(provided.cloned()))
         };
         let mode = crash_policy.mode(&record.crash, record.watermark());
         Self {
@@ -172,7 +174,8 @@ impl Partition {
             return known;
         }
         let topic = topology.tier_topic(delay);
-        let stream = Stream::new(Arc::clone(&topic), self.number, self.epoch, role);
+        let stream = Stream::new(Arc::clone(&topic), self.number, self.epoch, role)
+            .providing(self.stream.all_provided());
         self.tiers
             .push((Tier::new(topic, millis(delay)), Arc::new(stream)));
         self.tiers.len() - 1

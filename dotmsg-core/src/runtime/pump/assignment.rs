@@ -349,6 +349,7 @@ where
             self.ownerships,
             taken.record,
             &self.topology,
+            self.provided.as_ref(),
             crash_policy(&self.route),
         );
         let now = Instant::now();

@@ -39,7 +39,7 @@ use crate::backend::{
     TransactionOutcome, Transactions,
 };
 use crate::clock::Clock;
-use crate::delivery::Delivery;
+use crate::delivery::{Delivery, Provided};
 use crate::error::Result;
 use crate::middleware::Outcome;
 use crate::middleware::publish_returned::Enlistment;
@@ -150,6 +150,7 @@ pub(crate) struct PumpParts<S: Service<Delivery>> {
     pub(crate) shutdown: watch::Receiver<Shutdown>,
     /// (`exactly_once`)
     pub(crate) transactions: Option<Transacting>,
+    pub(crate) provided: Option<Arc<Provided>>,
 }
 
 /// The member's transactions, and where its handlers put down what goes into them.
@@ -162,6 +163,8 @@ pub(crate) struct Transacting {
 pub(crate) struct Pump<S: Service<Delivery>> {
     route: Arc<RouteSpec>,
     topology: Arc<Topology>,
+    /// On every stream that it makes.
+    provided: Option<Arc<Provided>>,
     takeover: TakeoverContext,
     control: Arc<dyn Control>,
     source: Box<dyn Source>,
@@ -221,6 +224,7 @@ where
         Self {
             route: Arc::clone(&takeover.route),
             topology: Arc::clone(&takeover.topology),
+            provided: parts.provided,
             control: Arc::clone(&takeover.control),
             max_record_bytes: max_record_bytes(&takeover.backend.capability()),
             takeover,

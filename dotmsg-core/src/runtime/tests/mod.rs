@@ -188,6 +188,7 @@ impl World {
             shutdown,
             seed: self.starts.fetch_add(1, Ordering::Relaxed),
             enlistment,
+            provided: None,
         };
         (sender, context)
     }
