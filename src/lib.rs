@@ -66,6 +66,7 @@
 //! | [`Timestamp`](clock::Timestamp) | when the producer made it | |
 //! | [`State<T>`](State) | the app's state or a part of it ([`FromRef`]) | compile error |
 //! | [`&Delivery`](Delivery) | everything | |
+//! | `Result<T, T::Rejection>` of any of these | the rejection, such as [`JsonRejection`](handler::JsonRejection) | given to the handler |
 //!
 //! Types of your own implement [`FromDelivery`](handler::FromDelivery) (a part) or [`FromPayload`](handler::FromPayload).
 //! A message that cannot be extracted goes to the dead-letter topic at once: it is neither dropped nor tried again.

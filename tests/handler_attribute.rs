@@ -9,8 +9,8 @@ use bytes::Bytes;
 use dotmsg::clock::Timestamp;
 use dotmsg::delivery::{Position, Role, Stream};
 use dotmsg::handler::{
-    Annotated, Attempt, FromRef, Handler, HandlerMeta, HandlerResult, Invoke, Json, Key, Meta,
-    Origin, State,
+    Annotated, Attempt, FromRef, Handler, HandlerMeta, HandlerResult, Invoke, Json, JsonRejection,
+    Key, KeyRejection, Meta, Origin, State,
 };
 use dotmsg::message::Headers;
 use dotmsg::{Delivery, HandlerError, Message, Outgoing, Settlement};
@@ -190,4 +190,39 @@ async fn it_is_a_handler_like_any_other() {
             .await
             .is_ok()
     );
+}
+
+#[dotmsg::handler(topic = "orders", group = "rejected")]
+async fn rejected(
+    key: Result<Key<u64>, KeyRejection>,
+    order: Result<Json<Order<'_>>, JsonRejection>,
+) -> Result<Settlement, HandlerError> {
+    let Ok(Key(_)) = key else {
+        return Ok(Settlement::Discard);
+    };
+    let Json(order) = order?;
+    assert_eq!(order.account, "a");
+    Ok(Settlement::Ack)
+}
+
+/// A part as a result, last.
+#[dotmsg::handler(topic = "orders", group = "keyed")]
+async fn keyed(key: Result<Key<&str>, KeyRejection>) -> Outgoing {
+    Outgoing::new("keys", format!("{key:?}"))
+}
+
+#[tokio::test]
+async fn a_handler_that_takes_a_result_gets_the_rejection() {
+    let (_, call) = register::<(), _, _>(rejected);
+    let call = |message| call(given(message), Arc::new(()));
+    let settled = call(order(1).with_key("7")).await.unwrap().settlement;
+    assert_eq!(settled, Settlement::Ack);
+    let settled = call(order(1)).await.unwrap().settlement;
+    assert_eq!(settled, Settlement::Discard);
+    let error = call(Message::new("{").with_key("7")).await.unwrap_err();
+    assert_eq!((error.kind_name(), error.is_transient()), ("decode", false));
+
+    let (_, call) = register::<(), _, _>(keyed);
+    let returned = call(given(Message::new("x")), Arc::new(())).await.unwrap();
+    assert_eq!(returned.outgoing, [Outgoing::new("keys", "Err(Null)")]);
 }

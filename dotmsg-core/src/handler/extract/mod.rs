@@ -18,6 +18,25 @@
 //! | `Timestamp` | when the producer made it | none |
 //! | [`State<T>`](State) | the app's state or a part of it | none |
 //! | `Delivery`, `&Delivery` | everything | none |
+//! | `Result<T, T::Rejection>` of any of these | the rejection, for the handler to decide | none |
+//!
+//! ```
+//! use dotmsg_core::delivery::Settlement;
+//! use dotmsg_core::handler::{HandlerError, Json, JsonRejection};
+//!
+//! /// What is not a number is discarded; a tombstone is still a dead letter.
+//! async fn add(number: Result<Json<u64>, JsonRejection>) -> Result<Settlement, HandlerError> {
+//!     match number {
+//!         Ok(Json(number)) => println!("{number} more"),
+//!         Err(JsonRejection::Decode(_)) => return Ok(Settlement::Discard),
+//!         Err(rejection) => return Err(rejection.into()),
+//!     }
+//!     Ok(Settlement::Ack)
+//! }
+//!
+//! # fn is_handler<T>(_: impl dotmsg_core::handler::Handler<T, ()>) {}
+//! # is_handler(add);
+//! ```
 
 mod attempt;
 mod bytes;
@@ -29,6 +48,7 @@ mod key;
 mod option;
 mod position;
 mod rejection;
+mod result;
 mod state;
 mod timestamp;
 
