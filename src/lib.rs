@@ -64,7 +64,7 @@
 //! | [`Attempt`] | which call this is for this message, from 1 | |
 //! | [`MessageId`] | header `dotmsg-id`, else `topic/partition/offset` of the origin | |
 //! | [`Timestamp`](clock::Timestamp) | when the producer made it | |
-//! | [`State<T>`](State) | the app's state or a part of it ([`FromRef`]) | compile error |
+//! | [`State<T>`](State) | the app's state or a part of it ([`FromRef`], which can be derived) | compile error |
 //! | [`&Delivery`](Delivery) | everything | |
 //! | `Result<T, T::Rejection>` of any of these | the rejection, such as [`JsonRejection`](handler::JsonRejection) | given to the handler |
 //!
@@ -116,6 +116,8 @@
 //! `docs/quick-start.md`, `docs/concepts.md`, `docs/retry-and-order.md` and `docs/configuration.md` in the repository; how
 //! it is built: `ARCHITECTURE.md`.
 
+pub mod handler;
+
 use dotmsg_core::backend::Registry;
 use dotmsg_core::log::{MemoryLogs, check_setting, log_factory, memory_factory};
 
@@ -125,14 +127,13 @@ pub use dotmsg_core::clock;
 pub use dotmsg_core::config::{self, Config};
 pub use dotmsg_core::delivery::{self, Delivery, Settlement};
 pub use dotmsg_core::error::{Error, ErrorKind, Result};
-pub use dotmsg_core::handler::extract::{Attempt, FromRef, Json, Key, MessageId, Origin, State};
-pub use dotmsg_core::handler::{self, HandlerError, Outgoing};
 pub use dotmsg_core::message::{self, Message};
 #[cfg(feature = "sim")]
 pub use dotmsg_core::sim;
 #[cfg(feature = "testing")]
 pub use dotmsg_core::testing;
 pub use dotmsg_core::{app, lag, log, middleware, progress, replay, reset, router, runtime};
+pub use handler::{Attempt, FromRef, HandlerError, Json, Key, MessageId, Origin, Outgoing, State};
 
 /// Makes a message handler of an async function.
 ///

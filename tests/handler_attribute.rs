@@ -226,3 +226,41 @@ async fn a_handler_that_takes_a_result_gets_the_rejection() {
     let returned = call(given(Message::new("x")), Arc::new(())).await.unwrap();
     assert_eq!(returned.outgoing, [Outgoing::new("keys", "Err(Null)")]);
 }
+
+#[derive(Clone, Debug, PartialEq)]
+struct Rates(u64);
+
+#[derive(FromRef)]
+struct Service {
+    rates: Arc<Rates>,
+    limit: u64,
+    #[from_ref(skip)]
+    floor: u64,
+}
+
+#[derive(FromRef)]
+struct Pair(Rates, #[from_ref(skip)] Rates, &'static str);
+
+#[dotmsg::handler(topic = "orders", group = "parts")]
+async fn parts(State(rates): State<Arc<Rates>>, State(limit): State<u64>) -> Outgoing {
+    Outgoing::new("parts", format!("{} {limit}", rates.0))
+}
+
+#[tokio::test]
+async fn the_fields_of_a_derived_state_are_its_parts() {
+    let service = Service {
+        rates: Arc::new(Rates(19)),
+        limit: 7,
+        floor: 3,
+    };
+    assert_eq!(service.floor, 3);
+    let (_, call) = register::<Service, _, _>(parts);
+    let given = given(Message::new("x"));
+    let returned = call(given, Arc::new(service)).await.unwrap();
+    assert_eq!(returned.outgoing, [Outgoing::new("parts", "19 7")]);
+
+    let pair = Pair(Rates(1), Rates(2), "three");
+    assert_eq!(Rates::from_ref(&pair), pair.0);
+    assert_ne!(Rates::from_ref(&pair), pair.1);
+    assert_eq!(<&str>::from_ref(&pair), "three");
+}

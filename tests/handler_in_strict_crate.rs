@@ -88,6 +88,21 @@ pub async fn names(
     std::result::Result::Ok(())
 }
 
+/// A state whose fields are its parts.
+#[derive(std::fmt::Debug, dotmsg::FromRef)]
+pub struct Service {
+    /// A part.
+    pub limit: usize,
+    /// Another part.
+    pub names: Vec<&'static str>,
+}
+
+/// A part of the state.
+#[dotmsg::handler(topic = "t")]
+pub async fn part(dotmsg::State(limit): dotmsg::State<usize>) {
+    let _unused: std::option::Option<usize> = limit.checked_add(1);
+}
+
 /// No argument and nothing returned.
 #[dotmsg::handler(topic = "t")]
 pub async fn zero() {}
@@ -101,4 +116,10 @@ fn handlers_of_a_strict_crate_can_be_registered() {
         .handler(life)
         .handler(names)
         .handler(zero);
+    let service = Service {
+        limit: 1,
+        names: Vec::new(),
+    };
+    let app: dotmsg::App = dotmsg::App::with_config(dotmsg::config::Config::new());
+    let _app: dotmsg::App<Service> = app.state(service).handler(part);
 }

@@ -292,13 +292,13 @@ fn extractor(ty: &Type, is_last: bool, state: &TokenStream) -> TokenStream {
 }
 
 /// The places of the first and the last token of a type.
-struct Ends {
-    first: Span,
-    last: Span,
+pub(crate) struct Ends {
+    pub(crate) first: Span,
+    pub(crate) last: Span,
 }
 
 impl Ends {
-    fn of(ty: &Type) -> Self {
+    pub(crate) fn of(ty: &Type) -> Self {
         let mut spans = ty.to_token_stream().into_iter().map(|token| token.span());
         let first = spans.next().unwrap_or_else(Span::call_site);
         Self {
@@ -309,7 +309,7 @@ impl Ends {
 }
 
 /// A name of the generated code's own, that no name of the user's can meet.
-fn local(name: &str) -> Ident {
+pub(crate) fn local(name: &str) -> Ident {
     Ident::new(name, Span::mixed_site())
 }
 

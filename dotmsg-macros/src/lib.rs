@@ -1,9 +1,10 @@
-//! Attribute macros of dotmsg. Use them through the facade crate `dotmsg`, which the generated code refers to.
+//! The attribute and the derives of dotmsg. Use them through the facade crate `dotmsg`, which the generated code refers to.
 //!
 //! This crate is of edition 2024 whatever the user's is: the `impl Future` in the generated signature captures every
 //! lifetime of the arguments because of that.
 
 mod attribute;
+mod derive;
 mod entry;
 mod expand;
 mod signature;
@@ -54,4 +55,21 @@ pub fn handler(attribute: TokenStream, item: TokenStream) -> TokenStream {
         .chain([code])
         .collect::<proc_macro2::TokenStream>()
         .into()
+}
+
+/// Makes each field of the app's state a part that handlers can take as `State<T>`: `impl FromRef<Service> for T`, which
+/// clones the field. `#[from_ref(skip)]` leaves a field out.
+#[proc_macro_derive(FromRef, attributes(from_ref))]
+pub fn from_ref(item: TokenStream) -> TokenStream {
+    derived(item, derive::from_ref::expand)
+}
+
+fn derived(
+    item: TokenStream,
+    expand: fn(&syn::DeriveInput) -> proc_macro2::TokenStream,
+) -> TokenStream {
+    match syn::parse(item) {
+        Ok(input) => expand(&input).into(),
+        Err(error) => error.to_compile_error().into(),
+    }
 }
