@@ -44,3 +44,77 @@ pub use dotmsg_core::handler::*;
 ///
 /// Structs with parameters, enums and unions are refused.
 pub use dotmsg_macros::FromRef;
+
+/// Makes an error say its class, and perhaps its kind, on its variants.
+///
+/// | On a struct or a variant | The class is |
+/// |---|---|
+/// | `#[classify(transient)]` | transient: the message is tried again |
+/// | `#[classify(permanent)]` | permanent: the message is a dead letter at once |
+/// | `#[classify(inner)]` | that of the only field, whose type is [`Classify`] too; so is the kind |
+///
+/// `kind = "…"` beside it names the kind. On the enum itself `transient`, `permanent` and `kind` are for the variants that
+/// say none; without that, every variant must say its class.
+///
+/// ```
+/// use dotmsg::{App, Classify, HandlerError, Json};
+/// use std::fmt;
+///
+/// #[derive(Debug, Classify)]
+/// enum BillError {
+///     #[classify(permanent, kind = "empty")]
+///     Empty,
+///     #[classify(transient)]
+///     Database(std::io::Error),
+///     #[classify(inner)]
+///     Rates(RatesError),
+/// }
+///
+/// #[derive(Debug, Classify)]
+/// #[classify(permanent, kind = "no_rate")]
+/// struct RatesError;
+/// # impl fmt::Display for RatesError {
+/// #     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result { f.write_str("no rate") }
+/// # }
+/// # impl std::error::Error for RatesError {}
+///
+/// impl fmt::Display for BillError {
+///     // …
+/// #   fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+/// #       match self {
+/// #           Self::Empty => f.write_str("nothing ordered"),
+/// #           Self::Database(error) => write!(f, "database: {error}"),
+/// #           Self::Rates(error) => write!(f, "rates: {error}"),
+/// #       }
+/// #   }
+/// }
+///
+/// impl std::error::Error for BillError {}
+///
+/// fn total(cents: &[u64]) -> Result<u64, BillError> {
+///     match cents {
+///         [] => Err(BillError::Empty),
+///         [0, ..] => Err(BillError::Rates(RatesError)),
+///         _ => Ok(cents.iter().sum()),
+///     }
+/// }
+///
+/// // 1. Under the attribute, as the error of what is returned.
+/// #[dotmsg::handler(topic = "orders", group = "billing")]
+/// async fn bill(Json(cents): Json<Vec<u64>>) -> Result<(), BillError> {
+///     println!("{}", total(&cents)?);
+///     Ok(())
+/// }
+///
+/// // 2. Where one is turned into a `HandlerError`.
+/// let error = total(&[]).map_err(HandlerError::classified).unwrap_err();
+/// assert_eq!((error.kind_name(), error.is_transient()), ("empty", false));
+///
+/// // 3. Wherever `?` turns one into a `HandlerError`.
+/// # let config = dotmsg::Config::new();
+/// let app: App = App::with_config(config).classify::<BillError>();
+/// # drop(app.handler(bill));
+/// ```
+///
+/// A handler without the attribute has the last two only.
+pub use dotmsg_macros::Classify;

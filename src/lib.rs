@@ -87,6 +87,7 @@
 //! |---|---|
 //! | [`HandlerError::transient`] | tried again: in place, then in the tiers, then the dead letter |
 //! | [`HandlerError::permanent`] | dead letter at once |
+//! | an error whose type says its class ([`Classify`], which can be derived) | as it says: returned by a function under the attribute, by [`HandlerError::classified`], or by `?` when [`App::classify`](app::App::classify) names its type |
 //! | any other error, by `?` | transient, unless [`App::permanent`](app::App::permanent) names its type |
 //! | a panic | transient, kind `panic` |
 //! | longer than `timeout` | transient, kind `timeout`; the future is dropped |
@@ -133,7 +134,9 @@ pub use dotmsg_core::sim;
 #[cfg(feature = "testing")]
 pub use dotmsg_core::testing;
 pub use dotmsg_core::{app, lag, log, middleware, progress, replay, reset, router, runtime};
-pub use handler::{Attempt, FromRef, HandlerError, Json, Key, MessageId, Origin, Outgoing, State};
+pub use handler::{
+    Attempt, Classify, FromRef, HandlerError, Json, Key, MessageId, Origin, Outgoing, State,
+};
 
 /// Makes a message handler of an async function.
 ///

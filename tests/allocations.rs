@@ -62,6 +62,26 @@ async fn borrowed(
     assert_eq!(payload.account, "a");
 }
 
+#[derive(Debug, dotmsg::Classify)]
+#[classify(permanent)]
+struct Failure;
+
+impl std::fmt::Display for Failure {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("it failed")
+    }
+}
+
+impl std::error::Error for Failure {}
+
+#[dotmsg::handler(topic = "orders", group = "classified")]
+async fn classified(payload: &[u8]) -> Result<(), Failure> {
+    match payload {
+        [] => Err(Failure),
+        _ => Ok(()),
+    }
+}
+
 fn ready(future: impl Future<Output = HandlerResult>) {
     match pin!(future).poll(&mut Context::from_waker(Waker::noop())) {
         Poll::Ready(result) => assert!(result.is_ok()),
@@ -88,5 +108,6 @@ fn handlers_allocate_nothing() {
     allocates_nothing(bytes, (), "x");
     allocates_nothing(json, Arc::new(2_000_000), numbers);
     allocates_nothing(parts, (), "x");
+    allocates_nothing(classified.into_handler(), (), "x");
     allocates_nothing(borrowed.into_handler(), (), r#"{"account":"a"}"#);
 }

@@ -9,8 +9,8 @@ use bytes::Bytes;
 use dotmsg::clock::Timestamp;
 use dotmsg::delivery::{Position, Role, Stream};
 use dotmsg::handler::{
-    Annotated, Attempt, FromRef, Handler, HandlerMeta, HandlerResult, Invoke, Json, JsonRejection,
-    Key, KeyRejection, Meta, Origin, State,
+    Annotated, Attempt, Classify, FromRef, Handler, HandlerMeta, HandlerResult, Invoke, Json,
+    JsonRejection, Key, KeyRejection, Meta, Origin, State,
 };
 use dotmsg::message::Headers;
 use dotmsg::{Delivery, HandlerError, Message, Outgoing, Settlement};
@@ -263,4 +263,108 @@ async fn the_fields_of_a_derived_state_are_its_parts() {
     assert_eq!(Rates::from_ref(&pair), pair.0);
     assert_ne!(Rates::from_ref(&pair), pair.1);
     assert_eq!(<&str>::from_ref(&pair), "three");
+}
+
+#[derive(Debug, Classify)]
+enum BillError {
+    #[classify(permanent, kind = "empty")]
+    Empty,
+    #[classify(transient)]
+    Database(#[allow(dead_code)] u32),
+    #[classify(inner)]
+    Rates(Box<RatesError>),
+    #[classify(inner, kind = "late")]
+    Late { error: RatesError },
+}
+
+#[derive(Debug, Classify)]
+#[classify(permanent, kind = "rates")]
+enum RatesError {
+    None(#[allow(dead_code)] &'static str),
+    #[classify(transient)]
+    Down,
+    #[classify(kind = "old")]
+    Old,
+}
+
+macro_rules! errors {
+    ($($name:ident)*) => {$(
+        impl std::fmt::Display for $name {
+            fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+                write!(f, "{self:?}")
+            }
+        }
+
+        impl std::error::Error for $name {}
+    )*};
+}
+
+errors!(BillError RatesError);
+
+fn total(cents: u64) -> Result<u64, BillError> {
+    match cents {
+        0 => Err(BillError::Empty),
+        1 => Err(BillError::Database(3)),
+        2 => Err(BillError::Rates(Box::new(RatesError::None("EUR")))),
+        3 => Err(BillError::Rates(Box::new(RatesError::Down))),
+        4 => Err(BillError::Rates(Box::new(RatesError::Old))),
+        5 => Err(BillError::Late {
+            error: RatesError::Old,
+        }),
+        _ => Ok(cents),
+    }
+}
+
+#[dotmsg::handler(topic = "orders", group = "totals")]
+async fn said(Json(cents): Json<u64>) -> Result<Outgoing, BillError> {
+    total(cents).map(|total| Outgoing::new("totals", total.to_string()))
+}
+
+#[tokio::test]
+async fn an_error_says_its_class_when_it_is_returned() {
+    let (_, call) = register::<(), _, _>(said);
+    let call = |cents: u64| call(given(Message::new(cents.to_string())), Arc::new(()));
+    for (cents, is_transient, kind) in [
+        (0, false, "empty"),
+        (1, true, "handler"),
+        (2, false, "rates"),
+        (3, true, "rates"),
+        (4, false, "old"),
+        (5, false, "late"),
+    ] {
+        let error = call(cents).await.unwrap_err();
+        let got = (cents, error.is_transient(), error.kind_name());
+        assert_eq!(got, (cents, is_transient, kind));
+        let error = total(cents).map_err(HandlerError::classified).unwrap_err();
+        let got = (cents, error.is_transient(), error.kind_name());
+        assert_eq!(got, (cents, is_transient, kind));
+    }
+    let returned = call(6).await.unwrap();
+    assert_eq!(returned.outgoing, [Outgoing::new("totals", "6")]);
+}
+
+/// By `?`, so that only the app can tell.
+#[dotmsg::handler(topic = "orders", group = "converted", retry(attempts = 1))]
+async fn converted(Json(cents): Json<u64>) -> Result<(), HandlerError> {
+    total(cents)?;
+    Ok(())
+}
+
+#[tokio::test]
+async fn an_app_that_is_told_of_the_type_asks_it() -> dotmsg::Result<()> {
+    let file = "[backend.main]\nurl = 'memory:'\nauto_create = true";
+    let config = dotmsg::Config::from_toml("dotmsg.toml", file)?;
+    let app = dotmsg::App::with_config(config).classify::<BillError>();
+    let running = app.handler(converted).start().await?;
+    let handle = running.handle().clone();
+    let publisher = handle.publisher("main").expect("it is configured");
+    publisher.publish("orders", Message::new("0")).await?;
+    handle.idle().await;
+
+    let route = handle.route("converted").expect("it was added");
+    let letter = route.dead_letters().await?.next().await?;
+    assert_eq!(letter.expect("it is a dead letter").kind, "empty");
+    handle.drain();
+    running.wait().await?;
+    Ok(())
 }

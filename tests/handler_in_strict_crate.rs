@@ -103,6 +103,39 @@ pub async fn part(dotmsg::State(limit): dotmsg::State<usize>) {
     let _unused: std::option::Option<usize> = limit.checked_add(1);
 }
 
+/// An error that says its class.
+#[derive(std::fmt::Debug, std::clone::Clone, std::marker::Copy, dotmsg::Classify)]
+pub enum Failure {
+    /// A class and a kind.
+    #[classify(permanent, kind = "first")]
+    First,
+    /// The class of its field.
+    #[classify(inner)]
+    Inner(Inner),
+}
+
+/// One that another has as its cause.
+#[derive(std::fmt::Debug, std::clone::Clone, std::marker::Copy, dotmsg::Classify)]
+#[classify(transient)]
+pub struct Inner;
+
+impl std::fmt::Display for Failure {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("failed")
+    }
+}
+
+impl std::error::Error for Failure {}
+
+/// An error that says its class.
+#[dotmsg::handler(topic = "t")]
+pub async fn fails(d: &dotmsg::Delivery) -> std::result::Result<(), Failure> {
+    match d.attempt() {
+        1 => std::result::Result::Err(Failure::First),
+        _ => std::result::Result::Err(Failure::Inner(Inner)),
+    }
+}
+
 /// No argument and nothing returned.
 #[dotmsg::handler(topic = "t")]
 pub async fn zero() {}
@@ -115,7 +148,8 @@ fn handlers_of_a_strict_crate_can_be_registered() {
         .handler(r#type)
         .handler(life)
         .handler(names)
-        .handler(zero);
+        .handler(zero)
+        .handler(fails);
     let service = Service {
         limit: 1,
         names: Vec::new(),

@@ -245,11 +245,27 @@ fn body(function: &ItemFn, types: &[Type], state_type: &TokenStream) -> TokenStr
             }
         });
     let returned = local("returned");
-    let finish = finish(function);
+    let settled = settled(function, &returned);
     quote! {
         #(#extract)*
         let #returned = #name(#(#arguments),*).await;
-        #finish(#returned)
+        #settled
+    }
+}
+
+/// The return value as a result, whose error is of the class that its type says. It is asked for first: the conversion
+/// takes the value, and knows of no class.
+fn settled(function: &ItemFn, returned: &Ident) -> TokenStream {
+    let finish = finish(function);
+    match &function.sig.output {
+        ReturnType::Type(_, output) if !matches!(**output, Type::ImplTrait(_)) => {
+            let said = local("said");
+            quote! {
+                let #said = ::dotmsg::__private::core::handler::ClassOf(&#returned).said();
+                ::dotmsg::__private::core::handler::Said::put(#said, #finish(#returned))
+            }
+        }
+        _ => quote!(#finish(#returned)),
     }
 }
 

@@ -64,6 +64,13 @@ pub fn from_ref(item: TokenStream) -> TokenStream {
     derived(item, derive::from_ref::expand)
 }
 
+/// Makes an error say its class and kind: `#[classify(transient)]`, `#[classify(permanent)]` or `#[classify(inner)]`, each
+/// with `kind = "…"` if wanted, on a struct or on each variant of an enum.
+#[proc_macro_derive(Classify, attributes(classify))]
+pub fn classify(item: TokenStream) -> TokenStream {
+    derived(item, derive::classify::expand)
+}
+
 fn derived(
     item: TokenStream,
     expand: fn(&syn::DeriveInput) -> proc_macro2::TokenStream,

@@ -6,6 +6,7 @@
 //! arguments and better compile errors; [`AnnotatedHandler`] brings it to the same trait [`Handler`].
 
 mod annotated;
+mod classify;
 mod error;
 pub mod extract;
 mod function;
@@ -16,6 +17,9 @@ mod returned;
 mod service;
 
 pub use annotated::{Annotated, AnnotatedHandler, ByAttribute, Described, Invoke, Meta};
+pub use classify::Classify;
+#[doc(hidden)]
+pub use classify::{ClassOf, Said, SaysNothing};
 pub use error::{ErrorClass, ErrorClasses, HandlerError};
 pub use extract::{
     Attempt, DecodeError, FromKey, FromRef, Json, JsonRejection, Key, KeyRejection, MessageId,

@@ -15,6 +15,12 @@ use crate::value;
 /// The implementations for the fields of a struct.
 pub(crate) fn expand(input: &DeriveInput) -> TokenStream {
     let mut errors = Vec::new();
+    for attribute in &input.attrs {
+        if attribute.path().is_ident("from_ref") {
+            let message = "`#[from_ref(…)]` stands on a field";
+            errors.push(Error::new(attribute.path().span(), message));
+        }
+    }
     let parts = match fields(input) {
         Ok(fields) => parts(fields, &mut errors),
         Err(error) => {

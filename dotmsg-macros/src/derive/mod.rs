@@ -3,10 +3,12 @@
 //! As with the attribute, every mistake is reported at once and at its place, and what can be implemented still is, so
 //! that one mistake does not make every use of the type an error of its own.
 
+pub(crate) mod classify;
 pub(crate) mod from_ref;
 
 use proc_macro2::TokenStream;
-use syn::{Attribute, Error};
+use syn::spanned::Spanned;
+use syn::{Attribute, Error, Fields};
 
 use crate::attribute::repeats;
 use crate::entry::{self, Entry, Value};
@@ -33,6 +35,15 @@ fn alone(entry: &Entry) -> syn::Result<()> {
         Value::Alone => Ok(()),
         _ => Err(value::wrong_word(entry)),
     }
+}
+
+/// The errors of attributes of this name on fields, where nobody reads them.
+fn misplaced(fields: &Fields, name: &str, message: &str) -> Vec<Error> {
+    let attributes = fields.iter().flat_map(|field| &field.attrs);
+    attributes
+        .filter(|attribute| attribute.path().is_ident(name))
+        .map(|attribute| Error::new(attribute.path().span(), message))
+        .collect()
 }
 
 /// The errors, then the code.
