@@ -118,3 +118,62 @@ pub use dotmsg_macros::FromRef;
 ///
 /// A handler without the attribute has the last two only.
 pub use dotmsg_macros::Classify;
+
+/// Makes an enum the payload of a topic with messages of several types: a variant for each.
+///
+/// | On the enum | The name of the type stands |
+/// |---|---|
+/// | `#[payload(header = "type")]` | in this header |
+/// | `#[payload(field = "type")]` | in the payload, which is JSON, as the text in this field of it |
+///
+/// | On a variant | It takes |
+/// |---|---|
+/// | `#[payload(name = "order.placed")]` | payloads of this type; without a name, of the variant's own |
+/// | `#[payload(other)]` | payloads of all other types, and those without a name |
+///
+/// Each variant holds one payload: [`Json<T>`](Json), `Bytes`, an `Option` of one, or whatever else implements
+/// [`FromPayload`]. The enum may have one lifetime, to borrow from the delivery. Without a variant for all others, a type
+/// that is unknown or not said is a permanent error of the kind `unknown_type`; what a variant's own payload is rejected
+/// for stays as it is. The rejection is a [`HandlerError`], so that `Result<OrderEvent<'_>, HandlerError>` is an argument that
+/// has both.
+///
+/// ```
+/// use dotmsg::{Bytes, FromPayload, Json};
+///
+/// #[derive(serde::Deserialize)]
+/// struct Placed<'d> {
+///     item: &'d str,
+/// }
+///
+/// #[derive(serde::Deserialize)]
+/// struct Cancelled {
+///     reason: String,
+/// }
+///
+/// #[derive(FromPayload)]
+/// #[payload(header = "type")]
+/// enum OrderEvent<'d> {
+///     #[payload(name = "order.placed")]
+///     Placed(Json<Placed<'d>>),
+///     #[payload(name = "order.cancelled")]
+///     Cancelled(Json<Cancelled>),
+///     #[payload(other)]
+///     Other(Bytes),
+/// }
+///
+/// #[dotmsg::handler(topic = "orders", group = "billing")]
+/// async fn on_event(event: OrderEvent<'_>) {
+///     match event {
+///         OrderEvent::Placed(Json(order)) => println!("{} placed", order.item),
+///         OrderEvent::Cancelled(Json(order)) => println!("cancelled: {}", order.reason),
+///         OrderEvent::Other(payload) => println!("{} bytes of something else", payload.len()),
+///     }
+/// }
+/// ```
+///
+/// - A name in a field costs a second reading of the payload: once for the name, once for the variant. The field stays in
+///   the payload, so a variant's type must not refuse unknown fields. The first field of that name counts.
+/// - `Option<OrderEvent>` is `None` for a tombstone, whatever its header says. To know the type of a tombstone, let the variant
+///   hold an `Option<Json<T>>`, and put the name into a header.
+/// - With `#[payload(state = AppState)]` on the enum too, variants may hold payloads that need that state.
+pub use dotmsg_macros::FromPayload;

@@ -57,6 +57,7 @@
 //! | [`Json<T>`](Json) | the payload, decoded | dead letter of kind `decode` or `null_payload` |
 //! | `Bytes`, `&[u8]` | the payload as it is | `null_payload` |
 //! | `Option` of one of these | `None` for a null payload (a tombstone) | `decode` |
+//! | an enum under `#[derive(`[`FromPayload`]`)]` | one of several payloads, by a name in a header or a field of the JSON | `unknown_type`, and those of its variants |
 //! | [`Key<T>`](Key) | the key as text, bytes or a number; `Key<Option<T>>` when it may be null | `key`, `null_key` |
 //! | [`&Headers`](message::Headers) | all headers | |
 //! | [`Position<'_>`](delivery::Position) | where the record in hand lies | |
@@ -68,7 +69,7 @@
 //! | [`&Delivery`](Delivery) | everything | |
 //! | `Result<T, T::Rejection>` of any of these | the rejection, such as [`JsonRejection`](handler::JsonRejection) | given to the handler |
 //!
-//! Types of your own implement [`FromDelivery`](handler::FromDelivery) (a part) or [`FromPayload`](handler::FromPayload).
+//! Types of your own implement [`FromDelivery`](handler::FromDelivery) (a part) or [`FromPayload`].
 //! A message that cannot be extracted goes to the dead-letter topic at once: it is neither dropped nor tried again.
 //!
 //! # Return values
@@ -135,7 +136,8 @@ pub use dotmsg_core::sim;
 pub use dotmsg_core::testing;
 pub use dotmsg_core::{app, lag, log, middleware, progress, replay, reset, router, runtime};
 pub use handler::{
-    Attempt, Classify, FromRef, HandlerError, Json, Key, MessageId, Origin, Outgoing, State,
+    Attempt, Classify, FromPayload, FromRef, HandlerError, Json, Key, MessageId, Origin, Outgoing,
+    State,
 };
 
 /// Makes a message handler of an async function.

@@ -82,6 +82,18 @@ async fn classified(payload: &[u8]) -> Result<(), Failure> {
     }
 }
 
+#[derive(dotmsg::FromPayload)]
+#[payload(field = "type")]
+enum Event<'d> {
+    Opened(Json<Borrowed<'d>>),
+}
+
+#[dotmsg::handler(topic = "orders", group = "events")]
+async fn event(event: Event<'_>) {
+    let Event::Opened(Json(opened)) = event;
+    assert_eq!(opened.account, "a");
+}
+
 fn ready(future: impl Future<Output = HandlerResult>) {
     match pin!(future).poll(&mut Context::from_waker(Waker::noop())) {
         Poll::Ready(result) => assert!(result.is_ok()),
@@ -109,5 +121,10 @@ fn handlers_allocate_nothing() {
     allocates_nothing(json, Arc::new(2_000_000), numbers);
     allocates_nothing(parts, (), "x");
     allocates_nothing(classified.into_handler(), (), "x");
+    allocates_nothing(
+        event.into_handler(),
+        (),
+        r#"{"type":"Opened","account":"a"}"#,
+    );
     allocates_nothing(borrowed.into_handler(), (), r#"{"account":"a"}"#);
 }

@@ -9,8 +9,8 @@ use bytes::Bytes;
 use dotmsg::clock::Timestamp;
 use dotmsg::delivery::{Position, Role, Stream};
 use dotmsg::handler::{
-    Annotated, Attempt, Classify, FromRef, Handler, HandlerMeta, HandlerResult, Invoke, Json,
-    JsonRejection, Key, KeyRejection, Meta, Origin, State,
+    Annotated, Attempt, Classify, FromPayload, FromRef, Handler, HandlerMeta, HandlerResult,
+    Invoke, Json, JsonRejection, Key, KeyRejection, Meta, Origin, State,
 };
 use dotmsg::message::Headers;
 use dotmsg::{Delivery, HandlerError, Message, Outgoing, Settlement};
@@ -367,4 +367,146 @@ async fn an_app_that_is_told_of_the_type_asks_it() -> dotmsg::Result<()> {
     handle.drain();
     running.wait().await?;
     Ok(())
+}
+
+#[derive(Debug, PartialEq, serde::Deserialize)]
+struct Placed<'d> {
+    item: &'d str,
+}
+
+#[derive(Debug, PartialEq, FromPayload)]
+#[payload(header = "type")]
+enum OrderEvent<'d> {
+    #[payload(name = "order.placed")]
+    Placed(Json<Placed<'d>>),
+    #[payload(name = "order.größe")]
+    Size(Option<Json<u64>>),
+    #[payload(other)]
+    Other(Bytes),
+}
+
+#[derive(Debug, FromPayload)]
+#[payload(field = "type")]
+enum Closed {
+    Text(Json<Text>),
+    #[payload(name = "raw")]
+    Raw(Bytes),
+}
+
+#[derive(Debug, serde::Deserialize)]
+struct Text {
+    text: String,
+}
+
+/// A payload that needs the app's state.
+#[derive(Debug)]
+struct Limited(u64);
+
+impl<'d> FromPayload<'d, AppState> for Limited {
+    type Rejection = JsonRejection;
+
+    fn from_payload(delivery: &'d Delivery, state: &'d AppState) -> Result<Self, JsonRejection> {
+        let Json(cents) = Json::<u64>::from_payload(delivery, state)?;
+        Ok(Self(cents.min(state.limit)))
+    }
+}
+
+#[derive(Debug, FromPayload)]
+#[payload(header = "type", state = AppState)]
+enum Stateful {
+    Limited(Limited),
+}
+
+#[dotmsg::handler(topic = "events", group = "header")]
+async fn on_event(event: OrderEvent<'_>) -> Outgoing {
+    Outgoing::new("seen", format!("{event:?}"))
+}
+
+#[dotmsg::handler(topic = "events", group = "field")]
+async fn on_closed(event: Closed) -> Outgoing {
+    match event {
+        Closed::Text(Json(event)) => Outgoing::new("seen", event.text),
+        Closed::Raw(payload) => Outgoing::new("seen", payload),
+    }
+}
+
+#[dotmsg::handler(topic = "events", group = "rejected")]
+async fn on_any(event: Result<Option<Closed>, HandlerError>) -> Outgoing {
+    let text = match event {
+        Ok(event) => format!("{}", event.is_some()),
+        Err(error) => error.kind_name().to_owned(),
+    };
+    Outgoing::new("seen", text)
+}
+
+#[dotmsg::handler(topic = "events", group = "stateful", state = AppState)]
+async fn on_stateful(event: Stateful) -> Outgoing {
+    let Stateful::Limited(Limited(cents)) = event;
+    Outgoing::new("seen", cents.to_string())
+}
+
+/// What the handler saw, or the kind of the error before it ran.
+async fn seen<S, T, H>(handler: H, state: S, message: Message) -> Result<String, String>
+where
+    H: Annotated<T>,
+    H::Meta: Invoke<S>,
+{
+    let (_, call) = register::<S, T, H>(handler);
+    match call(given(message), Arc::new(state)).await {
+        Ok(returned) => {
+            let payload = returned.outgoing[0].message.payload.clone();
+            Ok(String::from_utf8(payload.unwrap_or_default().into()).unwrap())
+        }
+        Err(error) => Err(error.kind_name().to_owned()),
+    }
+}
+
+#[tokio::test]
+async fn a_header_says_which_variant_it_is() {
+    let placed = || Message::new(r#"{"item":"chair"}"#);
+    let see = |message| seen(on_event, (), message);
+    let named = |message: Message, name: &'static str| see(message.with_header("type", name));
+    assert_eq!(
+        named(placed(), "order.placed").await.unwrap(),
+        r#"Placed(Json(Placed { item: "chair" }))"#
+    );
+    let size = named(Message::tombstone(), "order.größe").await;
+    assert_eq!(size.unwrap(), "Size(None)");
+    let other = named(Message::new("x"), "order.lost").await;
+    assert_eq!(other.unwrap(), r#"Other(b"x")"#);
+    assert_eq!(see(Message::new("x")).await.unwrap(), r#"Other(b"x")"#);
+    let broken = named(Message::new("x"), "order.placed").await;
+    assert_eq!(broken.unwrap_err(), "decode");
+    let null = named(Message::tombstone(), "order.placed").await;
+    assert_eq!(null.unwrap_err(), "null_payload");
+}
+
+#[tokio::test]
+async fn a_field_says_which_variant_it_is() {
+    let see = |payload: &'static str| seen(on_closed, (), Message::new(payload));
+    let text = see(r#"{"text":"hello","type":"Text"}"#).await;
+    assert_eq!(text.unwrap(), "hello");
+    let raw = see(r#"{"type":"raw"}"#).await;
+    assert_eq!(raw.unwrap(), r#"{"type":"raw"}"#);
+    for (payload, kind) in [
+        (r#"{"type":"Text"}"#, "decode"),
+        (r#"{"type":"Raw"}"#, "unknown_type"),
+        (r#"{"text":"hello"}"#, "unknown_type"),
+        ("hello", "decode"),
+    ] {
+        assert_eq!(see(payload).await.unwrap_err(), kind, "{payload}");
+    }
+}
+
+#[tokio::test]
+async fn an_enum_of_payloads_is_a_payload_like_any_other() {
+    let see = |message| seen(on_any, (), message);
+    let text = Message::new(r#"{"text":"hello","type":"Text"}"#);
+    assert_eq!(see(text).await.unwrap(), "true");
+    assert_eq!(see(Message::tombstone()).await.unwrap(), "false");
+    assert_eq!(see(Message::new("{}")).await.unwrap(), "unknown_type");
+
+    let limited = Message::new("101").with_header("type", "Limited");
+    let state = AppState { limit: 100 };
+    assert_eq!(seen(on_stateful, state, limited).await.unwrap(), "100");
 }

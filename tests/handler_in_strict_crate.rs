@@ -136,6 +136,40 @@ pub async fn fails(d: &dotmsg::Delivery) -> std::result::Result<(), Failure> {
     }
 }
 
+/// Payloads of several types.
+#[derive(std::fmt::Debug, dotmsg::FromPayload)]
+#[payload(header = "type")]
+pub enum Event<'d> {
+    /// With a name.
+    #[payload(name = "text")]
+    Text(dotmsg::Json<&'d str>),
+    /// Without one.
+    Raw(dotmsg::Bytes),
+    /// All others.
+    #[payload(other)]
+    Other(std::option::Option<dotmsg::Bytes>),
+}
+
+/// The same without a lifetime, by a field.
+#[derive(std::fmt::Debug, dotmsg::FromPayload)]
+#[payload(field = "type")]
+pub enum Owned {
+    /// All there is.
+    Raw(dotmsg::Bytes),
+}
+
+/// One of several payloads.
+#[dotmsg::handler(topic = "t")]
+pub async fn event(event: Event<'_>) {
+    std::mem::drop(event);
+}
+
+/// The same as a result.
+#[dotmsg::handler(topic = "t")]
+pub async fn owned(event: std::result::Result<Owned, dotmsg::HandlerError>) {
+    std::mem::drop(event);
+}
+
 /// No argument and nothing returned.
 #[dotmsg::handler(topic = "t")]
 pub async fn zero() {}
@@ -149,7 +183,9 @@ fn handlers_of_a_strict_crate_can_be_registered() {
         .handler(life)
         .handler(names)
         .handler(zero)
-        .handler(fails);
+        .handler(fails)
+        .handler(event)
+        .handler(owned);
     let service = Service {
         limit: 1,
         names: Vec::new(),

@@ -383,7 +383,7 @@ fn is_outer(attribute: &RustAttribute) -> bool {
         .any(|name| path.is_ident(name))
 }
 
-fn unraw(name: &Ident) -> String {
+pub(crate) fn unraw(name: &Ident) -> String {
     let name = name.to_string();
     name.strip_prefix("r#")
         .map_or_else(|| name.clone(), str::to_owned)

@@ -71,6 +71,13 @@ pub fn classify(item: TokenStream) -> TokenStream {
     derived(item, derive::classify::expand)
 }
 
+/// Makes an enum a payload of several types, told apart by a name in a header (`#[payload(header = "…")]` on the enum) or in a
+/// field of the JSON (`#[payload(field = "…")]`). Variants have `#[payload(name = "…")]`, one may have `#[payload(other)]`.
+#[proc_macro_derive(FromPayload, attributes(payload))]
+pub fn from_payload(item: TokenStream) -> TokenStream {
+    derived(item, derive::from_payload::expand)
+}
+
 fn derived(
     item: TokenStream,
     expand: fn(&syn::DeriveInput) -> proc_macro2::TokenStream,

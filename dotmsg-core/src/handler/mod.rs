@@ -21,6 +21,8 @@ pub use classify::Classify;
 #[doc(hidden)]
 pub use classify::{ClassOf, Said, SaysNothing};
 pub use error::{ErrorClass, ErrorClasses, HandlerError};
+#[doc(hidden)]
+pub use extract::TypeName;
 pub use extract::{
     Attempt, DecodeError, FromKey, FromRef, Json, JsonRejection, Key, KeyRejection, MessageId,
     NullPayload, Origin, OwnedPosition, State,

@@ -4,6 +4,7 @@
 //! that one mistake does not make every use of the type an error of its own.
 
 pub(crate) mod classify;
+pub(crate) mod from_payload;
 pub(crate) mod from_ref;
 
 use proc_macro2::TokenStream;

@@ -9,6 +9,7 @@
 //! | [`Json<T>`](Json) | the payload as JSON | `decode`, `null_payload` |
 //! | `Bytes`, `&[u8]` | the payload as it is | `null_payload` |
 //! | `Option` of one of these | `None` for a tombstone | `decode` |
+//! | an enum under `#[derive(dotmsg::FromPayload)]` | one of several payloads, by a name in a header or a field | `unknown_type`, and those of its variants |
 //! | [`Key<T>`](Key) | the key as text, number, bytes | `key`, `null_key` |
 //! | `Headers`, `&Headers` | all headers | none |
 //! | `Position<'_>`, [`OwnedPosition`] | where the record in hand lies | none |
@@ -51,6 +52,7 @@ mod rejection;
 mod result;
 mod state;
 mod timestamp;
+mod type_name;
 
 pub use attempt::Attempt;
 pub use id::MessageId;
@@ -59,6 +61,8 @@ pub use key::{FromKey, Key, KeyRejection};
 pub use position::{Origin, OwnedPosition};
 pub use rejection::{DecodeError, NullPayload};
 pub use state::{FromRef, State};
+#[doc(hidden)]
+pub use type_name::TypeName;
 
 // Named here for the documentation above.
 #[cfg(doc)]
