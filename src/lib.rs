@@ -59,6 +59,7 @@
 //! | [`Json<T>`](Json) | the payload, decoded | dead letter of kind `decode` or `null_payload` |
 //! | `Bytes`, `&[u8]` | the payload as it is | `null_payload` |
 //! | `Option` of one of these | `None` for a null payload (a tombstone) | `decode` |
+//! | an enum under `#[derive(`[`FromPayload`]`)]` | one of several payloads, by a name in a header or a field of the JSON | `unknown_type`, and those of its variants |
 //! | [`Key<T>`](Key) | the key as text, bytes or a number; `Key<Option<T>>` when it may be null | `key`, `null_key` |
 //! | [`&Headers`](message::Headers) | all headers | |
 //! | [`Position<'_>`](delivery::Position) | where the record in hand lies | |
@@ -66,11 +67,12 @@
 //! | [`Attempt`] | which call this is for this message, from 1 | |
 //! | [`MessageId`] | header `dotmsg-id`, else `topic/partition/offset` of the origin | |
 //! | [`Timestamp`](clock::Timestamp) | when the producer made it | |
-//! | [`State<T>`](State) | the app's state or a part of it ([`FromRef`]) | compile error |
 //! | [`Publisher`] | publishes to the route's backend at once | dead letter of kind `publisher` (in tests); refused under `exactly_once` |
+//! | [`State<T>`](State) | the app's state or a part of it ([`FromRef`], which can be derived) | compile error |
 //! | [`&Delivery`](Delivery) | everything | |
+//! | `Result<T, T::Rejection>` of any of these | the rejection, such as [`JsonRejection`](handler::JsonRejection) | given to the handler |
 //!
-//! Types of your own implement [`FromDelivery`](handler::FromDelivery) (a part) or [`FromPayload`](handler::FromPayload).
+//! Types of your own implement [`FromDelivery`](handler::FromDelivery) (a part) or [`FromPayload`].
 //! A message that cannot be extracted goes to the dead-letter topic at once: it is neither dropped nor tried again.
 //!
 //! # Return values
@@ -89,6 +91,7 @@
 //! |---|---|
 //! | [`HandlerError::transient`] | tried again: in place, then in the tiers, then the dead letter |
 //! | [`HandlerError::permanent`] | dead letter at once |
+//! | an error whose type says its class ([`Classify`], which can be derived) | as it says: returned by a function under the attribute, by [`HandlerError::classified`], or by `?` when [`App::classify`](app::App::classify) names its type |
 //! | any other error, by `?` | transient, unless [`App::permanent`](app::App::permanent) names its type |
 //! | a panic | transient, kind `panic` |
 //! | longer than `timeout` | transient, kind `timeout`; the future is dropped |
@@ -118,6 +121,8 @@
 //! `docs/quick-start.md`, `docs/concepts.md`, `docs/retry-and-order.md` and `docs/configuration.md` in the repository; how
 //! it is built: `ARCHITECTURE.md`.
 
+pub mod handler;
+
 use dotmsg_core::backend::Registry;
 use dotmsg_core::log::{MemoryLogs, check_setting, log_factory, memory_factory};
 
@@ -127,8 +132,6 @@ pub use dotmsg_core::clock;
 pub use dotmsg_core::config::{self, Config};
 pub use dotmsg_core::delivery::{self, Delivery, Settlement};
 pub use dotmsg_core::error::{Error, ErrorKind, Result};
-pub use dotmsg_core::handler::extract::{Attempt, FromRef, Json, Key, MessageId, Origin, State};
-pub use dotmsg_core::handler::{self, Batch, Each, HandlerError, Outgoing};
 pub use dotmsg_core::message::{self, Message};
 pub use dotmsg_core::publisher::Publisher;
 #[cfg(feature = "sim")]
@@ -136,6 +139,10 @@ pub use dotmsg_core::sim;
 #[cfg(feature = "testing")]
 pub use dotmsg_core::testing;
 pub use dotmsg_core::{app, lag, log, middleware, progress, replay, reset, router, runtime};
+pub use handler::{
+    Attempt, Batch, Classify, Each, FromPayload, FromRef, HandlerError, Json, Key, MessageId,
+    Origin, Outgoing, State,
+};
 
 /// Makes a message handler of an async function.
 ///

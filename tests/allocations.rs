@@ -9,11 +9,11 @@ use bytes::Bytes;
 use dotmsg::clock::Timestamp;
 use dotmsg::delivery::{Position, Role, Stream};
 use dotmsg::handler::{
-    Annotated, Attempt, Handler, HandlerMeta, HandlerResult, Handlers, Json, Key, MessageId, Needs,
-    Origin, OwnedPosition, Routes, State,
+    Annotated, Answer, Attempt, Handler, HandlerMeta, HandlerResult, Handlers, Json, Key,
+    MessageId, Needs, Origin, OwnedPosition, Routes, State,
 };
 use dotmsg::message::Headers;
-use dotmsg::{Delivery, Message};
+use dotmsg::{Delivery, HandlerError, Message};
 
 #[derive(Clone, Copy, serde::Deserialize)]
 struct Numbers {
@@ -63,6 +63,38 @@ async fn borrowed(
     assert_eq!(payload.account, "a");
 }
 
+#[derive(Debug, dotmsg::Classify)]
+#[classify(permanent)]
+struct Failure;
+
+impl std::fmt::Display for Failure {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("it failed")
+    }
+}
+
+impl std::error::Error for Failure {}
+
+#[dotmsg::handler(topic = "orders", group = "classified")]
+async fn classified(payload: &[u8]) -> Result<(), Failure> {
+    match payload {
+        [] => Err(Failure),
+        _ => Ok(()),
+    }
+}
+
+#[derive(dotmsg::FromPayload)]
+#[payload(field = "type")]
+enum Event<'d> {
+    Opened(Json<Borrowed<'d>>),
+}
+
+#[dotmsg::handler(topic = "orders", group = "events")]
+async fn event(event: Event<'_>) {
+    let Event::Opened(Json(opened)) = event;
+    assert_eq!(opened.account, "a");
+}
+
 fn ready(future: impl Future<Output = HandlerResult>) {
     match pin!(future).poll(&mut Context::from_waker(Waker::noop())) {
         Poll::Ready(result) => assert!(result.is_ok()),
@@ -93,6 +125,14 @@ impl<S: Default> Routes<S> for Measured {
     {
         calls_allocate_nothing(call, S::default(), self.0);
         self
+    }
+
+    fn add_batch<F, Fut>(self, _: HandlerMeta, _: Needs, _: F) -> Self
+    where
+        F: Fn(Vec<Delivery>, Arc<S>) -> Fut + Clone + Send + Sync + 'static,
+        Fut: Future<Output = Result<Answer, HandlerError>> + Send + 'static,
+    {
+        unreachable!("a batch is made of memory")
     }
 }
 
@@ -129,6 +169,12 @@ fn handlers_allocate_nothing() {
     allocates_nothing(bytes, (), "x");
     allocates_nothing(json, Arc::new(2_000_000), numbers);
     allocates_nothing(parts, (), "x");
+    allocates_nothing(classified.into_handler(), (), "x");
+    allocates_nothing(
+        event.into_handler(),
+        (),
+        r#"{"type":"Opened","account":"a"}"#,
+    );
     allocates_nothing(borrowed.into_handler(), (), r#"{"account":"a"}"#);
     let service = Arc::new(Service { limit: 2_000_000 });
     let Measured(_) = Handlers::<()>::add_to(service, Measured(numbers));

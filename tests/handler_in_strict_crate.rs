@@ -88,18 +88,100 @@ pub async fn names(
     std::result::Result::Ok(())
 }
 
+/// A state whose fields are its parts.
+#[derive(std::fmt::Debug, dotmsg::FromRef)]
+pub struct Service {
+    /// A part.
+    pub limit: usize,
+    /// Another part.
+    pub names: Vec<&'static str>,
+}
+
+/// A part of the state.
+#[dotmsg::handler(topic = "t")]
+pub async fn part(dotmsg::State(limit): dotmsg::State<usize>) {
+    let _unused: std::option::Option<usize> = limit.checked_add(1);
+}
+
+/// An error that says its class.
+#[derive(std::fmt::Debug, std::clone::Clone, std::marker::Copy, dotmsg::Classify)]
+pub enum Failure {
+    /// A class and a kind.
+    #[classify(permanent, kind = "first")]
+    First,
+    /// The class of its field.
+    #[classify(inner)]
+    Inner(Inner),
+}
+
+/// One that another has as its cause.
+#[derive(std::fmt::Debug, std::clone::Clone, std::marker::Copy, dotmsg::Classify)]
+#[classify(transient)]
+pub struct Inner;
+
+impl std::fmt::Display for Failure {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("failed")
+    }
+}
+
+impl std::error::Error for Failure {}
+
+/// An error that says its class.
+#[dotmsg::handler(topic = "t")]
+pub async fn fails(d: &dotmsg::Delivery) -> std::result::Result<(), Failure> {
+    match d.attempt() {
+        1 => std::result::Result::Err(Failure::First),
+        _ => std::result::Result::Err(Failure::Inner(Inner)),
+    }
+}
+
+/// Payloads of several types.
+#[derive(std::fmt::Debug, dotmsg::FromPayload)]
+#[payload(header = "type")]
+pub enum Event<'d> {
+    /// With a name.
+    #[payload(name = "text")]
+    Text(dotmsg::Json<&'d str>),
+    /// Without one.
+    Raw(dotmsg::Bytes),
+    /// All others.
+    #[payload(other)]
+    Other(std::option::Option<dotmsg::Bytes>),
+}
+
+/// The same without a lifetime, by a field.
+#[derive(std::fmt::Debug, dotmsg::FromPayload)]
+#[payload(field = "type")]
+pub enum Owned {
+    /// All there is.
+    Raw(dotmsg::Bytes),
+}
+
+/// One of several payloads.
+#[dotmsg::handler(topic = "t")]
+pub async fn event(event: Event<'_>) {
+    std::mem::drop(event);
+}
+
+/// The same as a result.
+#[dotmsg::handler(topic = "t")]
+pub async fn owned(event: std::result::Result<Owned, dotmsg::HandlerError>) {
+    std::mem::drop(event);
+}
+
 /// No argument and nothing returned.
 #[dotmsg::handler(topic = "t")]
 pub async fn zero() {}
 
 /// A value with handlers.
 #[derive(std::fmt::Debug)]
-pub struct Service {
+pub struct Shop {
     limit: u32,
 }
 
 #[dotmsg::handlers]
-impl Service {
+impl Shop {
     /// A borrow, and a raw name.
     #[handler(topic = "t", concurrency = 5usize)]
     pub async fn r#move(&self, d: &dotmsg::Delivery) {
@@ -126,5 +208,14 @@ fn handlers_of_a_strict_crate_can_be_registered() {
         .handler(life)
         .handler(names)
         .handler(zero)
-        .handlers(Service { limit: 3 });
+        .handlers(Shop { limit: 3 })
+        .handler(fails)
+        .handler(event)
+        .handler(owned);
+    let service = Service {
+        limit: 1,
+        names: Vec::new(),
+    };
+    let app: dotmsg::App = dotmsg::App::with_config(dotmsg::config::Config::new());
+    let _app: dotmsg::App<Service> = app.state(service).handler(part);
 }

@@ -167,7 +167,8 @@ impl Attribute {
     }
 }
 
-fn repeats(entries: &[Entry]) -> Vec<Error> {
+/// The errors of keys that are there already.
+pub(crate) fn repeats(entries: &[Entry]) -> Vec<Error> {
     let repeated = |(index, entry): (usize, &Entry)| {
         let earlier = &entries[..index];
         earlier

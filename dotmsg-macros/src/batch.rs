@@ -8,7 +8,7 @@ use syn::spanned::Spanned;
 use syn::{Error, Ident, ReturnType, Signature, Type};
 
 use crate::attribute::Attribute;
-use crate::expand::{Called, Ends, argument_types, arguments, digits, elided, local};
+use crate::expand::{Called, Ends, argument_types, arguments, classified, digits, elided, local};
 use crate::signature::{argument_type, only_argument};
 
 /// Whether the function takes batches.
@@ -130,6 +130,8 @@ pub(crate) fn body(called: &Called<'_>, state_type: &TokenStream) -> TokenStream
     let last = arguments.last();
     let from_member = member(types.last(), state_type, "from_member");
     let into_answer = into_answer(&signature.output);
+    let answer = quote!(#into_answer(#returned, #extracted.members()));
+    let answer = classified(&signature.output, &returned, &answer);
     let call = called.call(&arguments);
     quote! {
         #(#parts)*
@@ -141,7 +143,7 @@ pub(crate) fn body(called: &Called<'_>, state_type: &TokenStream) -> TokenStream
             return ::core::result::Result::Ok(#extracted.rejections());
         }
         let #returned = #call.await;
-        let #answered = #into_answer(#returned, #extracted.members());
+        let #answered = { #answer };
         #extracted.answer(#answered)
     }
 }

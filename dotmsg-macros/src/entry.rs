@@ -2,6 +2,7 @@
 //!
 //! `syn`'s own meta items do not take a type as a value (`state = AppState<Db>`), hence a grammar of our own.
 
+use syn::ext::IdentExt;
 use syn::parse::{Parse, ParseStream};
 use syn::punctuated::Punctuated;
 use syn::spanned::Spanned;
@@ -18,7 +19,9 @@ pub(crate) enum Value {
     Expr(Expr),
     Type(Box<Type>),
     List(Vec<Entry>),
-    /// Nothing that any key takes: it stands alone, or has a list and takes none.
+    /// Nothing: the key stands alone.
+    Alone,
+    /// A list behind a key that takes none.
     Missing,
 }
 
@@ -28,14 +31,15 @@ impl Entry {
         match &self.value {
             Value::Expr(value) => value.span(),
             Value::Type(value) => value.span(),
-            Value::List(_) | Value::Missing => self.key.span(),
+            Value::List(_) | Value::Alone | Value::Missing => self.key.span(),
         }
     }
 }
 
 impl Parse for Entry {
     fn parse(input: ParseStream<'_>) -> syn::Result<Self> {
-        let key: Ident = input.parse()?;
+        // Also a keyword such as `type`: the error of an unknown key names the keys that there are.
+        let key = input.call(Ident::parse_any)?;
         let value = if input.peek(Token![=]) {
             input.parse::<Token![=]>()?;
             if key == "state" {
@@ -53,7 +57,7 @@ impl Parse for Entry {
                 Value::Missing
             }
         } else {
-            Value::Missing
+            Value::Alone
         };
         Ok(Self { key, value })
     }

@@ -239,6 +239,31 @@ fn invoke_one(called: &Called<'_>, state_type: &TokenStream) -> TokenStream {
     }
 }
 
+/// The return value as a result, whose error is of the class that its type says. It is asked for first: the conversion
+/// takes the value, and knows of no class.
+fn settled(output: &ReturnType, returned: &Ident) -> TokenStream {
+    let finish = finish(output);
+    classified(output, returned, &quote!(#finish(#returned)))
+}
+
+/// `result`, made of the return value, with its error of the class that its type says.
+pub(crate) fn classified(
+    output: &ReturnType,
+    returned: &Ident,
+    result: &TokenStream,
+) -> TokenStream {
+    match output {
+        ReturnType::Type(_, output) if !matches!(**output, Type::ImplTrait(_)) => {
+            let said = local("said");
+            quote! {
+                let #said = ::dotmsg::__private::core::handler::ClassOf(&#returned).said();
+                ::dotmsg::__private::core::handler::Said::put(#said, #result)
+            }
+        }
+        _ => quote!(#result),
+    }
+}
+
 /// What the app's state must be for handlers of these signatures.
 pub(crate) fn conditions<'a>(
     signatures: impl IntoIterator<Item = &'a Signature>,
@@ -284,12 +309,12 @@ impl Called<'_> {
                 }
             });
         let returned = local("returned");
-        let finish = finish(&self.signature.output);
+        let settled = settled(&self.signature.output, &returned);
         let call = self.call(&arguments);
         quote! {
             #(#extract)*
             let #returned = #call.await;
-            #finish(#returned)
+            #settled
         }
     }
 
@@ -485,7 +510,7 @@ fn is_outer(attribute: &RustAttribute) -> bool {
         .any(|name| path.is_ident(name))
 }
 
-fn unraw(name: &Ident) -> String {
+pub(crate) fn unraw(name: &Ident) -> String {
     let name = name.to_string();
     name.strip_prefix("r#")
         .map_or_else(|| name.clone(), str::to_owned)

@@ -1,4 +1,4 @@
-//! Attribute macros of dotmsg. Use them through the facade crate `dotmsg`, which the generated code refers to.
+//! The attribute and the derives of dotmsg. Use them through the facade crate `dotmsg`, which the generated code refers to.
 //!
 //! This crate is of edition 2024 whatever the user's is: the `impl Future` in the generated signature captures every
 //! lifetime of the arguments because of that.
@@ -6,6 +6,7 @@
 mod attribute;
 mod batch;
 mod block;
+mod derive;
 mod entry;
 mod expand;
 mod methods;
@@ -88,4 +89,35 @@ pub fn handlers(arguments: TokenStream, item: TokenStream) -> TokenStream {
         }
     };
     code.into()
+}
+
+/// Makes each field of the app's state a part that handlers can take as `State<T>`: `impl FromRef<Service> for T`, which
+/// clones the field. `#[from_ref(skip)]` leaves a field out.
+#[proc_macro_derive(FromRef, attributes(from_ref))]
+pub fn from_ref(item: TokenStream) -> TokenStream {
+    derived(item, derive::from_ref::expand)
+}
+
+/// Makes an error say its class and kind: `#[classify(transient)]`, `#[classify(permanent)]` or `#[classify(inner)]`, each
+/// with `kind = "…"` if wanted, on a struct or on each variant of an enum.
+#[proc_macro_derive(Classify, attributes(classify))]
+pub fn classify(item: TokenStream) -> TokenStream {
+    derived(item, derive::classify::expand)
+}
+
+/// Makes an enum a payload of several types, told apart by a name in a header (`#[payload(header = "…")]` on the enum) or in a
+/// field of the JSON (`#[payload(field = "…")]`). Variants have `#[payload(name = "…")]`, one may have `#[payload(other)]`.
+#[proc_macro_derive(FromPayload, attributes(payload))]
+pub fn from_payload(item: TokenStream) -> TokenStream {
+    derived(item, derive::from_payload::expand)
+}
+
+fn derived(
+    item: TokenStream,
+    expand: fn(&syn::DeriveInput) -> proc_macro2::TokenStream,
+) -> TokenStream {
+    match syn::parse(item) {
+        Ok(input) => expand(&input).into(),
+        Err(error) => error.to_compile_error().into(),
+    }
 }

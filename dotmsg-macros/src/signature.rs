@@ -1,7 +1,11 @@
 //! What can be told from the signature alone, without types: each mistake at its own place.
 
+use syn::punctuated::Punctuated;
 use syn::spanned::Spanned;
-use syn::{Attribute, Error, FnArg, GenericParam, Path, Receiver, Result, Signature, Type};
+use syn::{
+    Attribute, Error, FnArg, GenericArgument, GenericParam, Path, PathArguments, Receiver, Result,
+    Signature, Token, Type,
+};
 
 /// The most arguments a handler may have: registration is written out for each number up to this.
 pub(crate) const MAX_ARGUMENTS: usize = 12;
@@ -131,6 +135,8 @@ pub(crate) fn is_payload(argument: &Type) -> bool {
     match last.ident.to_string().as_str() {
         "Json" | "Bytes" => true,
         "Option" => only_argument(&path.path).is_some_and(is_payload),
+        // Of a `Result<Json<T>, JsonRejection>` the first says which it is.
+        "Result" => first_argument(&path.path).is_some_and(is_payload),
         _ => false,
     }
 }
@@ -146,11 +152,50 @@ pub(crate) fn argument_type(argument: &FnArg) -> Option<&Type> {
 
 /// The `T` of a path that ends in `Name<T>`.
 pub(crate) fn only_argument(path: &Path) -> Option<&Type> {
-    let syn::PathArguments::AngleBracketed(arguments) = &path.segments.last()?.arguments else {
-        return None;
-    };
-    match arguments.args.first() {
-        Some(syn::GenericArgument::Type(argument)) if arguments.args.len() == 1 => Some(argument),
+    match arguments_of(path)? {
+        arguments if arguments.len() == 1 => first_argument(path),
         _ => None,
+    }
+}
+
+/// The `T` of a path that ends in `Name<T, …>`.
+fn first_argument(path: &Path) -> Option<&Type> {
+    match arguments_of(path)?.first()? {
+        GenericArgument::Type(argument) => Some(argument),
+        _ => None,
+    }
+}
+
+fn arguments_of(path: &Path) -> Option<&Punctuated<GenericArgument, Token![,]>> {
+    match &path.segments.last()?.arguments {
+        PathArguments::AngleBracketed(arguments) => Some(&arguments.args),
+        _ => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use syn::parse_quote;
+
+    use super::*;
+
+    #[test]
+    fn a_payload_is_seen_through_what_is_around_it() {
+        let payloads: [Type; 6] = [
+            parse_quote!(Json<u64>),
+            parse_quote!(dotmsg::Bytes),
+            parse_quote!(Option<Json<Order<'_>>>),
+            parse_quote!(Result<Json<u64>, JsonRejection>),
+            parse_quote!(std::result::Result<Option<Json<u64>>, JsonRejection>),
+            parse_quote!(Option<Result<Json<u64>, JsonRejection>>),
+        ];
+        assert!(payloads.iter().all(is_payload));
+        let parts: [Type; 4] = [
+            parse_quote!(Key<Json>),
+            parse_quote!(Result<Key<u64>, KeyRejection>),
+            parse_quote!(Result),
+            parse_quote!(State<Bytes>),
+        ];
+        assert!(!parts.iter().any(is_payload));
     }
 }

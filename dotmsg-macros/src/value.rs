@@ -127,6 +127,13 @@ pub(crate) fn wrong(entry: &Entry, takes: &str, example: &str) -> Error {
     Error::new(entry.value_span(), message)
 }
 
+/// The error of a word that is given a value.
+pub(crate) fn wrong_word(entry: &Entry) -> Error {
+    let key = &entry.key;
+    let message = format!("`{key}` takes no value: write `{key}` alone");
+    Error::new(entry.value_span(), message)
+}
+
 /// The error of a key that does not exist.
 pub(crate) fn unknown_key(entry: &Entry, place: &str, keys: &[&str]) -> Error {
     let key = entry.key.to_string();

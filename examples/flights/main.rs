@@ -36,21 +36,10 @@ use crate::trial::Trial;
 type Failure = Box<dyn std::error::Error + Send + Sync>;
 
 /// What the handlers share.
+#[derive(FromRef)]
 struct Shared {
     trial: Trial,
     ledger: Ledger,
-}
-
-impl FromRef<Shared> for Trial {
-    fn from_ref(shared: &Shared) -> Self {
-        shared.trial.clone()
-    }
-}
-
-impl FromRef<Shared> for Ledger {
-    fn from_ref(shared: &Shared) -> Self {
-        shared.ledger.clone()
-    }
 }
 
 #[tokio::main]

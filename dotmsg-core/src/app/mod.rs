@@ -33,9 +33,9 @@ use crate::config::{Config, RouteDefaults};
 use crate::delivery::Delivery;
 use crate::error::{Error, ErrorKind, Result};
 use crate::handler::{
-    Annotated, Answer, BatchHandlerService, Call, CallService, ErrorClass, ErrorClasses, Handler,
-    HandlerError, HandlerMeta, HandlerResult, HandlerService, Handlers, Invoke, Layers, Meta,
-    Needs, Routes,
+    Annotated, Answer, BatchHandlerService, Call, CallService, Classify, ErrorClass, ErrorClasses,
+    Handler, HandlerError, HandlerMeta, HandlerResult, HandlerService, Handlers, Invoke, Layers,
+    Meta, Needs, Routes,
 };
 #[cfg(feature = "testing")]
 use crate::middleware::Observer;
@@ -308,6 +308,45 @@ where
     #[must_use]
     pub fn transient<E: std::error::Error + 'static>(mut self) -> Self {
         self.classes.add::<E>(ErrorClass::Transient);
+        self
+    }
+
+    /// Errors of this type, also as a cause, are of the class and kind that they say themselves, unless the handler itself
+    /// said otherwise. Among the rules for one error the first one decides.
+    ///
+    /// It is for errors that reach [`HandlerError`](crate::handler::HandlerError) by `?`. A function under
+    /// `#[dotmsg::handler]` that returns the type as the error of its `Result` needs it not.
+    ///
+    /// ```
+    /// use dotmsg_core::app::{App, NoAdapters};
+    /// use dotmsg_core::config::Config;
+    /// use dotmsg_core::handler::{Classify, ErrorClass};
+    ///
+    /// #[derive(Debug)]
+    /// struct DbError {
+    ///     is_constraint: bool,
+    /// }
+    ///
+    /// impl Classify for DbError {
+    ///     fn class(&self) -> ErrorClass {
+    ///         match self.is_constraint {
+    ///             true => ErrorClass::Permanent,
+    ///             false => ErrorClass::Transient,
+    ///         }
+    ///     }
+    /// }
+    /// # impl std::fmt::Display for DbError {
+    /// #     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+    /// #         f.write_str("the database failed")
+    /// #     }
+    /// # }
+    /// # impl std::error::Error for DbError {}
+    ///
+    /// let app: App<(), NoAdapters> = App::with_config(Config::new()).classify::<DbError>();
+    /// ```
+    #[must_use]
+    pub fn classify<E: Classify + std::error::Error + 'static>(mut self) -> Self {
+        self.classes.ask::<E>();
         self
     }
 

@@ -9,6 +9,7 @@
 mod annotated;
 mod batch;
 mod call;
+mod classify;
 mod error;
 pub mod extract;
 mod function;
@@ -26,7 +27,12 @@ pub use batch::{
     Batch, Each, Extracted, FromBatch, FromMember, IntoAnswer, ViaLast, ViaTuple, batch_of_one,
 };
 pub use call::{Answer, Call};
+pub use classify::Classify;
+#[doc(hidden)]
+pub use classify::{ClassOf, Said, SaysNothing};
 pub use error::{ErrorClass, ErrorClasses, HandlerError};
+#[doc(hidden)]
+pub use extract::TypeName;
 pub use extract::{
     Attempt, DecodeError, FromKey, FromRef, Json, JsonRejection, Key, KeyRejection, MessageId,
     NoPublisher, NullPayload, Origin, OwnedPosition, State,

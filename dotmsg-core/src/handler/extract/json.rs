@@ -59,8 +59,9 @@ impl<'d, S, T: Deserialize<'d>> FromPayload<'d, S> for Json<T> {
     }
 }
 
+/// The rejection, without the decoder's words.
 #[cold]
-fn decode_error<T>(error: &serde_json::Error) -> DecodeError {
+pub(super) fn decode_error<T>(error: &serde_json::Error) -> DecodeError {
     let fault = match error.classify() {
         Category::Eof => "is JSON that ends too early",
         Category::Data => "is JSON of another shape",

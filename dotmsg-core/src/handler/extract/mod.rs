@@ -9,6 +9,7 @@
 //! | [`Json<T>`](Json) | the payload as JSON | `decode`, `null_payload` |
 //! | `Bytes`, `&[u8]` | the payload as it is | `null_payload` |
 //! | `Option` of one of these | `None` for a tombstone | `decode` |
+//! | an enum under `#[derive(dotmsg::FromPayload)]` | one of several payloads, by a name in a header or a field | `unknown_type`, and those of its variants |
 //! | [`Key<T>`](Key) | the key as text, number, bytes | `key`, `null_key` |
 //! | `Headers`, `&Headers` | all headers | none |
 //! | `Position<'_>`, [`OwnedPosition`] | where the record in hand lies | none |
@@ -19,6 +20,25 @@
 //! | [`State<T>`](State) | the app's state or a part of it | none |
 //! | [`Publisher`], `&Publisher` | publishes to the route's backend at once | `publisher` |
 //! | `Delivery`, `&Delivery` | everything | none |
+//! | `Result<T, T::Rejection>` of any of these | the rejection, for the handler to decide | none |
+//!
+//! ```
+//! use dotmsg_core::delivery::Settlement;
+//! use dotmsg_core::handler::{HandlerError, Json, JsonRejection};
+//!
+//! /// What is not a number is discarded; a tombstone is still a dead letter.
+//! async fn add(number: Result<Json<u64>, JsonRejection>) -> Result<Settlement, HandlerError> {
+//!     match number {
+//!         Ok(Json(number)) => println!("{number} more"),
+//!         Err(JsonRejection::Decode(_)) => return Ok(Settlement::Discard),
+//!         Err(rejection) => return Err(rejection.into()),
+//!     }
+//!     Ok(Settlement::Ack)
+//! }
+//!
+//! # fn is_handler<T>(_: impl dotmsg_core::handler::Handler<T, ()>) {}
+//! # is_handler(add);
+//! ```
 
 mod attempt;
 mod bytes;
@@ -31,8 +51,10 @@ mod option;
 mod position;
 mod publisher;
 mod rejection;
+mod result;
 mod state;
 mod timestamp;
+mod type_name;
 
 pub use attempt::Attempt;
 pub use id::MessageId;
@@ -42,6 +64,8 @@ pub use position::{Origin, OwnedPosition};
 pub use publisher::NoPublisher;
 pub use rejection::{DecodeError, NullPayload};
 pub use state::{FromRef, State};
+#[doc(hidden)]
+pub use type_name::TypeName;
 
 // Named here for the documentation above.
 #[cfg(doc)]

@@ -7,7 +7,7 @@ use crate::handler::FromDelivery;
 
 /// A value that is made from the app's state: the state itself (when it can be cloned), or a sub-state.
 ///
-/// A missing sub-state is a compile error. The value is made anew for every message, so keep what is large in an `Arc`.
+/// A missing sub-state is a compile error. `#[derive(dotmsg::FromRef)]` on the state implements it for the type of every field. The value is made anew for every message, so keep what is large in an `Arc`.
 ///
 /// ```
 /// use dotmsg_core::handler::{FromRef, State};
@@ -32,7 +32,7 @@ use crate::handler::FromDelivery;
 #[diagnostic::on_unimplemented(
     message = "the app's state `{S}` has no `{Self}`",
     label = "`State<{Self}>` is taken by a handler and cannot be made from `{S}`",
-    note = "give the app a state of type `{Self}`, or implement `FromRef<{S}> for {Self}`"
+    note = "give the app a state of type `{Self}`, or make it a part of `{S}`: a field under `#[derive(FromRef)]`, or `impl FromRef<{S}> for {Self}`"
 )]
 pub trait FromRef<S> {
     /// Makes the value.
