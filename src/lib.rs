@@ -70,6 +70,7 @@
 //! | [`Publisher`] | publishes to the route's backend at once | dead letter of kind `publisher` (in tests); refused under `exactly_once` |
 //! | [`State<T>`](State) | the app's state or a part of it ([`FromRef`], which can be derived) | compile error |
 //! | [`&Delivery`](Delivery) | everything | |
+//! | [`Batch<T>`](Batch) | many messages at once, last: `docs/batches.md` | each as it would alone |
 //! | `Result<T, T::Rejection>` of any of these | the rejection, such as [`JsonRejection`](handler::JsonRejection) | given to the handler |
 //!
 //! Types of your own implement [`FromDelivery`](handler::FromDelivery) (a part) or [`FromPayload`].

@@ -33,6 +33,7 @@ use proc_macro::TokenStream;
 /// | `retry(…)` | `tiers`: ascending durations; `order`: `"keep"`, `"relax"`; `attempts`: calls in a row | no tiers; 3 calls in a row, then the dead letter (1 call with tiers, or under `at_most_once`) |
 /// | `delivery` | `"at_most_once"`, `"at_least_once"`, `"exactly_once"` | `"at_least_once"` |
 /// | `start` | `"earliest"`, `"latest"`: where a new group starts | `"earliest"` |
+/// | `batch(…)` | `size`: messages in a batch at most; `linger`: how long the first waits for more; for a handler whose last argument is a `Batch<T>` | 100, `"50ms"` |
 /// | `state` | the app's type of state, for extractors that work with that one only | any state that has the parts |
 ///
 /// Everything but `name` and `state` is a default that the config may override for the route of this name (`topic` too, so

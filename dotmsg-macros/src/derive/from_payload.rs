@@ -22,20 +22,31 @@ pub(crate) fn expand(input: &DeriveInput) -> TokenStream {
     let place = Place::of(input, &mut errors);
     let cases = cases(input, &mut errors);
     errors.extend(parameters(&input.generics));
-    let code = implementation(input, &place, &cases, |implemented| match &place.source {
-        Some(source) if errors.is_empty() => body(source, &cases, implemented),
+    let code = implementation(input, &place, |implemented| match &place.source {
+        Some(source) if errors.is_empty() => Items {
+            needs: needs(&cases, implemented),
+            body: body(source, &cases, implemented),
+        },
         // Never run: the errors are told.
-        _ => quote!(::core::panic!("it does not compile")),
+        _ => Items {
+            needs: quote!(),
+            body: quote!(::core::panic!("it does not compile")),
+        },
     });
     finish(errors, code)
 }
 
-/// The implementation, for one state or for all. `body` is given the trait's arguments.
+/// What the implementation is made of.
+struct Items {
+    needs: TokenStream,
+    body: TokenStream,
+}
+
+/// The implementation, for one state or for all. `items` is given the trait's arguments.
 fn implementation(
     input: &DeriveInput,
     place: &Place,
-    cases: &[Case<'_>],
-    body: impl FnOnce(&TokenStream) -> TokenStream,
+    items: impl FnOnce(&TokenStream) -> Items,
 ) -> TokenStream {
     let name = &input.ident;
     let (_, arguments, conditions) = input.generics.split_for_impl();
@@ -58,9 +69,7 @@ fn implementation(
             quote!(#any)
         }
     };
-    let implemented = quote!(#lifetime, #state);
-    let body = body(&implemented);
-    let needs = cases.iter().map(|case| case.item(&implemented, "NEEDS"));
+    let Items { needs, body } = items(&quote!(#lifetime, #state));
     let (parameters, _, _) = generics.split_for_impl();
     let [delivery, app] = [local("delivery"), local("state")];
     quote! {
@@ -70,8 +79,7 @@ fn implementation(
         {
             type Rejection = ::dotmsg::__private::core::handler::HandlerError;
 
-            const NEEDS: ::dotmsg::__private::core::handler::Needs =
-                ::dotmsg::__private::core::handler::Needs::NONE #(.and(#needs))*;
+            #needs
 
             fn from_payload(
                 #delivery: &#lifetime ::dotmsg::__private::core::delivery::Delivery,
@@ -80,6 +88,15 @@ fn implementation(
                 #body
             }
         }
+    }
+}
+
+/// What the payloads ask of the route.
+fn needs(cases: &[Case<'_>], implemented: &TokenStream) -> TokenStream {
+    let needs = cases.iter().map(|case| case.item(implemented, "NEEDS"));
+    quote! {
+        const NEEDS: ::dotmsg::__private::core::handler::Needs =
+            ::dotmsg::__private::core::handler::Needs::NONE #(.and(#needs))*;
     }
 }
 
