@@ -8,7 +8,8 @@ use syn::spanned::Spanned;
 use syn::{Error, Ident, ReturnType, Signature, Type};
 
 use crate::attribute::Attribute;
-use crate::expand::{Called, Ends, argument_types, arguments, classified, digits, elided, local};
+use crate::called::{Called, argument_types, classified};
+use crate::expand::{Ends, arguments, digits, elided, local};
 use crate::signature::{argument_type, only_argument};
 
 /// Whether the function takes batches.

@@ -14,7 +14,8 @@ use syn::{
 
 use crate::attribute::{self, Attribute};
 use crate::batch;
-use crate::expand::{cfg, is_state};
+use crate::called::is_state;
+use crate::expand::cfg;
 use crate::signature::{self, argument_type};
 
 /// A method that is a handler.

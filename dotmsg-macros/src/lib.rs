@@ -6,6 +6,7 @@
 mod attribute;
 mod batch;
 mod block;
+mod called;
 mod derive;
 mod entry;
 mod expand;

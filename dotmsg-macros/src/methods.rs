@@ -10,7 +10,8 @@ use syn::{Ident, parse_quote};
 
 use crate::batch;
 use crate::block::{Block, Method};
-use crate::expand::{Called, conditions, local, said};
+use crate::called::{Called, conditions};
+use crate::expand::{local, said};
 
 /// The block under the attribute, expanded, behind all that is wrong with it.
 pub(crate) fn expand(block: &Block) -> TokenStream {

@@ -8,9 +8,9 @@
 use std::collections::BTreeMap;
 use std::ops::Range;
 
+use super::BatchOrder;
 use crate::delivery::{Delivery, Settlement};
 use crate::handler::{Answer, Call, ErrorClasses, HandlerError, HandlerResult};
-use crate::router::Ordering;
 
 pub(super) struct Bisection<'a> {
     deliveries: Vec<Delivery>,
@@ -23,7 +23,7 @@ pub(super) struct Bisection<'a> {
     /// Calls that failed since the last one that did not, and how many of them make halving useless.
     failed_in_a_row: usize,
     in_a_row: usize,
-    order: Option<Ordering>,
+    order: BatchOrder,
     classes: &'a ErrorClasses,
     /// For each member the first one of its lane; made when it is first needed.
     lanes: Vec<usize>,
@@ -32,7 +32,7 @@ pub(super) struct Bisection<'a> {
 impl<'a> Bisection<'a> {
     pub(super) fn new(
         deliveries: Vec<Delivery>,
-        order: Option<Ordering>,
+        order: BatchOrder,
         classes: &'a ErrorClasses,
     ) -> Self {
         let count = deliveries.len();
@@ -125,7 +125,7 @@ impl<'a> Bisection<'a> {
     }
 
     fn put_back_behind(&mut self, index: usize) {
-        if self.order.is_none() {
+        if self.order == BatchOrder::None {
             return;
         }
         let lane = self.lane(index);
@@ -154,13 +154,13 @@ impl<'a> Bisection<'a> {
 }
 
 /// For each delivery the index of the first one of its lane: its own, when it has no order.
-fn lanes(deliveries: &[Delivery], order: Option<Ordering>) -> Vec<usize> {
+fn lanes(deliveries: &[Delivery], order: BatchOrder) -> Vec<usize> {
     let mut first = BTreeMap::new();
     let lane = |(index, delivery): (usize, &Delivery)| {
         let key = match order {
-            Some(Ordering::Key) => delivery.key().cloned(),
-            Some(Ordering::Partition) => Some(bytes::Bytes::new()),
-            Some(Ordering::None) | None => None,
+            BatchOrder::Key => delivery.key().cloned(),
+            BatchOrder::Partition => Some(bytes::Bytes::new()),
+            BatchOrder::None => None,
         };
         let partition = delivery.position().partition;
         key.map_or(index, |key| *first.entry((partition, key)).or_insert(index))

@@ -40,7 +40,17 @@ use tower_service::Service;
 
 use crate::delivery::Delivery;
 use crate::handler::{Answer, Call, ErrorClasses, HandlerError, Returned};
-use crate::router::Ordering;
+
+/// Which messages of a batch wait for one that failed and is to be tried again.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum BatchOrder {
+    /// Those of its key.
+    Key,
+    /// Those of its partition.
+    Partition,
+    /// None.
+    None,
+}
 
 /// How batches are formed.
 #[derive(Clone, Debug)]
@@ -51,8 +61,8 @@ pub struct BatchParts {
     pub linger: Duration,
     /// Calls at once, at least 1.
     pub concurrency: usize,
-    /// Which messages wait for a failed one; `None`: none do.
-    pub order: Option<Ordering>,
+    /// Which messages wait for one that failed and is to be tried again.
+    pub order: BatchOrder,
     /// Classes of errors by type: one that is permanent holds up nobody.
     pub classes: ErrorClasses,
 }

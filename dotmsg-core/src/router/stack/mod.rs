@@ -26,7 +26,7 @@ use crate::backend::Publisher;
 use crate::clock::Clock;
 use crate::delivery::Delivery;
 use crate::handler::{Answer, Call, ErrorClasses, HandlerError, Returned};
-use crate::middleware::batch::{BatchLayer, BatchParts};
+use crate::middleware::batch::{BatchLayer, BatchOrder, BatchParts};
 use crate::middleware::catch_panic::{CatchPanic, CatchPanicLayer};
 use crate::middleware::dead_letter::{DeadLetterLayer, DeadLetterParts};
 use crate::middleware::limits::{CheckLimitsLayer, LimitParts, SizeLimits};
@@ -102,12 +102,16 @@ fn bounded<H>(handler: H, parts: &StackParts) -> Bounded<H> {
 fn batch_layer(parts: &StackParts) -> BatchLayer {
     let route = &*parts.route;
     let BatchSpec { size, linger } = route.batch.expect("the route of a batch handler says how");
-    let waits = route.keeps_order() || route.ordering == Ordering::Partition;
+    let order = match route.ordering {
+        Ordering::Partition => BatchOrder::Partition,
+        Ordering::Key if route.keeps_order() => BatchOrder::Key,
+        Ordering::Key | Ordering::None => BatchOrder::None,
+    };
     BatchLayer::new(BatchParts {
         size,
         linger,
         concurrency: route.limits.concurrency,
-        order: waits.then_some(route.ordering),
+        order,
         classes: parts.classes.clone(),
     })
 }

@@ -13,12 +13,11 @@ use tower::util::{BoxCloneService, ServiceExt};
 use tower_layer::Layer;
 use tower_service::Service;
 
-use super::{BatchLayer, BatchParts, Batcher, Gathering};
+use super::{BatchLayer, BatchOrder, BatchParts, Batcher, Gathering};
 use crate::clock::Timestamp;
 use crate::delivery::{Delivery, Role, Stream};
 use crate::handler::{Answer, Call, ErrorClasses, HandlerError, HandlerResult, Returned};
 use crate::message::Message;
-use crate::router::Ordering;
 
 const LINGER: Duration = Duration::from_millis(50);
 
@@ -38,7 +37,7 @@ fn parts(size: usize) -> BatchParts {
         size,
         linger: LINGER,
         concurrency: 2,
-        order: Some(Ordering::Key),
+        order: BatchOrder::Key,
         classes: ErrorClasses::default(),
     }
 }

@@ -4,10 +4,10 @@ use std::collections::BTreeSet;
 
 use proptest::prelude::*;
 
+use super::super::BatchOrder;
 use super::super::bisection::Bisection;
 use super::{delivery, offsets, stream};
 use crate::handler::{Answer, ErrorClasses, HandlerError, HandlerResult, Returned};
-use crate::router::Ordering;
 
 /// What a message does to the handler.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -31,7 +31,7 @@ fn nature() -> impl Strategy<Value = Nature> {
 }
 
 /// Calls until all have results: these, and the members of each call.
-fn run(natures: &[Nature], order: Option<Ordering>) -> (Vec<HandlerResult>, Vec<Vec<usize>>) {
+fn run(natures: &[Nature], order: BatchOrder) -> (Vec<HandlerResult>, Vec<Vec<usize>>) {
     let stream = stream(0);
     let deliveries = (0..natures.len() as u64).map(|offset| delivery(&stream, offset));
     let classes = ErrorClasses::default();
@@ -85,7 +85,7 @@ proptest! {
     #![proptest_config(ProptestConfig::with_cases(256))]
     #[test]
     fn whatever_the_handler_does(natures in prop::collection::vec(nature(), 1..130), ordered: bool) {
-        let order = ordered.then_some(Ordering::Key);
+        let order = if ordered { BatchOrder::Key } else { BatchOrder::None };
         let (results, calls) = run(&natures, order);
         prop_assert_eq!(results.len(), natures.len());
         // Calls are bounded, and in each the members are in order.
@@ -118,7 +118,7 @@ fn one_that_spoils_is_found_with_few_calls() {
     for place in 0..100 {
         let mut natures = [Nature::Good; 100];
         natures[place] = Nature::Spoils;
-        let (results, calls) = run(&natures, None);
+        let (results, calls) = run(&natures, BatchOrder::None);
         let failed: BTreeSet<usize> = (0..100).filter(|index| results[*index].is_err()).collect();
         assert_eq!(failed, BTreeSet::from([place]));
         assert!(calls.len() <= 15, "{} calls", calls.len());
@@ -129,7 +129,7 @@ fn one_that_spoils_is_found_with_few_calls() {
 
 #[test]
 fn a_handler_that_always_fails_is_not_called_for_each() {
-    let (results, calls) = run(&[Nature::Spoils; 128], None);
+    let (results, calls) = run(&[Nature::Spoils; 128], BatchOrder::None);
     assert!(calls.len() <= 2 * 7 + 2 + 7, "{} calls", calls.len());
     for result in results {
         let error = result.unwrap_err();
@@ -145,7 +145,7 @@ fn a_handler_that_always_fails_is_not_called_for_each() {
 fn answers_of_another_number_fail_the_call() {
     let stream = stream(0);
     let classes = ErrorClasses::default();
-    let mut bisection = Bisection::new(vec![delivery(&stream, 0)], None, &classes);
+    let mut bisection = Bisection::new(vec![delivery(&stream, 0)], BatchOrder::None, &classes);
     let (called, _) = bisection.next_call().unwrap();
     bisection.answered(&called, Ok(Answer::each(Vec::new())));
     assert!(bisection.next_call().is_none());
@@ -161,7 +161,7 @@ fn answers_of_another_number_fail_the_call() {
 fn a_half_without_a_bad_one_is_settled_however_many_are_in_the_other() {
     let mut natures = [Nature::Spoils; 100];
     natures[50..].fill(Nature::Good);
-    let (results, _) = run(&natures, None);
+    let (results, _) = run(&natures, BatchOrder::None);
     assert!(results[..50].iter().all(may_pass));
     assert!(results[50..].iter().all(Result::is_ok));
 }

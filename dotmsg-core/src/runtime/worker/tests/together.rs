@@ -16,7 +16,7 @@ use tower_layer::Layer;
 
 use super::*;
 use crate::handler::{Answer, Call, ErrorClasses, HandlerError, HandlerResult, Returned};
-use crate::middleware::batch::{BatchLayer, BatchParts};
+use crate::middleware::batch::{BatchLayer, BatchOrder, BatchParts};
 use crate::middleware::{Conclude, Failed};
 use crate::progress::Seq;
 use crate::runtime::reports::Report;
@@ -250,7 +250,7 @@ fn subject() -> Subject {
         size: SIZE,
         linger: LINGER,
         concurrency: CALLS,
-        order: Some(Ordering::Key),
+        order: BatchOrder::Key,
         classes: ErrorClasses::default(),
     });
     let batcher = batches.layer(handler);
