@@ -2,6 +2,7 @@
 //! extracts, runs and settles.
 
 mod batches;
+mod breaker;
 mod derived;
 mod methods;
 

@@ -8,6 +8,7 @@ use tokio::sync::watch;
 use crate::backend::Backend;
 use crate::error::{Error, ErrorKind, Result};
 use crate::lag::Lag;
+use crate::middleware::circuit_breaker::Breaker;
 use crate::progress::{LogIdentity, PositionRecord};
 use crate::publisher::Publisher;
 use crate::replay::{DeadLetters, Replay};
@@ -26,6 +27,8 @@ pub struct RouteHandle {
     pub stats: Arc<RouteStats>,
     /// Its backend.
     pub backend: Arc<dyn Backend>,
+    /// Its circuit breaker, if the configuration gives it one: whether its handler is called now.
+    pub breaker: Option<Arc<Breaker>>,
 }
 
 impl RouteHandle {

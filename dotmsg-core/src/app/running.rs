@@ -19,12 +19,14 @@ use crate::clock::Clock;
 use crate::config::{BackendConfig, Resolved, RouteDefaults};
 use crate::delivery::Provided;
 use crate::error::{Error, ErrorKind, Result};
+use crate::handler::ErrorClasses;
 #[cfg(feature = "testing")]
 use crate::middleware::Watch;
+use crate::middleware::circuit_breaker::{Breaker, BreakerPolicy};
 use crate::middleware::publish_returned::Enlistment;
 use crate::publisher::Publisher;
 use crate::router::StackParts;
-use crate::router::{DeliverySemantics, RouteSpec, Topology};
+use crate::router::{BreakerSpec, DeliverySemantics, RouteSpec, Topology};
 use crate::runtime::{RouteContext, RouteReport, RouteStats, Shutdown, check_sources, prepare};
 
 /// All backends together are closed within this, whatever they do: their routes have ended, so nothing waits for them.
@@ -239,7 +241,7 @@ where
     let mut planned = Vec::new();
     for (route, spec) in app.routes.into_iter().zip(resolved.routes) {
         let open = &open[&spec.backend];
-        let handle = handle_of(spec, open);
+        let handle = handle_of(spec, open, &app.classes);
         let enlistment = enlistment(&handle.spec);
         let context = RouteContext {
             route: Arc::clone(&handle.spec),
@@ -266,6 +268,7 @@ where
             topic_prefix: open.config.topic_prefix.clone(),
             jitter_seed: random.u64(..),
             enlistment,
+            breaker: handle.breaker.clone(),
         };
         handles.push(handle);
         planned.push(Planned {
@@ -384,13 +387,25 @@ fn provided(route: &RouteSpec, open: &Open) -> Option<Arc<Provided>> {
         .then(|| Arc::new(Provided::new().with(open.publisher.clone())))
 }
 
+/// The circuit of a route, which all its workers share.
+fn breaker(route: &RouteSpec, classes: &ErrorClasses) -> Option<Arc<Breaker>> {
+    let BreakerSpec { failures, pause } = route.breaker?;
+    let policy = BreakerPolicy {
+        failures,
+        pause,
+        puts_back: route.delivery != DeliverySemantics::AtMostOnce,
+    };
+    Some(Arc::new(Breaker::new(policy, classes.clone())))
+}
+
 /// What layers and pump of a route share when its messages are returned in transactions.
 fn enlistment(route: &RouteSpec) -> Option<Arc<Enlistment>> {
     (route.delivery == DeliverySemantics::ExactlyOnce).then(Arc::default)
 }
 
-fn handle_of(spec: RouteSpec, open: &Open) -> RouteHandle {
+fn handle_of(spec: RouteSpec, open: &Open, classes: &ErrorClasses) -> RouteHandle {
     RouteHandle {
+        breaker: breaker(&spec, classes),
         topology: Arc::new(Topology::of(&spec, &open.config.topic_prefix)),
         spec: Arc::new(spec),
         stats: Arc::new(RouteStats::default()),

@@ -94,6 +94,8 @@ pub(super) const ROUTE: &[Key] = &[
     key("retry.max_backoff", Kind::Duration { zero: true }),
     count("batch.size", 1, 1_000_000),
     time("batch.linger"),
+    count("breaker.failures", 1, 10_000),
+    time("breaker.pause"),
     count("max_held_messages", 1, MANY),
     key("max_held_bytes", Kind::Bytes),
     count("batch_messages", 1, 1_000_000),

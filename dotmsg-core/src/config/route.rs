@@ -10,7 +10,9 @@ use super::keys::{self, Word};
 use super::kind::{self, Kind};
 use super::value::{Node, Table};
 use super::{Place, Value};
-use crate::router::{BatchSpec, DeliverySemantics, Limits, Ordering, RetryOrder, RouteSpec};
+use crate::router::{
+    BatchSpec, BreakerSpec, DeliverySemantics, Limits, Ordering, RetryOrder, RouteSpec,
+};
 
 /// The merged values of one route.
 pub(super) struct Values<'a> {
@@ -113,7 +115,21 @@ impl Values<'_> {
         self.retry(&mut spec);
         self.limits(&mut spec.limits);
         spec.batch = self.batch.then(|| self.batch(&spec.limits));
+        spec.breaker = self.breaker();
         spec
+    }
+
+    fn breaker(&self) -> Option<BreakerSpec> {
+        let failures = self.count("breaker.failures");
+        let pause = self.duration("breaker.pause");
+        let BreakerSpec {
+            failures: few,
+            pause: short,
+        } = BreakerSpec::default();
+        (failures.is_some() || pause.is_some()).then(|| BreakerSpec {
+            failures: failures.unwrap_or(few),
+            pause: pause.unwrap_or(short),
+        })
     }
 
     fn batch(&self, limits: &Limits) -> BatchSpec {

@@ -1,10 +1,12 @@
 //! Middleware: tower layers around a service of deliveries, one folder each, usable alone.
 //!
 //! The router's `stack` fixes their order, outermost first:
-//! trace → dead letter → tiers → limits → in-place retry → publish returned → timeout → catch panic → handler.
+//! trace → dead letter → tiers → limits → in-place retry → publish returned → circuit breaker → batch (for a handler that takes
+//! them) → timeout → catch panic → handler.
 //! A layer that can end a delivery elsewhere (tiers, dead letter) sits outside the ones that only repeat or bound a call,
 //! so that a message is never in a tier while an attempt of it is still running. Both are one service, [`on_failure`],
-//! with two actions.
+//! with two actions. The circuit breaker is inside of whatever repeats, so that repeats wait as well, and outside of the
+//! batch, so that it sees each message.
 //!
 //! A service in between answers `Result<Outcome, Failed>`: what a delivery came to, or why it is to go elsewhere.
 //! Every layer also takes a plain handler's `Result<Settlement, HandlerError>` (see [`Conclude`]), which is what makes it
@@ -32,6 +34,7 @@
 
 pub mod batch;
 pub mod catch_panic;
+pub mod circuit_breaker;
 pub mod dead_letter;
 pub mod limits;
 pub mod observe;
@@ -68,7 +71,8 @@ pub enum Outcome {
     /// It was given up because its partition is being given up ([`Stream::stop`](crate::delivery::Stream::stop)): it
     /// stays unsettled and the next owner gets it.
     Interrupted,
-    /// It was in a batch and was not handled, because of another message in it: it is to run again as if it never had.
+    /// It was not handled, and not because of itself (a batch that it was in, an outage): it is to run again as if it never
+    /// had.
     PutBack,
 }
 

@@ -143,6 +143,15 @@ pub struct BatchSpec {
     pub linger: Duration,
 }
 
+/// When a route stops calling its handler, and for how long.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct BreakerSpec {
+    /// Different messages that have to fail in a row, at least 1. Default 20: more than bad luck, fewer than a second's worth.
+    pub failures: usize,
+    /// How long nothing is called before one message tries again. Default 10 s.
+    pub pause: Duration,
+}
+
 /// When a message that kills the process again and again is set aside.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct CrashLoop {
@@ -190,6 +199,8 @@ pub struct RouteSpec {
     pub drain_timeout: Duration,
     /// How batches are formed; `None`: the handler takes one message at a time.
     pub batch: Option<BatchSpec>,
+    /// When the handler is not called for a while; `None`: never.
+    pub breaker: Option<BreakerSpec>,
 }
 
 impl RouteSpec {
@@ -218,6 +229,7 @@ impl RouteSpec {
             commit_interval: Duration::from_millis(200),
             drain_timeout: Duration::from_secs(30),
             batch: None,
+            breaker: None,
         }
     }
 
@@ -243,6 +255,15 @@ impl Default for BatchSpec {
         Self {
             size: 100,
             linger: Duration::from_millis(50),
+        }
+    }
+}
+
+impl Default for BreakerSpec {
+    fn default() -> Self {
+        Self {
+            failures: 20,
+            pause: Duration::from_secs(10),
         }
     }
 }

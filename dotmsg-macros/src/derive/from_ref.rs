@@ -72,12 +72,18 @@ fn parts<'a>(fields: &'a Fields, errors: &mut Vec<Error>) -> Vec<Part<'a>> {
             Some(name) => Member::Named(name.clone()),
             None => Member::Unnamed(Index::from(index)),
         };
-        match parts.iter().find(|part| part.field.ty == field.ty) {
+        let same = |part: &&Part<'_>| tokens(part.field) == tokens(field);
+        match parts.iter().find(same) {
             Some(first) => errors.push(repeated(field, &first.member)),
             None => parts.push(Part { field, member }),
         }
     }
     parts
+}
+
+/// The type of a field as it is written: types are compared only with a feature of `syn` that is dear to build.
+fn tokens(field: &syn::Field) -> String {
+    field.ty.to_token_stream().to_string()
 }
 
 fn is_skipped(field: &syn::Field, errors: &mut Vec<Error>) -> bool {

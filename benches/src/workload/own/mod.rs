@@ -154,6 +154,7 @@ fn parts(
         topic_prefix: String::new(),
         jitter_seed: 7,
         enlistment: None,
+        breaker: None,
     };
     (context, parts)
 }

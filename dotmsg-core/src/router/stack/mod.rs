@@ -1,8 +1,9 @@
 //! The layers of one route, composed in their order.
 //!
-//! trace → dead letter → tiers → limits → in-place retry → publish returned → timeout → catch panic → handler.
+//! trace → dead letter → tiers → limits → in-place retry → publish returned → circuit breaker → timeout → catch panic →
+//! handler.
 //!
-//! For batches: … → publish returned → batch → timeout → catch panic → handler.
+//! For batches: … → circuit breaker → batch → timeout → catch panic → handler.
 //!
 //! Nested futures of eight layers cost more than the handler of a small message, and nearly every message succeeds with
 //! nothing to publish. So the first call is made through the two innermost layers only (`first`), and everything else
@@ -28,6 +29,7 @@ use crate::delivery::Delivery;
 use crate::handler::{Answer, Call, ErrorClasses, HandlerError, Returned};
 use crate::middleware::batch::{BatchLayer, BatchOrder, BatchParts};
 use crate::middleware::catch_panic::{CatchPanic, CatchPanicLayer};
+use crate::middleware::circuit_breaker::{Breaker, CircuitBreakerLayer};
 use crate::middleware::dead_letter::{DeadLetterLayer, DeadLetterParts};
 use crate::middleware::limits::{CheckLimitsLayer, LimitParts, SizeLimits};
 use crate::middleware::publish_returned::{Desk, Enlistment, PublishParts, PublishReturnedLayer};
@@ -56,6 +58,8 @@ pub struct StackParts {
     pub jitter_seed: u64,
     /// Where returned messages join the route's transaction (`exactly_once`); `None`: they are published and confirmed.
     pub enlistment: Option<Arc<Enlistment>>,
+    /// The circuit of the route, if it has one.
+    pub breaker: Option<Arc<Breaker>>,
 }
 
 /// All layers around a handler of single messages.
@@ -70,7 +74,8 @@ where
     H: Service<Delivery, Response = Returned, Error = HandlerError> + Clone + Send + 'static,
     H::Future: Send + 'static,
 {
-    FirstCall::new(bounded(handler, &parts), parts)
+    let service = breaker_layer(&parts).layer(bounded(handler, &parts));
+    FirstCall::new(service, parts)
 }
 
 /// All layers around a handler of batches, which are formed as the route's [`BatchSpec`] says.
@@ -89,7 +94,8 @@ where
     C::Future: Send + 'static,
 {
     let batches = batch_layer(&parts).layer(bounded(handler, &parts));
-    FirstCall::new(batches, parts)
+    let service = breaker_layer(&parts).layer(batches);
+    FirstCall::new(service, parts)
 }
 
 /// A handler whose panics and time are bounded.
@@ -97,6 +103,10 @@ type Bounded<H> = Timeout<CatchPanic<H>>;
 
 fn bounded<H>(handler: H, parts: &StackParts) -> Bounded<H> {
     TimeoutLayer::new(parts.route.timeout).layer(CatchPanicLayer.layer(handler))
+}
+
+fn breaker_layer(parts: &StackParts) -> CircuitBreakerLayer {
+    CircuitBreakerLayer::new(parts.breaker.clone())
 }
 
 fn batch_layer(parts: &StackParts) -> BatchLayer {

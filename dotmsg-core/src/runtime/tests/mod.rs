@@ -162,6 +162,7 @@ impl World {
             topic_prefix: String::new(),
             jitter_seed: 1,
             enlistment: context.enlistment.clone(),
+            breaker: None,
         };
         Route {
             stats: Arc::clone(&context.stats),

@@ -64,9 +64,13 @@ where
             self.conclude_together(slot, outcome, reports);
             return false;
         }
-        reports.finished(&ticket, outcome);
+        if outcome == Outcome::PutBack {
+            self.take_back(slot);
+        } else {
+            reports.finished(&ticket, outcome);
+        }
         let goes_on = match (turn, outcome) {
-            (Turn::Unkeyed, _) => false,
+            (_, Outcome::PutBack) | (Turn::Unkeyed, _) => false,
             (Turn::Alone(hash), Outcome::Settled(_)) => {
                 self.lanes.end_alone(hash, slot);
                 false
@@ -86,6 +90,31 @@ where
         goes_on
     }
 
+    /// Puts a message back at the front of its lane, behind all lanes that wait.
+    #[cold]
+    fn take_back(&mut self, index: usize) {
+        let slot = &self.slots[index];
+        let partition = slot.ticket.partition;
+        let lane = match slot.turn {
+            Turn::Lane(lane) => lane,
+            Turn::Alone(hash) => self.widen(hash, index),
+            Turn::Unkeyed => {
+                let lane = self.lanes.open(0, partition, None, LaneState::Running);
+                self.lanes.get(lane).stopped = self.stopping.has(partition);
+                lane
+            }
+        };
+        if self.lanes.get(lane).stopped {
+            self.lanes.close(lane);
+            return;
+        }
+        let item = self.slots[index].item();
+        let size = item.ticket.size as usize;
+        self.lanes.push_front(lane, item, size);
+        self.lanes.get(lane).state = LaneState::Ready;
+        self.ready.push_back(lane);
+    }
+
     /// Moves a lane on after its head's outcome; whether its next message runs in the same slot.
     pub(super) fn after(
         &mut self,
@@ -98,7 +127,7 @@ where
         let found = self.lanes.get(lane);
         match outcome {
             _ if found.stopped => {}
-            Outcome::PutBack => unreachable!("its lane has it back by now"),
+            Outcome::PutBack => unreachable!("its lane has it back"),
             Outcome::Interrupted => {
                 // The stop itself has yet to arrive here. Until then nothing of this key may start.
                 found.stopped = true;

@@ -199,7 +199,7 @@ where
         let message = self.slots[slot].delivery.message();
         match outcome {
             Outcome::Settled(_) => {}
-            Outcome::PutBack => unreachable!("only a batch puts back"),
+            Outcome::PutBack => unreachable!("what is put back was pending before"),
             Outcome::Away(away) => {
                 let key = message.key.as_deref().map(Bytes::copy_from_slice);
                 self.restore_away(partition, key, name_of(away));

@@ -24,6 +24,7 @@ enum End {
     Handled,
     Away,
     Interrupted,
+    PutBack,
 }
 
 impl End {
@@ -31,6 +32,7 @@ impl End {
         match self {
             Self::Handled => Outcome::Settled(Ended::Handled),
             Self::Interrupted => Outcome::Interrupted,
+            Self::PutBack => Outcome::PutBack,
             Self::Away => Outcome::Away(Away {
                 delay: std::time::Duration::from_secs(5),
                 partition: 0,

@@ -133,23 +133,36 @@ impl Model {
 struct Gate {
     id: u64,
     model: Arc<Mutex<Model>>,
+    polled: bool,
 }
 
 impl Future for Gate {
     type Output = Result<Outcome, Infallible>;
 
-    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        let first = !std::mem::replace(&mut self.polled, true);
         let mut model = self.model.lock().unwrap();
-        let Some(end) = model.ends.remove(&self.id) else {
+        let Some(end) = model.ends.get(&self.id).copied() else {
             model.wakers.insert(self.id, cx.waker().clone());
             return Poll::Pending;
         };
-        model.unreported.insert(self.id);
+        if first && matches!(end, End::PutBack) {
+            // As those that put back do it: never at the first poll.
+            cx.waker().wake_by_ref();
+            model.wakers.insert(self.id, cx.waker().clone());
+            return Poll::Pending;
+        }
+        model.ends.remove(&self.id);
+        if !matches!(end, End::PutBack) {
+            model.unreported.insert(self.id);
+        }
         let told = &model.messages[&self.id];
         // Nobody waits for a message without a key, or in a partition that is being given up.
         let alone = told.key == 0 || model.stopped[told.partition];
         let state = match end {
             End::Handled => State::Gone,
+            End::PutBack if model.stopped[told.partition] => State::Gone,
+            End::PutBack => State::Waiting,
             End::Away | End::Interrupted if alone => State::Gone,
             End::Away => State::Away,
             End::Interrupted => State::Interrupted,
@@ -182,6 +195,7 @@ fn subject()
         Gate {
             id,
             model: Arc::clone(&calls),
+            polled: false,
         }
     });
     Subject {
@@ -406,7 +420,12 @@ impl<S: Service<Delivery, Response = Outcome, Error = Infallible>> Subject<S> {
 }
 
 fn end() -> impl Strategy<Value = End> {
-    prop_oneof![6 => Just(End::Handled), 3 => Just(End::Away), 1 => Just(End::Interrupted)]
+    prop_oneof![
+        6 => Just(End::Handled),
+        3 => Just(End::Away),
+        1 => Just(End::Interrupted),
+        2 => Just(End::PutBack),
+    ]
 }
 
 fn op() -> impl Strategy<Value = Op> {
