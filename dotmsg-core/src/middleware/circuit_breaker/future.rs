@@ -51,7 +51,7 @@ impl Called {
             }) => None,
             Ok(_) | Err(_) => {
                 if self.breaker.circuit().succeeded(grant) {
-                    tracing::info!("a call went well: the circuit is closed again");
+                    tracing::info!("the circuit is closed again: a call went well");
                 }
                 return result;
             }
@@ -69,7 +69,7 @@ impl Called {
                     pause = ?policy.pause,
                     kind = error.map_or("retry", HandlerError::kind_name),
                     error = %error.map(text::message).unwrap_or_default(),
-                    "so many different messages failed in a row: the circuit is open, and one call in each pause tries whether it works again"
+                    "the circuit is open: so many different messages failed in a row; one call in each pause tries whether it works again"
                 );
                 result
             }

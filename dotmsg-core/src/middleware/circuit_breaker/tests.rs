@@ -208,7 +208,10 @@ async fn what_failed_beside_those_that_opened_it_is_put_back_unless_that_is_forb
         let service = CircuitBreakerLayer::new(Some(breaker)).layer(handler([away(), away()]));
         let (mut one, mut other) = (service.clone(), service.clone());
         let (one, other) = tokio::join!(call(&mut one, 0), call(&mut other, 1));
-        let put_back = [one, other].iter().filter(|result| is_put_back(result)).count();
+        let put_back = [one, other]
+            .iter()
+            .filter(|result| is_put_back(result))
+            .count();
         assert_eq!(put_back, usize::from(puts_back));
     }
 }
