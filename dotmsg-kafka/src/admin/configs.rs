@@ -10,7 +10,7 @@ use std::time::Duration;
 use dotmsg_core::error::{Error, ErrorKind, Result};
 use rdkafka::error::RDKafkaErrorCode as Code;
 
-use super::{Grace, KafkaAdmin, LOOK};
+use super::{Grace, KafkaAdmin, LOOK, SHOWN_WITHIN};
 use crate::backend::blocking;
 use crate::error;
 use crate::native::{self, TopicSettings};
@@ -23,7 +23,7 @@ impl KafkaAdmin {
         names: &[&str],
         hidden: Hidden,
     ) -> Result<BTreeMap<String, TopicSettings>> {
-        let grace = Grace::default();
+        let grace = Grace::of(SHOWN_WITHIN);
         let mut configs = BTreeMap::new();
         let mut wanted: Vec<String> = names.iter().map(|name| (*name).to_owned()).collect();
         while !wanted.is_empty() {

@@ -40,6 +40,9 @@ const LOOK: Duration = Duration::from_millis(20);
 /// How long a broker may be behind what another one has shown, before a topic is taken for deleted or changed from outside. One
 /// that was frozen for seconds has heard of everything a second or two after it wakes.
 const SHOWN_WITHIN: Duration = Duration::from_secs(5);
+/// How long the leader of a partition may be behind, before a partition that was seen is taken for gone: one that was killed comes
+/// back with the log of before, and hears of the rest only then. Within what a question is patient for.
+const LED_WITHIN: Duration = Duration::from_secs(15);
 /// How long a look may block the thread of whoever looks.
 pub(crate) const LOOK_WITHIN: Duration = Duration::from_secs(2);
 
@@ -99,7 +102,7 @@ impl KafkaAdmin {
 
     /// One topic, if it exists.
     pub(crate) async fn topic(&self, name: &str) -> Result<Option<TopicDescription>> {
-        let grace = Grace::default();
+        let grace = Grace::of(SHOWN_WITHIN);
         loop {
             let topics = self.describe(vec![name.to_owned()]).await?;
             let shown = self.with_configs(topics, Hidden::Refused).await?.pop();
@@ -215,13 +218,23 @@ impl KafkaAdmin {
 
 /// What a broker that is behind is given, from its first answer that says less than was seen: it may have been silent for longer
 /// before that.
-#[derive(Default)]
-struct Grace(OnceCell<Instant>);
+struct Grace {
+    first: OnceCell<Instant>,
+    long: Duration,
+}
 
 impl Grace {
+    /// This long.
+    fn of(long: Duration) -> Self {
+        Self {
+            first: OnceCell::new(),
+            long,
+        }
+    }
+
     /// Asked at each such answer: whether it is to be believed.
     fn is_over(&self, now: Instant) -> bool {
-        now >= *self.0.get_or_init(|| now) + SHOWN_WITHIN
+        now >= *self.first.get_or_init(|| now) + self.long
     }
 }
 
@@ -258,7 +271,7 @@ impl Admin for KafkaAdmin {
             let exists = self.knows(topic, partition);
             let looked = blocking("look up offsets", move || {
                 let number = i32::try_from(partition).unwrap_or(i32::MAX);
-                let grace = Grace::default();
+                let grace = Grace::of(LED_WITHIN);
                 client.ask("look up offsets", |client, within| {
                     let looked = client.inner().fetch_watermarks(&name, number, within);
                     match looked.map_err(of) {
@@ -319,7 +332,7 @@ mod tests {
 
     #[test]
     fn a_broker_is_given_time_from_its_first_answer() {
-        let (grace, woke) = (Grace::default(), now() + 2 * SHOWN_WITHIN);
+        let (grace, woke) = (Grace::of(SHOWN_WITHIN), now() + 2 * SHOWN_WITHIN);
         assert!(!grace.is_over(woke));
         assert!(!grace.is_over(woke + SHOWN_WITHIN / 2));
         assert!(grace.is_over(woke + SHOWN_WITHIN));
