@@ -7,11 +7,13 @@ use tower_service::Service;
 use crate::backend::BoxFuture;
 use crate::delivery::Delivery;
 use crate::error::Result;
-use crate::handler::{Answer, AsCalls, Call, CallService, HandlerError, Layers, OfCalls, Returned};
+use crate::handler::{
+    Answer, AsCalls, Call, CallService, Erased, HandlerError, Layers, OfCalls, Returned,
+};
 use crate::middleware::Outcome;
 #[cfg(feature = "testing")]
 use crate::middleware::Watch;
-use crate::router::{StackParts, batch_stack, stack};
+use crate::router::{StackParts, batch_stack, full_stack, stack};
 use crate::runtime::{RouteContext, RouteReport, run};
 
 /// What a route is started with.
@@ -38,12 +40,18 @@ impl<S> Start<S> {
     {
         #[cfg(feature = "testing")]
         let handler = self.watch.calls(handler);
-        if self.layers.is_empty() {
+        if self.layers.is_empty() && !self.parts.has_more() {
             let stack = stack(handler, self.parts.clone());
             return self.run(stack);
         }
-        let calls = self.layers.around(CallService::new(AsCalls(handler)));
-        let stack = stack(OfCalls(calls), self.parts.clone());
+        let handler = match self.layers.is_empty() {
+            true => Erased::new(handler),
+            false => {
+                let calls = CallService::new(AsCalls(handler));
+                Erased::new(OfCalls(self.layers.around(calls)))
+            }
+        };
+        let stack = full_stack(handler, self.parts.clone());
         self.run(stack)
     }
 

@@ -10,6 +10,7 @@ mod annotated;
 mod batch;
 mod call;
 mod classify;
+mod erased;
 mod error;
 pub mod extract;
 mod function;
@@ -30,6 +31,7 @@ pub use call::{Answer, Call};
 pub use classify::Classify;
 #[doc(hidden)]
 pub use classify::{ClassOf, Said, SaysNothing};
+pub use erased::{Erased, ErasedCall};
 pub use error::{ErrorClass, ErrorClasses, HandlerError};
 #[doc(hidden)]
 pub use extract::TypeName;

@@ -1,6 +1,7 @@
 //! Routes: subscription, handler and layers together, with every rule that config and attribute gave them.
 //!
-//! [`stack()`] puts the layers around a route's handler, [`batch_stack()`] around one that takes batches. [`RouteSpec`] is the resolved, validated description of one route; [`Topology`] derives the names of its retry,
+//! [`stack()`] puts the layers around a route's handler, [`full_stack()`] those that few routes have as well,
+//! [`batch_stack()`] all of them around one that takes batches. [`RouteSpec`] is the resolved, validated description of one route; [`Topology`] derives the names of its retry,
 //! replay and dead-letter topics.
 
 mod spec;
@@ -11,5 +12,5 @@ pub use spec::{
     BatchSpec, BreakerSpec, CrashLoop, DeliverySemantics, Growth, InPlace, Limits, LogMismatch,
     MissingPosition, Ordering, Park, RetryOrder, RetrySpec, RouteSpec, Start,
 };
-pub use stack::{StackParts, batch_stack, stack};
+pub use stack::{StackParts, batch_stack, full_stack, stack};
 pub use topology::{DefaultNames, TopicNames, Topology};

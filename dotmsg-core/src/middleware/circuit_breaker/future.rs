@@ -21,6 +21,7 @@ pub(super) struct Called {
     /// `None` once it was told.
     grant: Option<Grant>,
     message: Message,
+    put_back: bool,
 }
 
 impl Called {
@@ -30,7 +31,25 @@ impl Called {
             breaker,
             grant: Some(grant),
             message: (origin.partition, origin.offset),
+            put_back: false,
         }
+    }
+
+    fn poll<F>(&mut self, inner: Pin<&mut F>, cx: &mut Context<'_>) -> Poll<HandlerResult>
+    where
+        F: Future<Output = HandlerResult>,
+    {
+        if self.put_back {
+            return Poll::Ready(Err(HandlerError::put_back()));
+        }
+        let result = self.end(ready!(inner.poll(cx)));
+        if result.as_ref().is_err_and(HandlerError::is_put_back) {
+            // A worker takes back only what was pending before: what ends at its first poll has no lane.
+            self.put_back = true;
+            cx.waker().wake_by_ref();
+            return Poll::Pending;
+        }
+        Poll::Ready(result)
     }
 
     /// Tells the end, and gives what it is to the message.
@@ -100,17 +119,12 @@ pin_project! {
         #[pin]
         inner: F,
         called: Option<Called>,
-        put_back: bool,
     }
 }
 
 impl<F> ResponseFuture<F> {
     pub(super) fn new(inner: F, called: Option<Called>) -> Self {
-        Self {
-            inner,
-            called,
-            put_back: false,
-        }
+        Self { inner, called }
     }
 }
 
@@ -120,20 +134,10 @@ impl<F: Future<Output = HandlerResult>> Future for ResponseFuture<F> {
     #[inline]
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<HandlerResult> {
         let this = self.project();
-        if *this.put_back {
-            return Poll::Ready(Err(HandlerError::put_back()));
+        match this.called {
+            // Passed on as it is: a result that is looked at is a result that is copied.
+            None => this.inner.poll(cx),
+            Some(called) => called.poll(this.inner, cx),
         }
-        let result = ready!(this.inner.poll(cx));
-        let Some(called) = this.called else {
-            return Poll::Ready(result);
-        };
-        let result = called.end(result);
-        if result.as_ref().is_err_and(HandlerError::is_put_back) {
-            // A worker takes back only what was pending before: what ends at its first poll has no lane.
-            *this.put_back = true;
-            cx.waker().wake_by_ref();
-            return Poll::Pending;
-        }
-        Poll::Ready(result)
     }
 }

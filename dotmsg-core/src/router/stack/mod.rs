@@ -3,6 +3,9 @@
 //! trace → dead letter → tiers → limits → in-place retry → publish returned → circuit breaker → timeout → catch panic →
 //! handler.
 //!
+//! What most routes do without is in a stack of its own ([`full_stack`], around a handler whose type is not told): a layer that
+//! is off still enlarges the future of every message, and the code of every handler.
+//!
 //! For batches: … → circuit breaker → batch → timeout → catch panic → handler.
 //!
 //! Nested futures of eight layers cost more than the handler of a small message, and nearly every message succeeds with
@@ -26,7 +29,7 @@ use super::{BatchSpec, Ordering, RouteSpec, Topology};
 use crate::backend::Publisher;
 use crate::clock::Clock;
 use crate::delivery::Delivery;
-use crate::handler::{Answer, Call, ErrorClasses, HandlerError, Returned};
+use crate::handler::{Answer, Call, Erased, ErrorClasses, HandlerError, Returned};
 use crate::middleware::batch::{BatchLayer, BatchOrder, BatchParts};
 use crate::middleware::catch_panic::{CatchPanic, CatchPanicLayer};
 use crate::middleware::circuit_breaker::{Breaker, CircuitBreakerLayer};
@@ -62,7 +65,15 @@ pub struct StackParts {
     pub breaker: Option<Arc<Breaker>>,
 }
 
-/// All layers around a handler of single messages.
+impl StackParts {
+    /// Whether the route has layers that most routes do without: then it runs in [`full_stack`].
+    #[must_use]
+    pub const fn has_more(&self) -> bool {
+        self.breaker.is_some()
+    }
+}
+
+/// The layers that every route has, around a handler of single messages.
 pub fn stack<H>(
     handler: H,
     parts: StackParts,
@@ -74,6 +85,18 @@ where
     H: Service<Delivery, Response = Returned, Error = HandlerError> + Clone + Send + 'static,
     H::Future: Send + 'static,
 {
+    debug_assert!(!parts.has_more(), "these layers are in `full_stack`");
+    FirstCall::new(bounded(handler, &parts), parts)
+}
+
+/// All layers, around a handler of single messages.
+pub fn full_stack(
+    handler: Erased,
+    parts: StackParts,
+) -> impl Service<Delivery, Response = Outcome, Error = Infallible, Future: Send + 'static>
++ Clone
++ Send
++ 'static {
     let service = breaker_layer(&parts).layer(bounded(handler, &parts));
     FirstCall::new(service, parts)
 }
