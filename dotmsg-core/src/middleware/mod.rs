@@ -32,11 +32,13 @@
 
 pub mod batch;
 pub mod catch_panic;
+pub mod concurrency_limit;
 pub mod dead_letter;
 pub mod limits;
 pub mod observe;
 pub mod on_failure;
 pub mod publish_returned;
+pub mod rate_limit;
 pub mod retry_in_place;
 pub mod tiers;
 pub mod timeout;
