@@ -3,6 +3,7 @@
 
 mod batches;
 mod derived;
+mod limits;
 mod methods;
 
 use std::future::Future;

@@ -19,7 +19,7 @@ use dotmsg::handler::{
 };
 use dotmsg::log::{LogBroker, LogOptions};
 use dotmsg::message::Message;
-use dotmsg::router::{RouteSpec, StackParts, Topology, stack};
+use dotmsg::router::{RouteSpec, SharedLimits, StackParts, Topology, stack};
 use dotmsg::runtime::{RouteContext, RouteReport, RouteStats, Shutdown, run};
 use tokio::runtime::{Builder, Runtime};
 use tokio::sync::watch;
@@ -154,6 +154,7 @@ fn parts(
         topic_prefix: String::new(),
         jitter_seed: 7,
         enlistment: None,
+        limits: SharedLimits::default(),
     };
     (context, parts)
 }

@@ -1,11 +1,16 @@
 //! The layers of one route, composed in their order.
 //!
-//! trace → dead letter → tiers → limits → in-place retry → publish returned → timeout → catch panic → handler.
+//! trace → dead letter → tiers → limits → in-place retry → publish returned → rate limit → concurrency limit → timeout →
+//! catch panic → handler.
 //!
-//! For batches: … → publish returned → batch → timeout → catch panic → handler.
+//! For batches: … → publish returned → rate limit → batch → concurrency limit → timeout → catch panic → handler. So a rate
+//! counts messages and a concurrency calls, of which a batch is one.
+//!
+//! The two limits are those that a route shares with others ([`SharedLimits`]). They stand where repeats pass them too, since
+//! these call the same downstream, and where nothing else waits while it holds a permit: neither a pause nor a publish.
 //!
 //! Nested futures of eight layers cost more than the handler of a small message, and nearly every message succeeds with
-//! nothing to publish. So the first call is made through the two innermost layers only (`first`), and everything else
+//! nothing to publish. So the first call is made through the innermost layers only (`first`), and everything else
 //! stands behind it: when that call does not end in a plain success, the full stack takes over, around a handler whose
 //! first answer is already there. It answers as the full stack alone would, and nothing but speed depends on the difference.
 //!
@@ -13,6 +18,9 @@
 //! shared by the workers, they would travel between the cores with each message.
 
 mod first;
+mod shared;
+
+pub use shared::SharedLimits;
 
 use std::convert::Infallible;
 use std::sync::Arc;
@@ -28,6 +36,7 @@ use crate::delivery::Delivery;
 use crate::handler::{Answer, Call, ErrorClasses, HandlerError, Returned};
 use crate::middleware::batch::{BatchLayer, BatchOrder, BatchParts};
 use crate::middleware::catch_panic::{CatchPanic, CatchPanicLayer};
+use crate::middleware::concurrency_limit::ConcurrencyLimit;
 use crate::middleware::dead_letter::{DeadLetterLayer, DeadLetterParts};
 use crate::middleware::limits::{CheckLimitsLayer, LimitParts, SizeLimits};
 use crate::middleware::publish_returned::{Desk, Enlistment, PublishParts, PublishReturnedLayer};
@@ -56,6 +65,8 @@ pub struct StackParts {
     pub jitter_seed: u64,
     /// Where returned messages join the route's transaction (`exactly_once`); `None`: they are published and confirmed.
     pub enlistment: Option<Arc<Enlistment>>,
+    /// The limits that routes share; those that this one names are in it.
+    pub limits: SharedLimits,
 }
 
 /// All layers around a handler of single messages.
@@ -70,7 +81,8 @@ where
     H: Service<Delivery, Response = Returned, Error = HandlerError> + Clone + Send + 'static,
     H::Future: Send + 'static,
 {
-    FirstCall::new(bounded(handler, &parts), parts)
+    let rate = parts.limits.rate(&parts.route);
+    FirstCall::new(rate.layer(bounded(handler, &parts)), parts)
 }
 
 /// All layers around a handler of batches, which are formed as the route's [`BatchSpec`] says.
@@ -88,15 +100,17 @@ where
     C: Service<Call, Response = Answer, Error = HandlerError> + Clone + Send + 'static,
     C::Future: Send + 'static,
 {
+    let rate = parts.limits.rate(&parts.route);
     let batches = batch_layer(&parts).layer(bounded(handler, &parts));
-    FirstCall::new(batches, parts)
+    FirstCall::new(rate.layer(batches), parts)
 }
 
-/// A handler whose panics and time are bounded.
-type Bounded<H> = Timeout<CatchPanic<H>>;
+/// A handler whose panics, time and calls at once are bounded.
+type Bounded<H> = ConcurrencyLimit<Timeout<CatchPanic<H>>>;
 
 fn bounded<H>(handler: H, parts: &StackParts) -> Bounded<H> {
-    TimeoutLayer::new(parts.route.timeout).layer(CatchPanicLayer.layer(handler))
+    let timed = TimeoutLayer::new(parts.route.timeout).layer(CatchPanicLayer.layer(handler));
+    parts.limits.concurrency(&parts.route).layer(timed)
 }
 
 fn batch_layer(parts: &StackParts) -> BatchLayer {
