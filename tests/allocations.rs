@@ -1,5 +1,7 @@
-//! Extraction, call and settlement of a handler allocate nothing: with the attribute, without it, and as a method.
+//! Extraction, call and settlement of a handler allocate nothing: with the attribute, without it, and as a method. Nor do shared
+//! limits that have room.
 
+use std::convert::Infallible;
 use std::future::Future;
 use std::pin::pin;
 use std::sync::Arc;
@@ -178,4 +180,41 @@ fn handlers_allocate_nothing() {
     allocates_nothing(borrowed.into_handler(), (), r#"{"account":"a"}"#);
     let service = Arc::new(Service { limit: 2_000_000 });
     let Measured(_) = Handlers::<()>::add_to(service, Measured(numbers));
+}
+
+struct Echo;
+
+impl tower_service::Service<u64> for Echo {
+    type Response = u64;
+    type Error = Infallible;
+    type Future = std::future::Ready<Result<u64, Infallible>>;
+
+    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn call(&mut self, number: u64) -> Self::Future {
+        std::future::ready(Ok(number))
+    }
+}
+
+#[test]
+fn limits_with_room_allocate_nothing() {
+    use tower_layer::Layer as _;
+    use tower_service::Service as _;
+
+    use dotmsg::middleware::concurrency_limit::ConcurrencyLimitLayer;
+    use dotmsg::middleware::rate_limit::{Rate, RateLimitLayer};
+    let rate = RateLimitLayer::new(Rate::new(1_000, std::time::Duration::from_secs(1)));
+    let service = ConcurrencyLimitLayer::new(2).layer(Echo);
+    let mut service = rate.layer(service);
+    let mut cx = Context::from_waker(Waker::noop());
+    let counted = allocation_counter::measure(|| {
+        for number in 0..100 {
+            assert!(service.poll_ready(&mut cx).is_ready());
+            let mut call = pin!(service.call(number));
+            assert_eq!(call.as_mut().poll(&mut cx), Poll::Ready(Ok(number)));
+        }
+    });
+    assert_eq!(counted.count_total, 0);
 }

@@ -4,6 +4,7 @@
 mod batches;
 mod breaker;
 mod derived;
+mod limits;
 mod methods;
 
 use std::future::Future;

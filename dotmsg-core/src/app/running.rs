@@ -25,8 +25,9 @@ use crate::middleware::Watch;
 use crate::middleware::circuit_breaker::{Breaker, BreakerPolicy};
 use crate::middleware::publish_returned::Enlistment;
 use crate::publisher::Publisher;
-use crate::router::StackParts;
-use crate::router::{BreakerSpec, DeliverySemantics, RouteSpec, Topology};
+use crate::router::{
+    BreakerSpec, DeliverySemantics, RouteSpec, SharedLimits, StackParts, Topology,
+};
 use crate::runtime::{RouteContext, RouteReport, RouteStats, Shutdown, check_sources, prepare};
 
 /// All backends together are closed within this, whatever they do: their routes have ended, so nothing waits for them.
@@ -233,6 +234,7 @@ where
     };
     let open = backends.open(&resolved).await?;
     log_configuration(&resolved, &open, &app.given);
+    let limits = SharedLimits::new(&resolved.limits);
     let (sender, shutdown) = watch::channel(Shutdown::No);
     let mut random = app
         .seed
@@ -269,6 +271,7 @@ where
             jitter_seed: random.u64(..),
             enlistment,
             breaker: handle.breaker.clone(),
+            limits: limits.clone(),
         };
         handles.push(handle);
         planned.push(Planned {

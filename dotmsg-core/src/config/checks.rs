@@ -12,7 +12,7 @@ use super::sections::BackendConfig;
 use super::value::{self, Table};
 use super::{Place, RouteDefaults};
 use crate::backend::Registry;
-use crate::router::{DeliverySemantics, Ordering, RetryOrder, RouteSpec, Topology};
+use crate::router::{DeliverySemantics, LimitSpec, Ordering, RetryOrder, RouteSpec, Topology};
 
 /// The longest topic name that every broker takes.
 const LONGEST_TOPIC: usize = 249;
@@ -277,6 +277,28 @@ pub(super) fn routes(
         }
     }
     claims.private_sources(routes, errors);
+}
+
+/// Every limit that a route names is there.
+pub(super) fn limit_names(
+    routes: &[(Values<'_>, RouteSpec)],
+    limits: &[LimitSpec],
+    errors: &mut Vec<ConfigError>,
+) {
+    let known: Vec<&str> = limits.iter().map(|limit| &*limit.name).collect();
+    for (values, spec) in routes {
+        for name in &spec.shared_limits {
+            if known.contains(&name.as_str()) {
+                continue;
+            }
+            let advice = match known.is_empty() {
+                true => format!("Add [limits.{name}] with `concurrency`, `rate` or both"),
+                false => advice(name, &known, "limit"),
+            };
+            let message = format!("there is no limit `{name}`. {advice}");
+            errors.push(values.error("limits", message));
+        }
+    }
 }
 
 /// Topic and group of a route are another's already. The error stands at whichever of the two was given last.

@@ -1,4 +1,5 @@
-//! Every key there is, once: the walk, the reader and the test of the reference file all use these lists.
+//! Every key there is, once: the walk, the reader and the test of the reference file all use these lists. They are statics, so
+//! that each has one address, by which the walk tells them apart.
 
 use super::kind::Kind;
 use crate::router::{
@@ -38,7 +39,7 @@ words! {
 }
 
 /// The tables at the top.
-pub(super) const SECTIONS: &[&str] = &["backend", "store", "routes", "profile"];
+pub(super) const SECTIONS: &[&str] = &["backend", "store", "limits", "routes", "profile"];
 
 /// What `Count` keys may be at most where nothing smaller is natural.
 pub(super) const MANY: u64 = 1 << 32;
@@ -60,7 +61,7 @@ const fn word<T: Word>(path: &'static str) -> Key {
 }
 
 /// `[backend.<name>]`; tables of adapters come on top.
-pub(super) const BACKEND: &[Key] = &[
+pub(super) static BACKEND: &[Key] = &[
     key("url", Kind::Url),
     key("topic_prefix", Kind::Prefix),
     key("auto_create", Kind::Boolean),
@@ -69,10 +70,13 @@ pub(super) const BACKEND: &[Key] = &[
 ];
 
 /// `[store.<name>]`.
-pub(super) const STORE: &[Key] = &[key("url", Kind::Url)];
+pub(super) static STORE: &[Key] = &[key("url", Kind::Url)];
+
+/// `[limits.<name>]`.
+pub(super) static LIMIT: &[Key] = &[count("concurrency", 1, 1_000_000), key("rate", Kind::Rate)];
 
 /// `[routes.<handler>]`.
-pub(super) const ROUTE: &[Key] = &[
+pub(super) static ROUTE: &[Key] = &[
     key("topic", Kind::Name),
     key("group", Kind::Name),
     key("backend", Kind::Name),
@@ -80,6 +84,7 @@ pub(super) const ROUTE: &[Key] = &[
     word::<DeliverySemantics>("delivery"),
     count("concurrency", 1, 1_000_000),
     count("workers", 1, 1_024),
+    key("limits", Kind::Names),
     key("timeout", Kind::Limit),
     word::<Start>("start"),
     word::<MissingPosition>("on_missing_position"),

@@ -2,12 +2,14 @@
 //!
 //! One function per kind both checks and reads, so that a value which passed the check is always readable.
 
+use std::borrow::Cow;
 use std::time::Duration;
 
 use bytesize::ByteSize;
 
 use super::Value;
 use super::nearest::nearest;
+use crate::router::Rate;
 
 /// The longest duration: long enough for any use, short enough that no clock overflows.
 pub(super) const LONGEST: Duration = Duration::from_secs(3650 * 24 * 3600);
@@ -33,6 +35,10 @@ pub(super) enum Kind {
     Limit,
     /// Ascending durations.
     Tiers,
+    /// Messages in a time, such as `100/s`.
+    Rate,
+    /// Names of limits, each once.
+    Names,
     /// One of these words.
     Word(&'static [&'static str]),
 }
@@ -50,6 +56,8 @@ impl Kind {
             Self::Duration { zero } => duration(value, zero).map(drop),
             Self::Limit => limit(value).map(drop),
             Self::Tiers => tiers(value).map(drop),
+            Self::Rate => rate(value).map(drop),
+            Self::Names => names(value).map(drop),
             Self::Word(words) => word(value, words).map(drop),
         }
     }
@@ -205,20 +213,7 @@ pub(super) fn limit(value: &Value) -> Result<Option<Duration>, String> {
 
 /// The delays of the tiers.
 pub(super) fn tiers(value: &Value) -> Result<Vec<Duration>, String> {
-    let split;
-    let items = match value {
-        Value::List(items) => items,
-        Value::Untyped(text) => {
-            split = split_list(text);
-            &split
-        }
-        _ => {
-            return Err(expected(
-                "a list of durations such as [\"5s\", \"1m\"]",
-                value,
-            ));
-        }
-    };
+    let items = list(value, "a list of durations such as [\"5s\", \"1m\"]")?;
     let mut tiers: Vec<Duration> = Vec::with_capacity(items.len());
     for (index, item) in items.iter().enumerate() {
         let number = index + 1;
@@ -239,6 +234,42 @@ pub(super) fn tiers(value: &Value) -> Result<Vec<Duration>, String> {
         tiers.push(delay);
     }
     Ok(tiers)
+}
+
+/// Messages in a time.
+pub(super) fn rate(value: &Value) -> Result<Rate, String> {
+    text(value)
+        .and_then(|text| text.parse().ok())
+        .ok_or_else(|| {
+            expected(
+                "a rate such as \"100/s\": messages, 1000000000 at most, per s, m, h or d",
+                value,
+            )
+        })
+}
+
+/// Names, sorted.
+pub(super) fn names(value: &Value) -> Result<Vec<String>, String> {
+    let items = list(value, "a list of names such as [\"database\"]")?;
+    let mut names: Vec<String> = Vec::with_capacity(items.len());
+    for (index, item) in items.iter().enumerate() {
+        let name = name(item).map_err(|error| format!("name {}: {error}", index + 1))?;
+        if names.iter().any(|known| known == name) {
+            return Err(format!("`{name}` stands in it twice. Remove one of them"));
+        }
+        names.push(name.to_owned());
+    }
+    names.sort();
+    Ok(names)
+}
+
+/// The items of a list, which is `what`.
+fn list<'a>(value: &'a Value, what: &str) -> Result<Cow<'a, [Value]>, String> {
+    match value {
+        Value::List(items) => Ok(Cow::Borrowed(items)),
+        Value::Untyped(text) => Ok(Cow::Owned(split_list(text))),
+        _ => Err(expected(what, value)),
+    }
 }
 
 /// `5s,1m` and `["5s", "1m"]` both.

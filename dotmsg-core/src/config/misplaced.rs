@@ -9,9 +9,17 @@ use super::kind;
 use super::value::{Node, Table};
 use crate::backend::{SettingCheck, WrongSetting};
 
-/// A name at the top that belongs into a table of `[backend]` or `[routes]`.
+/// A name at the top that belongs into a table of `[backend]`, `[routes]` or `[limits]`.
 pub(super) fn at_the_top(name: &str) -> Option<String> {
-    in_section("routes", name).or_else(|| in_section("backend", name))
+    let sections = ["routes", "backend", "limits"];
+    sections
+        .iter()
+        .find_map(|section| in_section(section, name))
+}
+
+/// A key of a route that is one of the limits which it shares.
+pub(super) fn in_route(name: &str) -> Option<&'static str> {
+    (name == "rate").then_some("It belongs into [limits.<name>], and <name> into `limits` here")
 }
 
 /// A name directly below a section (`[routes] concurrency = 3`) that belongs into one of the section's tables.
@@ -20,6 +28,7 @@ pub(super) fn in_section(section: &str, name: &str) -> Option<String> {
         "routes" => (keys::ROUTE, "[routes.<handler>]", "every route has its own"),
         "backend" => (keys::BACKEND, "[backend.<name>]", "[backend.main] is usual"),
         "store" => (keys::STORE, "[store.<name>]", "every store has its own"),
+        "limits" => (keys::LIMIT, "[limits.<name>]", "every limit has its own"),
         _ => return None,
     };
     is_first_part(known, name).then(|| format!("It belongs into {table}; {example}"))

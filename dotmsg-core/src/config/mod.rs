@@ -43,7 +43,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use crate::backend::{Registry, SettingCheck};
-use crate::router::RouteSpec;
+use crate::router::{LimitSpec, RouteSpec};
 use value::{Entry, Node, Table};
 
 /// What the attribute of one handler said, by the keys of `[routes.<handler>]`.
@@ -97,6 +97,8 @@ pub struct Resolved {
     pub backends: Vec<BackendConfig>,
     /// By name.
     pub stores: Vec<StoreConfig>,
+    /// By name.
+    pub limits: Vec<LimitSpec>,
 }
 
 /// A configuration as it was given; [`Config::resolve`] checks and merges it.
@@ -220,6 +222,7 @@ impl Config {
         let root = self.merged(&[], None, &mut errors);
         let backends = self.backends_of(&root, &mut errors);
         sections::stores(&root, &mut errors);
+        sections::limits(&root, &mut errors);
         ConfigErrors::unless_any(errors, backends)
     }
 
@@ -234,6 +237,7 @@ impl Config {
         let root = self.merged(handlers, Some(&names), &mut errors);
         let backends = self.backends_of(&root, &mut errors);
         let stores = sections::stores(&root, &mut errors);
+        let limits = sections::limits(&root, &mut errors);
         let empty = Table::new();
         let tables = value::table(&root, "routes").unwrap_or(&empty);
         let routes: Vec<_> = handlers
@@ -252,6 +256,7 @@ impl Config {
             })
             .collect();
         checks::routes(&routes, &backends, &mut errors);
+        checks::limit_names(&routes, &limits, &mut errors);
         if let Some(registry) = &self.registry {
             let needed = backends
                 .iter()
@@ -266,6 +271,7 @@ impl Config {
             routes,
             backends,
             stores,
+            limits,
         };
         ConfigErrors::unless_any(errors, resolved)
     }

@@ -114,6 +114,9 @@ impl Values<'_> {
         crash.confirmations = self.small("crash_loop.confirmations", crash.confirmations);
         self.retry(&mut spec);
         self.limits(&mut spec.limits);
+        if let Some(Ok(names)) = self.at("limits").map(|(value, _)| kind::names(value)) {
+            spec.shared_limits = names;
+        }
         spec.batch = self.batch.then(|| self.batch(&spec.limits));
         spec.breaker = self.breaker();
         spec

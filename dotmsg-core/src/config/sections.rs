@@ -1,4 +1,4 @@
-//! Backends and stores, resolved.
+//! Backends, stores and limits, resolved.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -10,6 +10,7 @@ use super::value::{self, Node, Table};
 use super::{Place, Value, keys, walk};
 use crate::backend::{BackendOptions, safe_url};
 use crate::clock::Clock;
+use crate::router::LimitSpec;
 
 /// One `[backend.<name>]`.
 #[derive(Clone, PartialEq, Eq)]
@@ -137,6 +138,25 @@ pub(super) fn stores(root: &Table, errors: &mut Vec<ConfigError>) -> Vec<StoreCo
         .map(|(name, place, table)| StoreConfig {
             name: name.to_owned(),
             url: url(table, place, &format!("store.{name}"), errors),
+        })
+        .collect()
+}
+
+/// All limits of the merged tree. A value that the walk refused is left out.
+pub(super) fn limits(root: &Table, errors: &mut Vec<ConfigError>) -> Vec<LimitSpec> {
+    items(root, "limits")
+        .map(|(name, place, table)| {
+            let mut limit = LimitSpec::new(name);
+            limit.concurrency = leaf(table, "concurrency")
+                .and_then(|value| kind::count(value, 1, 1_000_000).ok())
+                .and_then(|count| usize::try_from(count).ok());
+            limit.rate = leaf(table, "rate").and_then(|value| kind::rate(value).ok());
+            if !table.contains_key("concurrency") && !table.contains_key("rate") {
+                let path = format!("limits.{name}");
+                let message = "limits nothing. Set `concurrency`, `rate` or both";
+                errors.push(ConfigError::new(place, path, message));
+            }
+            limit
         })
         .collect()
 }

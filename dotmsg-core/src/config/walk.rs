@@ -75,11 +75,15 @@ impl Walk<'_> {
             return;
         };
         match section {
-            "profile" => self.sections(table, &format!("{path}."), &keys::SECTIONS[..3]),
+            "profile" => self.sections(table, &format!("{path}."), &keys::SECTIONS[..4]),
             "backend" => self.backend(table, entry, name, path),
             "store" => {
                 self.named(entry, name, path);
                 self.keys(keys::STORE, table, path, "");
+            }
+            "limits" => {
+                self.named(entry, name, path);
+                self.keys(keys::LIMIT, table, path, "");
             }
             _ => self.route(table, entry, name, path),
         }
@@ -178,13 +182,18 @@ impl Walk<'_> {
         let full = format!("{path}.{name}");
         let inner = format!("{within}.");
         if let Some(key) = known.iter().find(|key| key.path == within) {
-            self.leaf(key.kind, entry, full, std::ptr::eq(known, keys::ROUTE));
+            let public = [keys::ROUTE, keys::LIMIT];
+            let public = public.iter().any(|keys| std::ptr::eq(*keys, known));
+            self.leaf(key.kind, entry, full, public);
         } else if known.iter().any(|key| key.path.starts_with(&inner)) {
             if let Some(table) = self.table_of(entry, &full) {
                 self.keys(known, table, &full, &inner);
             }
         } else {
-            let advice = advice_for_key(known, prefix, name);
+            let of_route =
+                || misplaced::in_route(&within).filter(|_| std::ptr::eq(known, keys::ROUTE));
+            let advice =
+                of_route().map_or_else(|| advice_for_key(known, prefix, name), str::to_owned);
             self.error(entry, full, format!("unknown key. {advice}"));
         }
     }

@@ -1,12 +1,20 @@
 //! Middleware: tower layers around a service of deliveries, one folder each, usable alone.
 //!
 //! The router's `stack` fixes their order, outermost first:
-//! trace → dead letter → tiers → limits → in-place retry → publish returned → circuit breaker → batch (for a handler that takes
-//! them) → timeout → catch panic → handler.
-//! A layer that can end a delivery elsewhere (tiers, dead letter) sits outside the ones that only repeat or bound a call,
-//! so that a message is never in a tier while an attempt of it is still running. Both are one service, [`on_failure`],
-//! with two actions. The circuit breaker is inside of whatever repeats, so that repeats wait as well, and outside of the
-//! batch, so that it sees each message.
+//!
+//! | Layer | Why there |
+//! |---|---|
+//! | [`trace`] | all that happens is in its span |
+//! | [`dead_letter`], [`tiers`] | they end a delivery elsewhere, so they sit outside of all that repeats or bounds a call: a message is never in a tier while an attempt of it still runs. Both are one service, [`on_failure`], with two actions |
+//! | [`limits`] | what is too large or not ours is not even tried |
+//! | [`retry_in_place`] | a repeat passes everything inside of it again |
+//! | [`publish_returned`] | a failed publish is a failed attempt |
+//! | [`rate_limit`] | counts messages, repeats included, since these call the same downstream; a message waits before it is in a batch |
+//! | [`circuit_breaker`] | inside of whatever repeats, so that repeats wait as well; outside of the batch, so that it sees each message |
+//! | [`batch`] | (handlers of batches) outward single deliveries, inward calls |
+//! | [`concurrency_limit`] | counts calls, of which a batch is one. Outside of the timeout, which is of the call and not of the wait; inside of whatever pauses or publishes, which holds no permit |
+//! | [`timeout`] | what takes too long is dropped, and ends like any call |
+//! | [`catch_panic`] | whatever the handler does, what is outside goes on |
 //!
 //! A service in between answers `Result<Outcome, Failed>`: what a delivery came to, or why it is to go elsewhere.
 //! Every layer also takes a plain handler's `Result<Settlement, HandlerError>` (see [`Conclude`]), which is what makes it
@@ -35,11 +43,13 @@
 pub mod batch;
 pub mod catch_panic;
 pub mod circuit_breaker;
+pub mod concurrency_limit;
 pub mod dead_letter;
 pub mod limits;
 pub mod observe;
 pub mod on_failure;
 pub mod publish_returned;
+pub mod rate_limit;
 pub mod retry_in_place;
 pub mod tiers;
 pub mod timeout;

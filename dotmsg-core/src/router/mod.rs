@@ -8,9 +8,10 @@ mod spec;
 mod stack;
 mod topology;
 
+pub use crate::middleware::rate_limit::Rate;
 pub use spec::{
-    BatchSpec, BreakerSpec, CrashLoop, DeliverySemantics, Growth, InPlace, Limits, LogMismatch,
-    MissingPosition, Ordering, Park, RetryOrder, RetrySpec, RouteSpec, Start,
+    BatchSpec, BreakerSpec, CrashLoop, DeliverySemantics, Growth, InPlace, LimitSpec, Limits,
+    LogMismatch, MissingPosition, Ordering, Park, RetryOrder, RetrySpec, RouteSpec, Start,
 };
-pub use stack::{StackParts, batch_stack, full_stack, stack};
+pub use stack::{SharedLimits, StackParts, batch_stack, full_stack, stack};
 pub use topology::{DefaultNames, TopicNames, Topology};

@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use crate::middleware::rate_limit::Rate;
+
 /// Which messages wait for each other.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Ordering {
@@ -133,6 +135,30 @@ pub struct Limits {
     pub max_key_bytes: usize,
 }
 
+/// A limit that any number of routes share, resolved.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct LimitSpec {
+    /// Its name, by which routes name it.
+    pub name: String,
+    /// Calls at once, over all routes that name it; `None`: any number.
+    pub concurrency: Option<usize>,
+    /// The rate at which messages are handed to handlers, over all of these routes; `None`: any.
+    pub rate: Option<Rate>,
+}
+
+impl LimitSpec {
+    /// A limit that limits nothing yet.
+    #[must_use]
+    pub fn new(name: impl Into<String>) -> Self {
+        Self {
+            name: name.into(),
+            concurrency: None,
+            rate: None,
+        }
+    }
+}
+
 /// How batches are formed for a handler that takes them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct BatchSpec {
@@ -181,6 +207,8 @@ pub struct RouteSpec {
     pub retry: RetrySpec,
     /// What may be held.
     pub limits: Limits,
+    /// The limits that it shares with other routes, by name. Default none.
+    pub shared_limits: Vec<String>,
     /// Time limit of one call of the handler; `None`: no limit. Default none.
     pub timeout: Option<Duration>,
     /// Where a new group starts.
@@ -220,6 +248,7 @@ impl RouteSpec {
             delivery: DeliverySemantics::default(),
             retry: RetrySpec::default(),
             limits: Limits::default(),
+            shared_limits: Vec::new(),
             timeout: None,
             start: Start::default(),
             on_missing_position: MissingPosition::default(),

@@ -226,7 +226,7 @@ impl Drop for TellEnd {
 /// The task of a spawned worker.
 async fn run<S>(mut worker: Worker<S>, mailbox: Arc<Mailbox>)
 where
-    S: Service<Delivery, Response = Outcome, Error = Infallible>,
+    S: Service<Delivery, Response = Outcome, Error = Infallible> + Clone,
 {
     let _tell = TellEnd(Arc::clone(&mailbox));
     let mut inbox = Commands::default();
@@ -272,7 +272,7 @@ fn take<S>(
     handed: &mut HandedOver,
     reports: &mut Reports,
 ) where
-    S: Service<Delivery, Response = Outcome, Error = Infallible>,
+    S: Service<Delivery, Response = Outcome, Error = Infallible> + Clone,
 {
     let called = worker.try_at_once(cx, stream, &mut handed.record);
     if let Some(called) = &called
@@ -304,7 +304,7 @@ fn take<S>(
 
 fn obey<S>(worker: &mut Worker<S>, cx: &mut Context<'_>, command: Command, reports: &mut Reports)
 where
-    S: Service<Delivery, Response = Outcome, Error = Infallible>,
+    S: Service<Delivery, Response = Outcome, Error = Infallible> + Clone,
 {
     match command {
         Command::Records { .. } => unreachable!("its records were taken"),

@@ -19,7 +19,7 @@ use dotmsg::handler::{
 };
 use dotmsg::log::{LogBroker, LogOptions};
 use dotmsg::message::Message;
-use dotmsg::router::{RouteSpec, StackParts, Topology, stack};
+use dotmsg::router::{RouteSpec, SharedLimits, StackParts, Topology, stack};
 use dotmsg::runtime::{RouteContext, RouteReport, RouteStats, Shutdown, run};
 use tokio::runtime::{Builder, Runtime};
 use tokio::sync::watch;
@@ -155,6 +155,7 @@ fn parts(
         jitter_seed: 7,
         enlistment: None,
         breaker: None,
+        limits: SharedLimits::default(),
     };
     (context, parts)
 }

@@ -1,6 +1,7 @@
 //! Tests of the configuration: what is refused and with which words, who wins over whom, and the reference file.
 
 mod impossible;
+mod limits;
 mod mistaken;
 mod precedence;
 mod reference;

@@ -32,6 +32,7 @@ fn the_reference_file_has_exactly_the_known_keys() {
     for (section, name, known) in [
         ("backend", "main", keys::BACKEND),
         ("store", "main", keys::STORE),
+        ("limits", "database", keys::LIMIT),
         ("routes", "bill", keys::ROUTE),
     ] {
         let table = value::table(value::table(&root, section).unwrap(), name).unwrap();
@@ -57,6 +58,7 @@ fn the_reference_file_shows_the_defaults() {
     main.settings.clone_from(&resolved.backends[0].settings);
     assert_eq!(resolved.backends, [main]);
     assert_eq!(resolved.stores.len(), 1);
+    assert_eq!(resolved.limits.len(), 1);
 }
 
 #[test]

@@ -360,7 +360,7 @@ urll = "memory:"
         r#"
 2 errors
   dotmsg.toml:4: profile.production.backend.main.urll: unknown key. Did you mean `url`?
-  dotmsg.toml:5: profile.production.profile: unknown table. Known: backend, store, routes
+  dotmsg.toml:5: profile.production.profile: unknown table. Known: backend, store, limits, routes
 "#,
     );
 }

@@ -70,6 +70,19 @@ impl<'a> Bisection<'a> {
         None
     }
 
+    /// Whether the partition of one of these members is being given up.
+    pub(super) fn is_stopping(&self, called: &[usize]) -> bool {
+        let stops = |index: &usize| self.deliveries[*index].stream().is_stopping();
+        called.iter().any(stops)
+    }
+
+    /// The call with these members was not made, and is to be the next one, with those of them that are left.
+    pub(super) fn not_called(&mut self, called: &[usize]) {
+        if let (Some(first), Some(last)) = (called.first(), called.last()) {
+            self.todo.push(*first..last + 1);
+        }
+    }
+
     /// What the call with these members came to.
     pub(super) fn answered(&mut self, called: &[usize], result: Result<Answer, HandlerError>) {
         match result.and_then(|answer| answer.into_each(called.len())) {

@@ -31,21 +31,45 @@ where
             .await;
         }
         let _call = shared.calls.acquire().await.expect("it is never closed");
+        // Whatever it waits for here, it takes more meanwhile.
+        let mut ready = ready_unless(&mut service, || gathering.is_hurried()).await;
         let (members, deliveries) = gathering.close();
         let parts = &shared.parts;
         let mut bisection = Bisection::new(deliveries, parts.order, &parts.classes);
-        while let Some((called, call)) = bisection.next_call() {
-            let result = match poll_fn(|cx| service.poll_ready(cx)).await {
-                Ok(()) => service.call(call).await,
-                Err(error) => Err(error),
-            };
-            bisection.answered(&called, result);
+        let tell = |bisection: &mut Bisection<'_>| {
             for (index, result) in bisection.news() {
                 gathering.end(members[index], result);
             }
+        };
+        while let Some((called, call)) = bisection.next_call() {
+            tell(&mut bisection);
+            if ready.is_none() {
+                ready = ready_unless(&mut service, || bisection.is_stopping(&called)).await;
+            }
+            let result = match ready.take() {
+                Some(Ok(())) => service.call(call).await,
+                Some(Err(error)) => Err(error),
+                None => {
+                    bisection.not_called(&called);
+                    continue;
+                }
+            };
+            bisection.answered(&called, result);
+            tell(&mut bisection);
         }
-        for (index, result) in bisection.news() {
-            gathering.end(members[index], result);
-        }
+        tell(&mut bisection);
     })
+}
+
+/// Waits until the service is ready; `None`: somebody cannot wait for that.
+async fn ready_unless<C: Service<Call>>(
+    service: &mut C,
+    cannot_wait: impl Fn() -> bool,
+) -> Option<Result<(), C::Error>> {
+    poll_fn(|cx| match service.poll_ready(cx) {
+        Poll::Ready(ready) => Poll::Ready(Some(ready)),
+        Poll::Pending if cannot_wait() => Poll::Ready(None),
+        Poll::Pending => Poll::Pending,
+    })
+    .await
 }

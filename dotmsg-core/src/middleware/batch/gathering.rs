@@ -116,6 +116,10 @@ impl Gathering {
             }
         }
         if index != state.leader {
+            if state.phase == Phase::Called {
+                // It was woken although nothing was answered: its partition is being given up, which the driver has to see.
+                state.wake_leader();
+            }
             return Poll::Pending;
         }
         let Some(mut driver) = state.driver.take() else {
@@ -142,6 +146,11 @@ impl Gathering {
     pub(super) fn is_due(&self) -> bool {
         let state = self.lock();
         state.hurried || state.members.len() >= self.size
+    }
+
+    /// Whether someone in it cannot wait for more.
+    pub(super) fn is_hurried(&self) -> bool {
+        self.lock().hurried
     }
 
     /// Closes it: the deliveries of those that are still in it, each with the number of its member.

@@ -4,7 +4,7 @@
 //! dead letters, returned messages) sees each message alone and knows nothing of batches.
 //!
 //! A batch is called when it is full, when its first message has waited for `linger`, or when a partition in it is being
-//! given up; and not before one of `concurrency` calls is free, until when it takes more. It is polled by one of its
+//! given up; and not before one of `concurrency` calls is free and the inner service ready, until when it takes more. It is polled by one of its
 //! members, the first that is left. When a member is dropped while the call runs, the call is dropped: its partition is no
 //! longer ours, and a call cannot be dropped in part. The other members are put back.
 //!

@@ -134,6 +134,9 @@ where
                 }
                 StateProjection::Readying => {
                     let repeat = this.repeat.as_mut().expect("it repeats");
+                    if repeat.delivery.stream().is_stopping() {
+                        return Poll::Ready(Ok(Outcome::Interrupted));
+                    }
                     let ready = ready!(repeat.service.poll_ready(cx));
                     repeat.calls += 1;
                     match ready {

@@ -4,7 +4,8 @@
 //! it is an [`Outcome`], or [`Failed`] with the number of calls that were made. Pauses double and carry jitter seeded by
 //! the record's position, so that records which failed together do not come back together.
 //!
-//! A partition that is being given up ends a pause, and no further call is made: [`Outcome::Interrupted`].
+//! A partition that is being given up ends a pause, and the wait until the service is ready again, and no further call is
+//! made: [`Outcome::Interrupted`].
 
 mod future;
 mod layer;

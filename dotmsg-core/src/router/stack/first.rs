@@ -133,7 +133,10 @@ where
         let mut service = self.layers.around(answered);
         Box::pin(async move {
             poll_fn(|cx| service.poll_ready(cx)).await?;
-            service.call(delivery).await
+            let call = service.call(delivery);
+            // With whatever it was ready with and the call had no use for: nothing is held while a failure is dealt with.
+            drop(service);
+            call.await
         })
     }
 

@@ -1,15 +1,20 @@
 //! The layers of one route, composed in their order.
 //!
-//! trace → dead letter → tiers → limits → in-place retry → publish returned → circuit breaker → timeout → catch panic →
-//! handler.
+//! trace → dead letter → tiers → limits → in-place retry → publish returned → rate limit → circuit breaker → concurrency
+//! limit → timeout → catch panic → handler.
 //!
-//! What most routes do without is in a stack of its own ([`full_stack`], around a handler whose type is not told): a layer that
-//! is off still enlarges the future of every message, and the code of every handler.
+//! What most routes do without (the limits that they share, the circuit breaker) is in a stack of its own ([`full_stack`], around a
+//! handler whose type is not told): a layer that is off still enlarges the future of every message, and the code of
+//! every handler.
 //!
-//! For batches: … → circuit breaker → batch → timeout → catch panic → handler.
+//! For batches: … → circuit breaker → batch → concurrency limit → timeout → catch panic → handler. So a rate counts messages
+//! and a concurrency calls, of which a batch is one.
+//!
+//! The two limits are those that a route shares with others ([`SharedLimits`]). They stand where repeats pass them too, since
+//! these call the same downstream, and where nothing else waits while it holds a permit: neither a pause nor a publish.
 //!
 //! Nested futures of eight layers cost more than the handler of a small message, and nearly every message succeeds with
-//! nothing to publish. So the first call is made through the two innermost layers only (`first`), and everything else
+//! nothing to publish. So the first call is made through the innermost layers only (`first`), and everything else
 //! stands behind it: when that call does not end in a plain success, the full stack takes over, around a handler whose
 //! first answer is already there. It answers as the full stack alone would, and nothing but speed depends on the difference.
 //!
@@ -17,6 +22,9 @@
 //! shared by the workers, they would travel between the cores with each message.
 
 mod first;
+mod shared;
+
+pub use shared::SharedLimits;
 
 use std::convert::Infallible;
 use std::sync::Arc;
@@ -33,6 +41,7 @@ use crate::handler::{Answer, Call, Erased, ErrorClasses, HandlerError, Returned}
 use crate::middleware::batch::{BatchLayer, BatchOrder, BatchParts};
 use crate::middleware::catch_panic::{CatchPanic, CatchPanicLayer};
 use crate::middleware::circuit_breaker::{Breaker, CircuitBreakerLayer};
+use crate::middleware::concurrency_limit::ConcurrencyLimit;
 use crate::middleware::dead_letter::{DeadLetterLayer, DeadLetterParts};
 use crate::middleware::limits::{CheckLimitsLayer, LimitParts, SizeLimits};
 use crate::middleware::publish_returned::{Desk, Enlistment, PublishParts, PublishReturnedLayer};
@@ -63,13 +72,15 @@ pub struct StackParts {
     pub enlistment: Option<Arc<Enlistment>>,
     /// The circuit of the route, if it has one.
     pub breaker: Option<Arc<Breaker>>,
+    /// The limits that routes share; those that this one names are in it.
+    pub limits: SharedLimits,
 }
 
 impl StackParts {
     /// Whether the route has layers that most routes do without: then it runs in [`full_stack`].
     #[must_use]
-    pub const fn has_more(&self) -> bool {
-        self.breaker.is_some()
+    pub fn has_more(&self) -> bool {
+        self.breaker.is_some() || !self.route.shared_limits.is_empty()
     }
 }
 
@@ -86,7 +97,7 @@ where
     H::Future: Send + 'static,
 {
     debug_assert!(!parts.has_more(), "these layers are in `full_stack`");
-    FirstCall::new(bounded(handler, &parts), parts)
+    FirstCall::new(timed(handler, &parts), parts)
 }
 
 /// All layers, around a handler of single messages.
@@ -98,7 +109,8 @@ pub fn full_stack(
 + Send
 + 'static {
     let service = breaker_layer(&parts).layer(bounded(handler, &parts));
-    FirstCall::new(service, parts)
+    let rate = parts.limits.rate(&parts.route);
+    FirstCall::new(rate.layer(service), parts)
 }
 
 /// All layers around a handler of batches, which are formed as the route's [`BatchSpec`] says.
@@ -116,16 +128,23 @@ where
     C: Service<Call, Response = Answer, Error = HandlerError> + Clone + Send + 'static,
     C::Future: Send + 'static,
 {
+    let rate = parts.limits.rate(&parts.route);
     let batches = batch_layer(&parts).layer(bounded(handler, &parts));
     let service = breaker_layer(&parts).layer(batches);
-    FirstCall::new(service, parts)
+    FirstCall::new(rate.layer(service), parts)
 }
 
 /// A handler whose panics and time are bounded.
-type Bounded<H> = Timeout<CatchPanic<H>>;
+type Timed<H> = Timeout<CatchPanic<H>>;
 
-fn bounded<H>(handler: H, parts: &StackParts) -> Bounded<H> {
+fn timed<H>(handler: H, parts: &StackParts) -> Timed<H> {
     TimeoutLayer::new(parts.route.timeout).layer(CatchPanicLayer.layer(handler))
+}
+
+/// The same, and its calls at once.
+fn bounded<H>(handler: H, parts: &StackParts) -> ConcurrencyLimit<Timed<H>> {
+    let concurrency = parts.limits.concurrency(&parts.route);
+    concurrency.layer(timed(handler, parts))
 }
 
 fn breaker_layer(parts: &StackParts) -> CircuitBreakerLayer {

@@ -36,6 +36,7 @@ fn parts(route: RouteSpec, publisher: &Arc<ScriptedPublisher>) -> StackParts {
         jitter_seed: 1,
         enlistment: None,
         breaker: None,
+        limits: SharedLimits::default(),
     }
 }
 
@@ -239,4 +240,76 @@ async fn a_clone_is_a_stack_of_its_own_and_the_layers_add_little_to_the_future()
     let call = first.call(delivery(2));
     assert!(size_of_val(&call) <= 640, "{} bytes", size_of_val(&call));
     assert_eq!(call.await, Ok(handled()));
+}
+
+/// A route `bill` with the limit `database`, of one call at a time, and a service of another route with the same limit.
+fn limited(
+    publisher: &Arc<ScriptedPublisher>,
+    mut route: RouteSpec,
+) -> (
+    StackParts,
+    impl Service<Delivery, Response = Outcome, Error = Infallible>,
+) {
+    let mut limit = crate::router::LimitSpec::new("database");
+    limit.concurrency = Some(1);
+    route.shared_limits = vec!["database".into()];
+    let mut parts = parts(route, publisher);
+    parts.limits = SharedLimits::new(&[limit]);
+    let handler = service_fn(|_: Delivery| async { Ok(Returned::default()) });
+    let other = full_stack(Erased::new(handler), parts.clone());
+    (parts, other)
+}
+
+fn is_ready<S: Service<Delivery>>(service: &mut S) -> bool {
+    let mut cx = std::task::Context::from_waker(std::task::Waker::noop());
+    service.poll_ready(&mut cx).is_ready()
+}
+
+#[tokio::test(start_paused = true)]
+async fn while_a_failure_is_dealt_with_nothing_shared_is_held() {
+    let mut small = route();
+    small.limits.max_payload_bytes = 3;
+    // One that is refused without a call, and one that fails.
+    for (route, attempts) in [(small, 1), (route(), 1), (route(), 2)] {
+        let publisher = ScriptedPublisher::new([]);
+        let mut route = route;
+        route.retry.in_place.attempts = attempts;
+        let (parts, mut other) = limited(&publisher, route);
+        let failing = service_fn(|_: Delivery| async { Err(transient("down")) });
+        let mut service = full_stack(Erased::new(failing), parts);
+        assert!(is_ready(&mut service) && !is_ready(&mut other));
+        let message = Message::new("1234").with_key("k");
+        let mut call = Box::pin(service.call(delivery_of(message)));
+        let mut cx = std::task::Context::from_waker(std::task::Waker::noop());
+        assert!(
+            call.as_mut().poll(&mut cx).is_pending(),
+            "it publishes or pauses"
+        );
+        assert!(is_ready(&mut other));
+        drop(other);
+        assert!(!matches!(call.await.unwrap(), Outcome::Interrupted));
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_handler_that_fails_to_be_ready_takes_nothing_with_it() {
+    let publisher = ScriptedPublisher::new([]);
+    let (parts, mut other) = limited(&publisher, route());
+    let mut service = full_stack(Erased::new(UnreadyOnce::default()), parts);
+    assert!(is_ready(&mut service) && !is_ready(&mut other));
+    let outcome = service.call(delivery(1)).await.unwrap();
+    assert!(matches!(outcome, Outcome::Away(_)), "{outcome:?}");
+    assert!(is_ready(&mut other));
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_call_that_is_traced_is_made_with_the_permit_that_there_was() {
+    let _seen = crate::seen::Seen::new();
+    assert!(tracing::enabled!(tracing::Level::DEBUG));
+    let publisher = ScriptedPublisher::new([]);
+    let (parts, other) = limited(&publisher, route());
+    let handler = service_fn(|_: Delivery| async { Ok(Returned::default()) });
+    let service = full_stack(Erased::new(handler), parts);
+    assert_eq!(service.oneshot(delivery(1)).await, Ok(handled()));
+    assert_eq!(other.oneshot(delivery(2)).await, Ok(handled()));
 }

@@ -278,7 +278,7 @@ fn offer<S>(
     reports: &mut Reports,
 ) -> bool
 where
-    S: Service<Delivery, Response = Outcome, Error = Infallible>,
+    S: Service<Delivery, Response = Outcome, Error = Infallible> + Clone,
 {
     if let Some(seq) = partition.peek_source(record.offset)
         && let Some(called) = worker.try_at_once(cx, stream, record)

@@ -38,7 +38,7 @@ use crate::log::{LogBroker, LogOptions};
 use crate::message::Message;
 use crate::middleware::{Ended, Outcome};
 use crate::progress::PositionRecord;
-use crate::router::{DeliverySemantics, RouteSpec, StackParts, Topology, stack};
+use crate::router::{DeliverySemantics, RouteSpec, SharedLimits, StackParts, Topology, stack};
 
 /// A memory log with one topic.
 pub(super) struct World {
@@ -163,6 +163,7 @@ impl World {
             jitter_seed: 1,
             enlistment: context.enlistment.clone(),
             breaker: None,
+            limits: SharedLimits::default(),
         };
         Route {
             stats: Arc::clone(&context.stats),

@@ -14,7 +14,7 @@ use crate::runtime::ticket::Ticket;
 
 impl<S> Worker<S>
 where
-    S: Service<Delivery, Response = Outcome, Error = Infallible>,
+    S: Service<Delivery, Response = Outcome, Error = Infallible> + Clone,
 {
     /// Starts nothing more of a partition and drops what waits; it is reported as drained when nothing of it runs.
     pub(crate) fn stop_partition(&mut self, partition: u32, ownership: u32, reports: &mut Reports) {

@@ -49,6 +49,9 @@ pub(crate) struct LanePolicy {
 /// Lanes, slots and the service.
 pub(crate) struct Worker<S: Service<Delivery>> {
     service: S,
+    /// The service was asked whether it is ready and not called since. So it may hold what others wait for, or stand in
+    /// their queue.
+    asked: bool,
     policy: LanePolicy,
     hasher: foldhash::fast::FixedState,
     permits: Arc<Permits>,
@@ -73,7 +76,7 @@ pub(crate) struct Worker<S: Service<Delivery>> {
 
 impl<S> Worker<S>
 where
-    S: Service<Delivery, Response = Outcome, Error = Infallible>,
+    S: Service<Delivery, Response = Outcome, Error = Infallible> + Clone,
 {
     /// A worker that shares `permits` (their limit is `concurrency`) with others.
     pub(crate) fn new(
@@ -85,6 +88,7 @@ where
         let ready_set = Arc::new(ReadySet::new(concurrency));
         Self {
             service,
+            asked: false,
             policy,
             hasher: foldhash::fast::FixedState::with_seed(policy.hash_seed),
             permits,
@@ -103,6 +107,14 @@ where
 
     /// Polls what was woken and starts what waits for a permit.
     pub(crate) fn poll(&mut self, cx: &mut Context<'_>, reports: &mut Reports) {
+        self.work(cx, reports);
+        if self.asked && self.ready.is_empty() {
+            // The message that it was asked for is gone, with its partition.
+            self.let_go();
+        }
+    }
+
+    fn work(&mut self, cx: &mut Context<'_>, reports: &mut Reports) {
         self.cool_down();
         self.ready_set.register(cx.waker());
         self.spent = !has_budget_remaining();
@@ -176,6 +188,7 @@ where
     ) {
         while self.lanes.get(lane).len > 0 {
             let spent = *budget == 0 || !has_budget_remaining();
+            self.asked = true;
             if spent || self.service.poll_ready(cx).is_pending() {
                 self.lanes.get(lane).state = LaneState::Ready;
                 self.ready.push_front(lane);
@@ -219,13 +232,25 @@ where
     /// A permit, and a service that is ready: asked only with a message in hand, since readiness may hold a resource.
     fn admit(&mut self, cx: &mut Context<'_>) -> bool {
         if !self.permits.acquire(cx.waker()) {
+            if self.asked {
+                // Who has the permit may be waiting for just what this service holds.
+                self.let_go();
+            }
             return false;
         }
+        self.asked = true;
         if self.service.poll_ready(cx).is_pending() {
             self.permits.release();
             return false;
         }
         true
+    }
+
+    /// Drops what the service was promised. A clone was promised nothing.
+    #[cold]
+    fn let_go(&mut self) {
+        self.service = self.service.clone();
+        self.asked = false;
     }
 
     /// Gives back what the last offered message left warm: its slot's record and the spare permit.
@@ -261,6 +286,7 @@ where
         if let Some(gathering) = gathering {
             slot.delivery.accompany(gathering);
         }
+        self.asked = false;
         let future = self.service.call(slot.delivery.clone());
         slot.start(future)
     }

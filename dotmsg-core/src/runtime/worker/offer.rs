@@ -28,7 +28,7 @@ pub(crate) struct Called {
 
 impl<S> Worker<S>
 where
-    S: Service<Delivery, Response = Outcome, Error = Infallible>,
+    S: Service<Delivery, Response = Outcome, Error = Infallible> + Clone,
 {
     /// Calls the handler with a record, if nothing stands in its way; `None`, and nothing done, if something does.
     ///
@@ -246,6 +246,11 @@ where
         if !self.spare {
             self.spare = self.permits.acquire(cx.waker());
         }
-        self.spare && self.service.poll_ready(cx).is_ready()
+        if !self.spare {
+            return false;
+        }
+        // A service that is ready is called now.
+        self.asked = self.service.poll_ready(cx).is_pending();
+        !self.asked
     }
 }

@@ -29,7 +29,7 @@ const NOBODYS: u64 = 0;
 
 impl<S> Worker<S>
 where
-    S: Service<Delivery, Response = Outcome, Error = Infallible>,
+    S: Service<Delivery, Response = Outcome, Error = Infallible> + Clone,
 {
     /// See [`offer`](Self::offer).
     #[cold]

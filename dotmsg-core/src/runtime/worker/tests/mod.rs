@@ -1,6 +1,7 @@
 //! A worker alone: what it holds and how long it runs here, what it starts and in which order in `model`.
 
 mod model;
+mod readiness;
 mod together;
 
 use std::sync::{Arc, Mutex};
@@ -46,7 +47,7 @@ impl End {
 /// A worker with key order, `keep`, and [`LIMIT`] permits.
 fn worker<S>(service: S) -> Worker<S>
 where
-    S: Service<Delivery, Response = Outcome, Error = Infallible>,
+    S: Service<Delivery, Response = Outcome, Error = Infallible> + Clone,
 {
     let policy = LanePolicy {
         ordering: Ordering::Key,

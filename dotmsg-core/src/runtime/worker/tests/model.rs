@@ -186,7 +186,7 @@ struct Subject<S: Service<Delivery>> {
 }
 
 fn subject()
--> Subject<impl Service<Delivery, Response = Outcome, Error = Infallible, Future = Gate>> {
+-> Subject<impl Service<Delivery, Response = Outcome, Error = Infallible, Future = Gate> + Clone> {
     let model = Arc::new(Mutex::new(Model::default()));
     let calls = Arc::clone(&model);
     let service = tower::service_fn(move |delivery: Delivery| {
@@ -210,7 +210,7 @@ fn subject()
     }
 }
 
-impl<S: Service<Delivery, Response = Outcome, Error = Infallible>> Subject<S> {
+impl<S: Service<Delivery, Response = Outcome, Error = Infallible> + Clone> Subject<S> {
     fn model(&self) -> MutexGuard<'_, Model> {
         self.model.lock().unwrap()
     }
