@@ -1,7 +1,9 @@
 //! Middleware: tower layers around a service of deliveries, one folder each, usable alone.
 //!
 //! The router's `stack` fixes their order, outermost first:
-//! trace → dead letter → tiers → limits → in-place retry → publish returned → timeout → catch panic → handler.
+//! shed → dedup → trace → dead letter → tiers → limits → in-place retry → publish returned → timeout → catch panic → handler.
+//! *Shed* comes first, since what it drops is to cost nothing; *dedup* stands outside of all that publishes and settles, since
+//! a message counts as handled only when what it returned is confirmed.
 //! A layer that can end a delivery elsewhere (tiers, dead letter) sits outside the ones that only repeat or bound a call,
 //! so that a message is never in a tier while an attempt of it is still running. Both are one service, [`on_failure`],
 //! with two actions.
@@ -33,17 +35,20 @@
 pub mod batch;
 pub mod catch_panic;
 pub mod dead_letter;
+pub mod dedup;
 pub mod limits;
 pub mod observe;
 pub mod on_failure;
 pub mod publish_returned;
 pub mod retry_in_place;
+pub mod shed;
 pub mod tiers;
 pub mod timeout;
 pub mod trace;
 
 mod confirm;
 mod failed;
+mod identity;
 mod pace;
 mod provenance;
 #[cfg(test)]
@@ -68,7 +73,7 @@ pub enum Outcome {
     /// It was given up because its partition is being given up ([`Stream::stop`](crate::delivery::Stream::stop)): it
     /// stays unsettled and the next owner gets it.
     Interrupted,
-    /// It was in a batch and was not handled, because of another message in it: it is to run again as if it never had.
+    /// It was to be in a batch and was not handled, because of another message: it is to run again as if it never had.
     PutBack,
 }
 
@@ -86,6 +91,10 @@ pub enum Ended {
     Discarded,
     /// In the dead-letter topic, confirmed.
     DeadLettered,
+    /// Not called: a message with its id was handled before.
+    Duplicate,
+    /// Not called: it was dropped before it cost anything, as the route says.
+    Shed,
 }
 
 /// The copy of a delivery in a tier.
