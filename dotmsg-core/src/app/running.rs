@@ -23,8 +23,7 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::middleware::Watch;
 use crate::middleware::publish_returned::Enlistment;
 use crate::publisher::Publisher;
-use crate::router::StackParts;
-use crate::router::{DeliverySemantics, RouteSpec, Topology};
+use crate::router::{DeliverySemantics, Front, RouteSpec, StackParts, Topology};
 use crate::runtime::{RouteContext, RouteReport, RouteStats, Shutdown, check_sources, prepare};
 
 /// All backends together are closed within this, whatever they do: their routes have ended, so nothing waits for them.
@@ -266,6 +265,7 @@ where
             topic_prefix: open.config.topic_prefix.clone(),
             jitter_seed: random.u64(..),
             enlistment,
+            front: Front::of(&handle.spec, &app.clock),
         };
         handles.push(handle);
         planned.push(Planned {

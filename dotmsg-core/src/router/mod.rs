@@ -8,8 +8,8 @@ mod stack;
 mod topology;
 
 pub use spec::{
-    BatchSpec, CrashLoop, DeliverySemantics, Growth, InPlace, Limits, LogMismatch, MissingPosition,
-    Ordering, Park, RetryOrder, RetrySpec, RouteSpec, Start,
+    BatchSpec, CrashLoop, DedupSpec, DeliverySemantics, Growth, InPlace, Limits, LogMismatch,
+    MissingPosition, Ordering, Park, RetryOrder, RetrySpec, RouteSpec, ShedSpec, Start,
 };
-pub use stack::{StackParts, batch_stack, stack};
+pub use stack::{Front, StackParts, batch_stack, stack};
 pub use topology::{DefaultNames, TopicNames, Topology};

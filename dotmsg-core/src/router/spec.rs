@@ -143,6 +143,24 @@ pub struct BatchSpec {
     pub linger: Duration,
 }
 
+/// Which ids of handled messages are remembered, so that their duplicates are not handled.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct DedupSpec {
+    /// How many; beyond it the oldest are forgotten. Default 100,000: some minutes of most topics in at most 9 MB.
+    pub max_ids: usize,
+    /// How long. Default 1 h: longer than producers repeat what was not confirmed, and most outages of one.
+    pub keep_for: Duration,
+}
+
+/// Which messages are dropped without a call.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ShedSpec {
+    /// Messages that are kept of a million, from 1. Default a million: all.
+    pub keep_ppm: u32,
+    /// Those are dropped whose producer made them longer ago; `None`: none are. Default none.
+    pub older_than: Option<Duration>,
+}
+
 /// When a message that kills the process again and again is set aside.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct CrashLoop {
@@ -190,6 +208,10 @@ pub struct RouteSpec {
     pub drain_timeout: Duration,
     /// How batches are formed; `None`: the handler takes one message at a time.
     pub batch: Option<BatchSpec>,
+    /// Which duplicates are known; `None`: none are.
+    pub dedup: Option<DedupSpec>,
+    /// Which messages are dropped without a call.
+    pub shed: ShedSpec,
 }
 
 impl RouteSpec {
@@ -218,6 +240,8 @@ impl RouteSpec {
             commit_interval: Duration::from_millis(200),
             drain_timeout: Duration::from_secs(30),
             batch: None,
+            dedup: None,
+            shed: ShedSpec::default(),
         }
     }
 
@@ -243,6 +267,24 @@ impl Default for BatchSpec {
         Self {
             size: 100,
             linger: Duration::from_millis(50),
+        }
+    }
+}
+
+impl Default for DedupSpec {
+    fn default() -> Self {
+        Self {
+            max_ids: 100_000,
+            keep_for: Duration::from_secs(3600),
+        }
+    }
+}
+
+impl Default for ShedSpec {
+    fn default() -> Self {
+        Self {
+            keep_ppm: 1_000_000,
+            older_than: None,
         }
     }
 }

@@ -19,7 +19,7 @@ use dotmsg::handler::{
 };
 use dotmsg::log::{LogBroker, LogOptions};
 use dotmsg::message::Message;
-use dotmsg::router::{RouteSpec, StackParts, Topology, stack};
+use dotmsg::router::{Front, RouteSpec, StackParts, Topology, stack};
 use dotmsg::runtime::{RouteContext, RouteReport, RouteStats, Shutdown, run};
 use tokio::runtime::{Builder, Runtime};
 use tokio::sync::watch;
@@ -145,6 +145,7 @@ fn parts(
         enlistment: None,
         provided: None,
     };
+    let front = Front::of(&route, clock);
     let parts = StackParts {
         route,
         topology,
@@ -154,6 +155,7 @@ fn parts(
         topic_prefix: String::new(),
         jitter_seed: 7,
         enlistment: None,
+        front,
     };
     (context, parts)
 }

@@ -204,7 +204,7 @@ workers = 1.5
   dotmsg.toml:7: routes.bill.max_held_bytes: expected a size above zero such as "64MiB", or bytes as a number, found true
   dotmsg.toml:8: routes.bill.retry: expected a table [routes.bill.retry], found a whole number
   dotmsg.toml:9: routes.bill.ordering: expected one of key, partition, none, found "keys". Did you mean `key`?
-  dotmsg.toml:10: routes.bill.workers: expected a whole number from 1 to 1024, found a number with a fraction
+  dotmsg.toml:10: routes.bill.workers: expected a whole number from 1 to 1024, found 1.5
 "#,
     );
 }

@@ -1,6 +1,6 @@
 //! The layers of one route, composed in their order.
 //!
-//! trace → dead letter → tiers → limits → in-place retry → publish returned → timeout → catch panic → handler.
+//! shed → dedup → trace → dead letter → tiers → limits → in-place retry → publish returned → timeout → catch panic → handler.
 //!
 //! For batches: … → publish returned → batch → timeout → catch panic → handler.
 //!
@@ -9,10 +9,14 @@
 //! stands behind it: when that call does not end in a plain success, the full stack takes over, around a handler whose
 //! first answer is already there. It answers as the full stack alone would, and nothing but speed depends on the difference.
 //!
+//! *Shed* and *dedup* stand in front of all that (`front`): what they end costs no call at all, and what is remembered as handled has
+//! come through everything.
+//!
 //! A clone of the stack is built anew from its parts. Every message touches the reference counts of the layers' parts;
 //! shared by the workers, they would travel between the cores with each message.
 
 mod first;
+mod front;
 
 use std::convert::Infallible;
 use std::sync::Arc;
@@ -21,6 +25,7 @@ use tower_layer::Layer;
 use tower_service::Service;
 
 use self::first::FirstCall;
+pub use self::front::Front;
 use super::{BatchSpec, Ordering, RouteSpec, Topology};
 use crate::backend::Publisher;
 use crate::clock::Clock;
@@ -56,6 +61,8 @@ pub struct StackParts {
     pub jitter_seed: u64,
     /// Where returned messages join the route's transaction (`exactly_once`); `None`: they are published and confirmed.
     pub enlistment: Option<Arc<Enlistment>>,
+    /// What stands in front of all other layers, shared by the workers of the route.
+    pub front: Front,
 }
 
 /// All layers around a handler of single messages.
@@ -70,7 +77,8 @@ where
     H: Service<Delivery, Response = Returned, Error = HandlerError> + Clone + Send + 'static,
     H::Future: Send + 'static,
 {
-    FirstCall::new(bounded(handler, &parts), parts)
+    let front = parts.front.clone();
+    front.around(FirstCall::new(bounded(handler, &parts), parts), false)
 }
 
 /// All layers around a handler of batches, which are formed as the route's [`BatchSpec`] says.
@@ -89,7 +97,8 @@ where
     C::Future: Send + 'static,
 {
     let batches = batch_layer(&parts).layer(bounded(handler, &parts));
-    FirstCall::new(batches, parts)
+    let front = parts.front.clone();
+    front.around(FirstCall::new(batches, parts), true)
 }
 
 /// A handler whose panics and time are bounded.

@@ -35,6 +35,7 @@ fn parts(route: RouteSpec, publisher: &Arc<ScriptedPublisher>) -> StackParts {
         topic_prefix: String::new(),
         jitter_seed: 1,
         enlistment: None,
+        front: Front::default(),
     }
 }
 

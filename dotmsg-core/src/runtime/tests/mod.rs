@@ -38,7 +38,7 @@ use crate::log::{LogBroker, LogOptions};
 use crate::message::Message;
 use crate::middleware::{Ended, Outcome};
 use crate::progress::PositionRecord;
-use crate::router::{DeliverySemantics, RouteSpec, StackParts, Topology, stack};
+use crate::router::{DeliverySemantics, Front, RouteSpec, StackParts, Topology, stack};
 
 /// A memory log with one topic.
 pub(super) struct World {
@@ -162,6 +162,7 @@ impl World {
             topic_prefix: String::new(),
             jitter_seed: 1,
             enlistment: context.enlistment.clone(),
+            front: Front::of(&context.route, &self.clock),
         };
         Route {
             stats: Arc::clone(&context.stats),
