@@ -2,8 +2,10 @@
 //! extracts, runs and settles.
 
 mod batches;
+mod dedup;
 mod derived;
 mod methods;
+mod shed;
 
 use std::future::Future;
 use std::pin::Pin;
