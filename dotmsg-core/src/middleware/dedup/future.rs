@@ -54,9 +54,10 @@ impl<D: DedupStore + ?Sized> Drop for Held<D> {
 
 pin_project! {
     #[project = Projection]
-    enum State<F, E, D: ?Sized>
+    enum State<F, E, D>
     where
         D: DedupStore,
+        D: ?Sized,
     {
         // The call comes first: it is dropped before its claim is given up.
         Calling { #[pin] call: F, held: Option<Held<D>> },
@@ -67,9 +68,10 @@ pin_project! {
 
 pin_project! {
     /// Ends with the inner future, or as a duplicate. Boxed only when it has to wait for another message or for the store.
-    pub struct ResponseFuture<F, E, D: ?Sized>
+    pub struct ResponseFuture<F, E, D>
     where
         D: DedupStore,
+        D: ?Sized,
     {
         #[pin]
         state: State<F, E, D>,

@@ -98,7 +98,7 @@ fn share_of(id: &[u8]) -> u32 {
         hash = mixed(hash ^ u64::from_le_bytes(bytes));
     }
     // The upper half as a fraction of 2^32, times a million.
-    ((hash >> 32) * u64::from(MILLION) >> 32) as u32
+    (((hash >> 32) * u64::from(MILLION)) >> 32) as u32
 }
 
 fn mixed(mut word: u64) -> u64 {
