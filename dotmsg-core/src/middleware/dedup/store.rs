@@ -49,7 +49,7 @@ impl<T: fmt::Debug> fmt::Debug for Reply<T> {
 /// Remembers the ids of messages that were handled, and grants each id to one caller at a time.
 ///
 /// A store is of one scope: one handler in one group. One that keeps several in a table puts the scope before the id. It is
-/// asked with the whole delivery: the id is [`identity`](super::identity) of it, and a database may need its time to choose a
+/// asked with the whole delivery: the id is [`identity`](super::identity()) of it, and a database may need its time to choose a
 /// partition.
 ///
 /// What an implementation outside of the process has to know:

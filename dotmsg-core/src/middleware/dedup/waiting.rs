@@ -83,7 +83,7 @@ where
     let stream = delivery.stream();
     loop {
         let ask = || store.claim(delivery);
-        let claim = answered(delivery, "claim the id of a message", ask, reply).await;
+        let claim = answered(delivery, "claim an id", ask, reply).await;
         match claim.ok_or(Outcome::Interrupted)? {
             Claim::Granted(token) => {
                 let held = Held::new(Arc::clone(store), delivery.clone(), token);
@@ -114,7 +114,7 @@ where
 {
     Box::pin(async move {
         let ask = || held.succeed();
-        let told = answered(&held.delivery, "remember the id of a message", ask, reply).await;
+        let told = answered(&held.delivery, "remember an id", ask, reply).await;
         if told.is_some() {
             held.close();
         }
@@ -142,7 +142,13 @@ async fn answered<T>(
             pace::delays(FIRST_PAUSE, LONGEST_PAUSE, pace::seed(0, delivery))
         });
         let delay = delays.next().unwrap_or(LONGEST_PAUSE);
-        tracing::warn!(origin = %delivery.origin(), %error, ?delay, "the store of ids does not {operation}; it is asked again");
+        tracing::warn!(
+            operation,
+            origin = %delivery.origin(),
+            %error,
+            ?delay,
+            "the store of ids does not answer; it is asked again"
+        );
         if !pace::pause(delivery.stream(), delay).await {
             return None;
         }
