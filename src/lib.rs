@@ -289,6 +289,9 @@ mod docs {
     #[cfg(feature = "testing")]
     #[doc = include_str!("../docs/batches.md")]
     mod batches {}
+    #[cfg(feature = "testing")]
+    #[doc = include_str!("../docs/duplicates-and-shedding.md")]
+    mod duplicates_and_shedding {}
     #[doc = include_str!("../docs/lag.md")]
     mod lag {}
     #[doc = include_str!("../docs/concepts.md")]

@@ -1,5 +1,5 @@
-//! Extraction, call and settlement of a handler allocate nothing: with the attribute, without it, and as a method. Nor do shared
-//! limits that have room.
+//! Extraction, call and settlement of a handler allocate nothing: with the attribute, without it, and as a method. Nor do the layers
+//! around it, with duplicates known and messages shed, nor shared limits that have room.
 
 use std::convert::Infallible;
 use std::future::Future;
@@ -8,14 +8,19 @@ use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
 
 use bytes::Bytes;
-use dotmsg::clock::Timestamp;
+use dotmsg::backend::Backend;
+use dotmsg::clock::{Clock, SystemClock, Timestamp};
 use dotmsg::delivery::{Position, Role, Stream};
 use dotmsg::handler::{
     Annotated, Answer, Attempt, Handler, HandlerMeta, HandlerResult, Handlers, Json, Key,
     MessageId, Needs, Origin, OwnedPosition, Routes, State,
 };
+use dotmsg::log::{LogBroker, LogOptions};
 use dotmsg::message::Headers;
+use dotmsg::middleware::{Ended, Outcome};
+use dotmsg::router::{DedupSpec, Front, RouteSpec, ShedSpec, StackParts, Topology, full_stack};
 use dotmsg::{Delivery, HandlerError, Message};
+use tower::{Service as _, service_fn};
 
 #[derive(Clone, Copy, serde::Deserialize)]
 struct Numbers {
@@ -217,4 +222,83 @@ fn limits_with_room_allocate_nothing() {
         }
     });
     assert_eq!(counted.count_total, 0);
+}
+
+/// Counts outcomes of deliveries with ids that this makes of their numbers.
+fn through_the_layers(id: impl Fn(u64) -> Option<String>) -> [u64; 3] {
+    let mut route = RouteSpec::new("bill", "orders", "billing");
+    route.dedup = Some(DedupSpec {
+        max_ids: 1_000,
+        ..DedupSpec::default()
+    });
+    route.shed = ShedSpec {
+        keep_ppm: 900_000,
+        older_than: Some(std::time::Duration::from_secs(3600)),
+    };
+    let clock: Arc<dyn Clock> = Arc::new(SystemClock);
+    let parts = StackParts {
+        topology: Arc::new(Topology::of(&route, "")),
+        publisher: LogBroker::memory(LogOptions::default()).publisher(),
+        front: Front::of(&route, &clock),
+        route: Arc::new(route),
+        clock,
+        classes: dotmsg::handler::ErrorClasses::default(),
+        topic_prefix: String::new(),
+        jitter_seed: 1,
+        enlistment: None,
+        breaker: None,
+        limits: dotmsg::router::SharedLimits::default(),
+    };
+    let handler = service_fn(|_: Delivery| async { Ok(dotmsg::handler::Returned::default()) });
+    let mut service = full_stack(dotmsg::handler::Erased::new(handler), parts);
+    let stream = Arc::new(Stream::new("orders".into(), 0, 1, Role::Source));
+    let now = SystemClock.now();
+    let deliveries: Vec<Delivery> = (0..10_000)
+        .map(|number| {
+            let message = Message::new("x").with_timestamp(now);
+            let message = match id(number) {
+                Some(id) => message.with_id(id),
+                None => message,
+            };
+            Delivery::new(Arc::clone(&stream), number, now, message)
+        })
+        .collect();
+    let mut ended = [0; 3];
+    let mut run = |deliveries: &[Delivery]| {
+        let mut cx = Context::from_waker(Waker::noop());
+        for delivery in deliveries {
+            assert!(service.poll_ready(&mut cx).is_ready());
+            let call = pin!(service.call(delivery.clone()));
+            let Poll::Ready(Ok(Outcome::Settled(end))) = call.poll(&mut cx) else {
+                panic!("it is not settled at once");
+            };
+            match end {
+                Ended::Handled => ended[0] += 1,
+                Ended::Duplicate => ended[1] += 1,
+                Ended::Shed => ended[2] += 1,
+                other => panic!("{other:?}"),
+            }
+        }
+    };
+    let (first, rest) = deliveries.split_at(5_000);
+    run(first);
+    let counted = allocation_counter::measure(|| run(rest));
+    assert_eq!(counted.count_total, 0, "{:?}", id(0));
+    ended
+}
+
+#[test]
+fn layers_allocate_nothing_once_they_remember_as_much_as_they_may() {
+    // Every tenth one comes again.
+    let number = |number: u64| number - u64::from(number % 10 == 9);
+    let short = through_the_layers(|n| Some(format!("order-{}", number(n))));
+    let uuid = through_the_layers(|n| Some(format!("{:036}", number(n))));
+    let long = through_the_layers(|n| Some(format!("{:0100}", number(n))));
+    for [handled, duplicates, shed] in [short, uuid, long] {
+        assert!((7_900..8_300).contains(&handled), "{handled}");
+        assert!((800..1_000).contains(&duplicates), "{duplicates}");
+        assert!((800..1_200).contains(&shed), "{shed}");
+    }
+    let [handled, duplicates, shed] = through_the_layers(|_| None);
+    assert_eq!((handled + shed, duplicates), (10_000, 0));
 }

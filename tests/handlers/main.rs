@@ -3,9 +3,11 @@
 
 mod batches;
 mod breaker;
+mod dedup;
 mod derived;
 mod limits;
 mod methods;
+mod shed;
 
 use std::future::Future;
 use std::pin::Pin;

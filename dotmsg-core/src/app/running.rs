@@ -26,7 +26,7 @@ use crate::middleware::circuit_breaker::{Breaker, BreakerPolicy};
 use crate::middleware::publish_returned::Enlistment;
 use crate::publisher::Publisher;
 use crate::router::{
-    BreakerSpec, DeliverySemantics, RouteSpec, SharedLimits, StackParts, Topology,
+    BreakerSpec, DeliverySemantics, Front, RouteSpec, SharedLimits, StackParts, Topology,
 };
 use crate::runtime::{RouteContext, RouteReport, RouteStats, Shutdown, check_sources, prepare};
 
@@ -272,6 +272,7 @@ where
             enlistment,
             breaker: handle.breaker.clone(),
             limits: limits.clone(),
+            front: Front::of(&handle.spec, &app.clock),
         };
         handles.push(handle);
         planned.push(Planned {

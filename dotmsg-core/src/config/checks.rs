@@ -68,6 +68,7 @@ pub(super) fn route(values: &Values<'_>, spec: &RouteSpec, errors: &mut Vec<Conf
     semantics(values, spec, errors);
     limits(values, spec, errors);
     batch(values, spec, errors);
+    dedup(values, spec, errors);
     let in_place = &spec.retry.in_place;
     if in_place.backoff > in_place.max_backoff {
         errors.push(exceeds(values, "retry.backoff", "retry.max_backoff"));
@@ -136,6 +137,27 @@ fn batch(values: &Values<'_>, spec: &RouteSpec, errors: &mut Vec<ConfigError>) {
         errors.push(values.error(
             "delivery",
             "a batch that fails is called again in parts, and \"at_most_once\" forbids that. Use \"at_least_once\", or a handler that takes one message at a time",
+        ));
+    }
+}
+
+fn dedup(values: &Values<'_>, spec: &RouteSpec, errors: &mut Vec<ConfigError>) {
+    let reason = match spec.delivery {
+        DeliverySemantics::AtLeastOnce => return,
+        DeliverySemantics::AtMostOnce => {
+            "what fails is not remembered, so that a duplicate would be its second call, and delivery = \"at_most_once\" ({at}) forbids that"
+        }
+        DeliverySemantics::ExactlyOnce => {
+            "what is remembered outlives a transaction that is aborted, so that a message which is to be handled again would be taken for a duplicate and be lost (delivery = \"exactly_once\", {at})"
+        }
+    };
+    let mut given = ["dedup.max_ids", "dedup.keep_for"].into_iter();
+    if let Some(key) = given.find(|key| values.given(key)) {
+        let at = values.place("delivery").to_string();
+        let reason = reason.replace("{at}", &at);
+        errors.push(values.error(
+            key,
+            format!("{reason}. Remove `dedup`, or use \"at_least_once\""),
         ));
     }
 }

@@ -70,7 +70,10 @@ fn value_of(value: &DeValue<'_>) -> Value {
         DeValue::Array(items) => {
             Value::List(items.iter().map(|item| value_of(item.get_ref())).collect())
         }
-        DeValue::Float(_) => Value::Other("a number with a fraction"),
+        DeValue::Float(number) => number
+            .as_str()
+            .parse()
+            .map_or(Value::Other("a number out of range"), Value::Float),
         DeValue::Datetime(_) => Value::Other("a date"),
         DeValue::Table(_) => Value::Other("a table"),
     }

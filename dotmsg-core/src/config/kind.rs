@@ -27,6 +27,8 @@ pub(super) enum Kind {
     Boolean,
     /// A whole number in this range.
     Count { min: u64, max: u64 },
+    /// A part of a whole such as 0.1: above 0, and at most 1.
+    Fraction,
     /// A size such as `64MiB`, at least one byte.
     Bytes,
     /// A duration such as `5s`.
@@ -52,6 +54,7 @@ impl Kind {
             Self::Url => url(value).map(drop),
             Self::Boolean => boolean(value).map(drop),
             Self::Count { min, max } => count(value, min, max).map(drop),
+            Self::Fraction => fraction_ppm(value).map(drop),
             Self::Bytes => bytes(value).map(drop),
             Self::Duration { zero } => duration(value, zero).map(drop),
             Self::Limit => limit(value).map(drop),
@@ -162,6 +165,27 @@ pub(super) fn count(value: &Value, min: u64, max: u64) -> Result<u64, String> {
     number
         .filter(|number| (min..=max).contains(number))
         .ok_or_else(|| expected(&format!("a whole number from {min} to {max}"), value))
+}
+
+/// A part of a whole, in millionths.
+pub(super) fn fraction_ppm(value: &Value) -> Result<u32, String> {
+    const MILLION: f64 = 1e6;
+    let number = match value {
+        Value::Float(number) => Some(*number),
+        Value::Integer(number) => Some(*number as f64),
+        Value::Untyped(text) => text.parse().ok(),
+        _ => None,
+    };
+    number
+        .map(|number| (number * MILLION).round())
+        .filter(|millionths| (1.0..=MILLION).contains(millionths))
+        .map(|millionths| millionths as u32)
+        .ok_or_else(|| {
+            expected(
+                "a number above 0 and at most 1, such as 0.1 (the smallest is 0.000001)",
+                value,
+            )
+        })
 }
 
 /// A size in bytes.

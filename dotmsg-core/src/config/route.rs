@@ -11,7 +11,8 @@ use super::kind::{self, Kind};
 use super::value::{Node, Table};
 use super::{Place, Value};
 use crate::router::{
-    BatchSpec, BreakerSpec, DeliverySemantics, Limits, Ordering, RetryOrder, RouteSpec,
+    BatchSpec, BreakerSpec, DedupSpec, DeliverySemantics, Limits, Ordering, RetryOrder, RouteSpec,
+    ShedSpec,
 };
 
 /// The merged values of one route.
@@ -119,6 +120,8 @@ impl Values<'_> {
         }
         spec.batch = self.batch.then(|| self.batch(&spec.limits));
         spec.breaker = self.breaker();
+        spec.dedup = self.dedup();
+        self.shed(&mut spec.shed);
         spec
     }
 
@@ -133,6 +136,32 @@ impl Values<'_> {
             failures: failures.unwrap_or(few),
             pause: pause.unwrap_or(short),
         })
+    }
+
+    /// Either of its keys turns it on.
+    fn dedup(&self) -> Option<DedupSpec> {
+        let given = ["dedup.max_ids", "dedup.keep_for"];
+        given.into_iter().find(|path| self.given(path))?;
+        let DedupSpec { max_ids, keep_for } = DedupSpec::default();
+        Some(DedupSpec {
+            max_ids: self.count("dedup.max_ids").unwrap_or(max_ids),
+            keep_for: self.duration("dedup.keep_for").unwrap_or(keep_for),
+        })
+    }
+
+    fn shed(&self, shed: &mut ShedSpec) {
+        if let Some(Ok(keep)) = self
+            .at("shed.keep")
+            .map(|(value, _)| kind::fraction_ppm(value))
+        {
+            shed.keep_ppm = keep;
+        }
+        if let Some(Ok(limit)) = self
+            .at("shed.older_than")
+            .map(|(value, _)| kind::limit(value))
+        {
+            shed.older_than = limit;
+        }
     }
 
     fn batch(&self, limits: &Limits) -> BatchSpec {

@@ -17,6 +17,8 @@ pub enum Value {
     Untyped(String),
     /// A whole number.
     Integer(i64),
+    /// A number with a fraction.
+    Float(f64),
     /// A boolean.
     Boolean(bool),
     /// A list.
@@ -31,6 +33,7 @@ impl Value {
         match self {
             Self::Text(_) | Self::Untyped(_) => "a string",
             Self::Integer(_) => "a whole number",
+            Self::Float(_) => "a number with a fraction",
             Self::Boolean(_) => "a boolean",
             Self::List(_) => "a list",
             Self::Other(name) => name,
@@ -48,6 +51,7 @@ impl Value {
                 format!("{short:?}")
             }
             Self::Integer(number) => number.to_string(),
+            Self::Float(number) => number.to_string(),
             Self::Boolean(boolean) => boolean.to_string(),
             Self::List(_) | Self::Other(_) => self.type_name().to_owned(),
         }
@@ -75,6 +79,12 @@ impl From<String> for Value {
 impl From<i64> for Value {
     fn from(number: i64) -> Self {
         Self::Integer(number)
+    }
+}
+
+impl From<f64> for Value {
+    fn from(number: f64) -> Self {
+        Self::Float(number)
     }
 }
 

@@ -290,6 +290,6 @@ fn setting(value: &Value) -> Option<String> {
     match value {
         Value::Text(text) | Value::Untyped(text) => Some(text.clone()),
         Value::Integer(_) | Value::Boolean(_) => Some(value.shown()),
-        Value::List(_) | Value::Other(_) => None,
+        Value::Float(_) | Value::List(_) | Value::Other(_) => None,
     }
 }

@@ -4,6 +4,8 @@
 //!
 //! | Layer | Why there |
 //! |---|---|
+//! | [`shed`] | what it drops is to cost nothing |
+//! | [`dedup`] | outside of all that publishes and settles: a message counts as handled only when what it returned is confirmed |
 //! | [`trace`] | all that happens is in its span |
 //! | [`dead_letter`], [`tiers`] | they end a delivery elsewhere, so they sit outside of all that repeats or bounds a call: a message is never in a tier while an attempt of it still runs. Both are one service, [`on_failure`], with two actions |
 //! | [`limits`] | what is too large or not ours is not even tried |
@@ -45,18 +47,21 @@ pub mod catch_panic;
 pub mod circuit_breaker;
 pub mod concurrency_limit;
 pub mod dead_letter;
+pub mod dedup;
 pub mod limits;
 pub mod observe;
 pub mod on_failure;
 pub mod publish_returned;
 pub mod rate_limit;
 pub mod retry_in_place;
+pub mod shed;
 pub mod tiers;
 pub mod timeout;
 pub mod trace;
 
 mod confirm;
 mod failed;
+mod identity;
 mod pace;
 mod provenance;
 #[cfg(test)]
@@ -100,6 +105,10 @@ pub enum Ended {
     Discarded,
     /// In the dead-letter topic, confirmed.
     DeadLettered,
+    /// Not called: a message with its id was handled before.
+    Duplicate,
+    /// Not called: it was dropped before it cost anything, as the route says.
+    Shed,
 }
 
 /// The copy of a delivery in a tier.

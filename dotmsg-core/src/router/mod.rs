@@ -10,8 +10,9 @@ mod topology;
 
 pub use crate::middleware::rate_limit::Rate;
 pub use spec::{
-    BatchSpec, BreakerSpec, CrashLoop, DeliverySemantics, Growth, InPlace, LimitSpec, Limits,
-    LogMismatch, MissingPosition, Ordering, Park, RetryOrder, RetrySpec, RouteSpec, Start,
+    BatchSpec, BreakerSpec, CrashLoop, DedupSpec, DeliverySemantics, Growth, InPlace, LimitSpec,
+    Limits, LogMismatch, MissingPosition, Ordering, Park, RetryOrder, RetrySpec, RouteSpec,
+    ShedSpec, Start,
 };
-pub use stack::{SharedLimits, StackParts, batch_stack, full_stack, stack};
+pub use stack::{Front, SharedLimits, StackParts, batch_stack, full_stack, stack};
 pub use topology::{DefaultNames, TopicNames, Topology};

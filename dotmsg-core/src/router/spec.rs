@@ -178,6 +178,24 @@ pub struct BreakerSpec {
     pub pause: Duration,
 }
 
+/// Which ids of handled messages are remembered, so that their duplicates are not handled.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct DedupSpec {
+    /// How many; beyond it the oldest are forgotten. Default 100,000: some minutes of most topics in at most 9 MB.
+    pub max_ids: usize,
+    /// How long. Default 1 h: longer than producers repeat what was not confirmed, and most outages of one.
+    pub keep_for: Duration,
+}
+
+/// Which messages are dropped without a call.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ShedSpec {
+    /// Messages that are kept of a million, from 1. Default a million: all.
+    pub keep_ppm: u32,
+    /// Those are dropped whose producer made them longer ago; `None`: none are. Default none.
+    pub older_than: Option<Duration>,
+}
+
 /// When a message that kills the process again and again is set aside.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct CrashLoop {
@@ -229,6 +247,10 @@ pub struct RouteSpec {
     pub batch: Option<BatchSpec>,
     /// When the handler is not called for a while; `None`: never.
     pub breaker: Option<BreakerSpec>,
+    /// Which duplicates are known; `None`: none are.
+    pub dedup: Option<DedupSpec>,
+    /// Which messages are dropped without a call.
+    pub shed: ShedSpec,
 }
 
 impl RouteSpec {
@@ -259,6 +281,8 @@ impl RouteSpec {
             drain_timeout: Duration::from_secs(30),
             batch: None,
             breaker: None,
+            dedup: None,
+            shed: ShedSpec::default(),
         }
     }
 
@@ -293,6 +317,24 @@ impl Default for BreakerSpec {
         Self {
             failures: 20,
             pause: Duration::from_secs(10),
+        }
+    }
+}
+
+impl Default for DedupSpec {
+    fn default() -> Self {
+        Self {
+            max_ids: 100_000,
+            keep_for: Duration::from_secs(3600),
+        }
+    }
+}
+
+impl Default for ShedSpec {
+    fn default() -> Self {
+        Self {
+            keep_ppm: 1_000_000,
+            older_than: None,
         }
     }
 }

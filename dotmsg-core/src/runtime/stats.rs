@@ -20,6 +20,8 @@ pub struct RouteStats {
     pub(crate) handled: AtomicU64,
     pub(crate) discarded: AtomicU64,
     pub(crate) dead_lettered: AtomicU64,
+    pub(crate) duplicates: AtomicU64,
+    pub(crate) shed: AtomicU64,
     pub(crate) retried: AtomicU64,
     pub(crate) held: AtomicU64,
     pub(crate) parked: AtomicU64,
@@ -58,6 +60,10 @@ readers! {
     discarded,
     /// Messages in the dead-letter topic.
     dead_lettered,
+    /// Messages settled without a call because one with their id was handled before (`dedup`).
+    duplicates,
+    /// Messages dropped without a call (`shed`).
+    shed,
     /// Attempts that went to a tier.
     retried,
     /// Messages delivered and not settled now, parked ones included.
@@ -140,8 +146,8 @@ mod tests {
         stats.answer_for_ever();
         assert_eq!(
             format!("{stats:?}"),
-            "RouteStats { delivered: 0, handled: 7, discarded: 0, dead_lettered: 0, retried: 0, held: 0, parked: 0, \
-             away: 0, void: 0, paused: 0, removed: 0, lost: 0, commits: 0 }"
+            "RouteStats { delivered: 0, handled: 7, discarded: 0, dead_lettered: 0, duplicates: 0, shed: 0, \
+             retried: 0, held: 0, parked: 0, away: 0, void: 0, paused: 0, removed: 0, lost: 0, commits: 0 }"
         );
     }
 }

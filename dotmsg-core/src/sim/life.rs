@@ -324,6 +324,8 @@ impl Observer for Life {
                 Became::Discarded
             }
             Outcome::Settled(Ended::DeadLettered) => Became::DeadLettered,
+            Outcome::Settled(Ended::Duplicate) => Became::Duplicate,
+            Outcome::Settled(Ended::Shed) => Became::Shed,
             Outcome::Away(Away { delay, .. }) => Became::Away(delay),
             Outcome::Interrupted => Became::Interrupted,
             Outcome::PutBack => unreachable!("nobody is told of it: nothing has ended"),

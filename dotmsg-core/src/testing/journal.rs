@@ -17,10 +17,27 @@ pub enum Became {
     Discarded,
     /// A dead letter.
     DeadLettered,
+    /// Not called: a message with its id was handled before.
+    Duplicate,
+    /// Not called: dropped, as the route says.
+    Shed,
     /// It waits in the tier of this delay.
     Away(Duration),
     /// Given up unsettled: its partition was being given up.
     Interrupted,
+}
+
+impl Became {
+    /// Whether nothing more is owed for the message.
+    #[cfg(feature = "sim")]
+    pub(crate) const fn is_settled(self) -> bool {
+        match self {
+            Self::Handled | Self::Discarded | Self::DeadLettered | Self::Duplicate | Self::Shed => {
+                true
+            }
+            Self::Away(_) | Self::Interrupted => false,
+        }
+    }
 }
 
 /// One thing that happened to a message.
@@ -61,6 +78,8 @@ impl fmt::Display for Entry {
             What::Became(Became::Handled) => "handled".to_owned(),
             What::Became(Became::Discarded) => "discarded".to_owned(),
             What::Became(Became::DeadLettered) => "dead letter".to_owned(),
+            What::Became(Became::Duplicate) => "duplicate".to_owned(),
+            What::Became(Became::Shed) => "shed".to_owned(),
             What::Became(Became::Away(delay)) => format!("away for {delay:?}"),
             What::Became(Became::Interrupted) => "interrupted".to_owned(),
         };
@@ -127,6 +146,8 @@ impl Observer for Journal {
                 Became::Discarded
             }
             Outcome::Settled(Ended::DeadLettered) => Became::DeadLettered,
+            Outcome::Settled(Ended::Duplicate) => Became::Duplicate,
+            Outcome::Settled(Ended::Shed) => Became::Shed,
             Outcome::Away(Away { delay, .. }) => Became::Away(delay),
             Outcome::Interrupted => Became::Interrupted,
             Outcome::PutBack => unreachable!("nobody is told of it: nothing has ended"),

@@ -177,8 +177,8 @@ fn check_strict(seed: u64, history: &[Entry]) {
         let before = at.get(key).copied();
         let ended = match entry.what {
             What::Called(_) => false,
-            What::Became(Became::Handled | Became::DeadLettered | Became::Discarded) => true,
             What::Became(Became::Away(_) | Became::Interrupted) => false,
+            What::Became(_) => true,
         };
         if let Some((last, last_ended)) = before {
             let fine = if now == last {

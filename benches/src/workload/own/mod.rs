@@ -19,7 +19,7 @@ use dotmsg::handler::{
 };
 use dotmsg::log::{LogBroker, LogOptions};
 use dotmsg::message::Message;
-use dotmsg::router::{RouteSpec, SharedLimits, StackParts, Topology, stack};
+use dotmsg::router::{Front, RouteSpec, SharedLimits, StackParts, Topology, stack};
 use dotmsg::runtime::{RouteContext, RouteReport, RouteStats, Shutdown, run};
 use tokio::runtime::{Builder, Runtime};
 use tokio::sync::watch;
@@ -145,6 +145,7 @@ fn parts(
         enlistment: None,
         provided: None,
     };
+    let front = Front::of(&route, clock);
     let parts = StackParts {
         route,
         topology,
@@ -156,6 +157,7 @@ fn parts(
         enlistment: None,
         breaker: None,
         limits: SharedLimits::default(),
+        front,
     };
     (context, parts)
 }

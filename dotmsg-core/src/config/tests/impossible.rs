@@ -497,3 +497,32 @@ max_backoff = "1s"
 "#,
     );
 }
+
+#[test]
+fn duplicates_that_cannot_be_known() {
+    refused(
+        r#"
+backend.main.url = "memory:"
+[routes.bill]
+delivery = "at_most_once"
+dedup.max_ids = 10
+dedup.keep_for = "5m"
+[routes.ship]
+delivery = "exactly_once"
+[routes.ship.dedup]
+keep_for = "5m"
+"#,
+        &[],
+        &[
+            bill(),
+            RouteDefaults::new("ship")
+                .with("topic", "orders")
+                .with("group", "shipping"),
+        ],
+        r#"
+2 errors
+  dotmsg.toml:5: routes.bill.dedup.max_ids: what fails is not remembered, so that a duplicate would be its second call, and delivery = "at_most_once" (dotmsg.toml:4) forbids that. Remove `dedup`, or use "at_least_once"
+  dotmsg.toml:10: routes.ship.dedup.keep_for: what is remembered outlives a transaction that is aborted, so that a message which is to be handled again would be taken for a duplicate and be lost (delivery = "exactly_once", dotmsg.toml:8). Remove `dedup`, or use "at_least_once"
+"#,
+    );
+}

@@ -5,7 +5,7 @@ use std::time::Duration;
 use super::super::{Config, ConfigErrors, RouteDefaults, Value};
 use super::{bill, config, vars};
 use crate::error::{Error, ErrorKind};
-use crate::router::{Ordering, RetryOrder};
+use crate::router::{DedupSpec, Ordering, RetryOrder, ShedSpec};
 
 #[test]
 fn each_source_wins_over_the_one_before() {
@@ -194,4 +194,55 @@ fn a_generated_topic_that_is_too_long_is_refused() {
         errors.contains("would have 254 characters; brokers take 249. Shorten topic or group"),
         "{errors}"
     );
+}
+
+#[test]
+fn duplicates_are_known_once_one_key_of_it_is_given_and_fractions_are_read_from_every_source() {
+    let dedup = |key: &str, value: Value| {
+        let config = config("backend.main.url = 'memory:'").set(key, value);
+        config.resolve(&[bill()]).unwrap().routes[0].dedup
+    };
+    let default = DedupSpec::default();
+    let max_ids = dedup("routes.bill.dedup.max_ids", 7.into());
+    assert_eq!(
+        max_ids,
+        Some(DedupSpec {
+            max_ids: 7,
+            ..default
+        })
+    );
+    let keep_for = Duration::from_secs(60);
+    let found = dedup("routes.bill.dedup.keep_for", "1m".into());
+    assert_eq!(
+        found,
+        Some(DedupSpec {
+            keep_for,
+            ..default
+        })
+    );
+    assert_eq!(dedup("routes.bill.workers", 1.into()), None);
+
+    let shed = |config: Config| config.resolve(&[bill()]).unwrap().routes[0].shed;
+    let file = "backend.main.url = 'memory:'\n[routes.bill.shed]\nkeep = 0.25\nolder_than = '5m'";
+    let older_than = Some(Duration::from_secs(300));
+    let keep_ppm = 250_000;
+    assert_eq!(
+        shed(config(file)),
+        ShedSpec {
+            keep_ppm,
+            older_than
+        }
+    );
+    let environment = vars(&[("DOTMSG__ROUTES__BILL__SHED__KEEP", "0.000001")]);
+    assert_eq!(
+        shed(config(file).env(environment)),
+        ShedSpec {
+            keep_ppm: 1,
+            older_than
+        }
+    );
+    let code = config(file)
+        .set("routes.bill.shed.keep", 1)
+        .set("routes.bill.shed.older_than", "none");
+    assert_eq!(shed(code), ShedSpec::default());
 }

@@ -7,7 +7,7 @@ use super::super::value::{self, Node, Table};
 use super::super::{BackendConfig, Config, RouteDefaults, document};
 use crate::backend::WrongSetting;
 use crate::log::{LogOptions, check_setting};
-use crate::router::{BatchSpec, BreakerSpec, RouteSpec};
+use crate::router::{BatchSpec, BreakerSpec, DedupSpec, RouteSpec};
 
 const REFERENCE: &str = include_str!("../../../../docs/reference.toml");
 
@@ -53,6 +53,8 @@ fn the_reference_file_shows_the_defaults() {
     let mut bill = RouteSpec::new("bill", "orders", "billing");
     bill.batch = Some(BatchSpec::default());
     bill.breaker = Some(BreakerSpec::default());
+    // Every key of it is in the file, and any of them turns it on.
+    bill.dedup = Some(DedupSpec::default());
     assert_eq!(resolved.routes, [bill]);
     let mut main = BackendConfig::new("main", "log:./dotmsg-log");
     main.settings.clone_from(&resolved.backends[0].settings);

@@ -1,6 +1,6 @@
 //! Wrong keys, types and texts, and the exact words that refuse each.
 
-use super::super::Config;
+use super::super::{Config, RouteDefaults};
 use super::{bill, config, refused, vars};
 use crate::backend::Registry;
 
@@ -204,7 +204,7 @@ workers = 1.5
   dotmsg.toml:7: routes.bill.max_held_bytes: expected a size above zero such as "64MiB", or bytes as a number, found true
   dotmsg.toml:8: routes.bill.retry: expected a table [routes.bill.retry], found a whole number
   dotmsg.toml:9: routes.bill.ordering: expected one of key, partition, none, found "keys". Did you mean `key`?
-  dotmsg.toml:10: routes.bill.workers: expected a whole number from 1 to 1024, found a number with a fraction
+  dotmsg.toml:10: routes.bill.workers: expected a whole number from 1 to 1024, found 1.5
 "#,
     );
 }
@@ -527,6 +527,44 @@ fn variables_that_were_meant_to_be_ours() {
   environment variable DOTMSG_ROUTES__BILL__CONCURRENCY: names no key. Did you mean DOTMSG__ROUTES__BILL__CONCURRENCY, with two underscores after DOTMSG?
   environment variable DOTMSG__PROFILE: profile: a profile is chosen by DOTMSG_PROFILE, with one underscore
   environment variable dotmsg_backend__main__url: names no key. Did you mean DOTMSG__BACKEND__MAIN__URL, with two underscores after DOTMSG?
+"#,
+    );
+}
+
+#[test]
+fn fractions_that_are_none() {
+    refused(
+        r#"
+backend.main.url = "memory:"
+[routes.a.shed]
+keep = 0
+older_than = "0s"
+[routes.b.shed]
+keep = 1.5
+[routes.c.shed]
+keep = "a tenth"
+[routes.d.shed]
+keep = nan
+[routes.e.dedup]
+max_ids = 0
+keep_for = "none"
+"#,
+        &[("DOTMSG__ROUTES__F__SHED__KEEP", "10%")],
+        &["a", "b", "c", "d", "e", "f"].map(|name| {
+            RouteDefaults::new(name)
+                .with("topic", "orders")
+                .with("group", name)
+        }),
+        r#"
+8 errors
+  dotmsg.toml:4: routes.a.shed.keep: expected a number above 0 and at most 1, such as 0.1 (the smallest is 0.000001), found 0
+  dotmsg.toml:5: routes.a.shed.older_than: zero; it must be longer. "none" means no limit
+  dotmsg.toml:7: routes.b.shed.keep: expected a number above 0 and at most 1, such as 0.1 (the smallest is 0.000001), found 1.5
+  dotmsg.toml:9: routes.c.shed.keep: expected a number above 0 and at most 1, such as 0.1 (the smallest is 0.000001), found "a tenth"
+  dotmsg.toml:11: routes.d.shed.keep: expected a number above 0 and at most 1, such as 0.1 (the smallest is 0.000001), found NaN
+  dotmsg.toml:13: routes.e.dedup.max_ids: expected a whole number from 1 to 100000000, found 0
+  dotmsg.toml:14: routes.e.dedup.keep_for: expected a duration with its unit such as "200ms", "5s" or "1m30s", found "none"
+  environment variable DOTMSG__ROUTES__F__SHED__KEEP: routes.f.shed.keep: expected a number above 0 and at most 1, such as 0.1 (the smallest is 0.000001), found "10%"
 "#,
     );
 }

@@ -40,6 +40,8 @@ struct State {
     leader: usize,
     /// Someone in it cannot wait for more.
     hurried: bool,
+    /// It takes no more, however many are in it.
+    closed: bool,
 }
 
 /// A batch.
@@ -57,6 +59,7 @@ impl Gathering {
             driver: None,
             leader: 0,
             hurried: false,
+            closed: false,
         };
         Self {
             size,
@@ -66,8 +69,14 @@ impl Gathering {
 
     /// Whether one more delivery may join.
     pub(crate) fn is_open(&self) -> bool {
-        let state = self.lock();
-        state.phase == Phase::Open && state.members.len() < self.size
+        self.lock().takes_more(self.size)
+    }
+
+    /// Lets nobody join any more, and has it called without a wait for others.
+    pub(crate) fn close_to_others(&self) {
+        let mut state = self.lock();
+        (state.closed, state.hurried) = (true, true);
+        state.wake_leader();
     }
 
     /// Takes a delivery, and gives it back when it is too late. `drive` makes the driver, for the first one.
@@ -77,7 +86,7 @@ impl Gathering {
         drive: impl FnOnce(Arc<Self>) -> BoxFuture<'static, ()>,
     ) -> Result<ResponseFuture, Delivery> {
         let mut state = self.lock();
-        if state.phase != Phase::Open || state.members.len() >= self.size {
+        if !state.takes_more(self.size) {
             return Err(delivery);
         }
         if state.members.is_empty() {
@@ -218,6 +227,10 @@ impl Member {
 }
 
 impl State {
+    fn takes_more(&self, size: usize) -> bool {
+        self.phase == Phase::Open && !self.closed && self.members.len() < size
+    }
+
     /// A member's result; if it polled the driver, another one does so from then on.
     fn take_result(&mut self, index: usize) -> Option<HandlerResult> {
         let result = self.members[index].result.take()?;

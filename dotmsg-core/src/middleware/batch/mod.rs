@@ -16,7 +16,8 @@
 //! again, those behind it are put back, whatever was answered for them: they run again after it.
 //!
 //! What must stay true: nothing outside of this layer waits between the call of a delivery and the call of this service,
-//! since messages of one key that overtook each other before they joined would be in a batch in the wrong order.
+//! since messages of one key that overtook each other before they joined would be in a batch in the wrong order. Who has to wait
+//! there closes the batch that was made for it and is put back afterwards, as [`dedup`](super::dedup) does.
 
 mod bisection;
 mod drive;
@@ -40,6 +41,17 @@ use tower_service::Service;
 
 use crate::delivery::Delivery;
 use crate::handler::{Answer, Call, ErrorClasses, HandlerError, Returned};
+
+/// Closes the batch that was made for a delivery, which is not going to join it: nothing that comes after it may join in its place.
+pub(crate) fn close_for(delivery: &Delivery) {
+    if let Some(gathering) = gathering_for(delivery) {
+        gathering.close_to_others();
+    }
+}
+
+fn gathering_for(delivery: &Delivery) -> Option<Arc<Gathering>> {
+    delivery.companion()?.downcast().ok()
+}
 
 /// Which messages of a batch wait for one that failed and is to be tried again.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -136,9 +148,7 @@ where
 impl<C> Batcher<C> {
     /// The batch that was made for a delivery, or the one for those that none was made for.
     fn gathering_of(&self, delivery: &Delivery) -> Arc<Gathering> {
-        let companion = delivery.companion();
-        let gathering = companion.and_then(|companion| companion.downcast().ok());
-        gathering.unwrap_or_else(|| self.shared_gathering())
+        gathering_for(delivery).unwrap_or_else(|| self.shared_gathering())
     }
 
     fn shared_gathering(&self) -> Arc<Gathering> {

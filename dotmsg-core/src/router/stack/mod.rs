@@ -1,9 +1,9 @@
 //! The layers of one route, composed in their order.
 //!
-//! trace → dead letter → tiers → limits → in-place retry → publish returned → rate limit → circuit breaker → concurrency
-//! limit → timeout → catch panic → handler.
+//! shed → dedup → trace → dead letter → tiers → limits → in-place retry → publish returned → rate limit → circuit breaker →
+//! concurrency limit → timeout → catch panic → handler.
 //!
-//! What most routes do without (the limits that they share, the circuit breaker) is in a stack of its own ([`full_stack`], around a
+//! What most routes do without (shed, dedup, the limits that they share, the circuit breaker) is in a stack of its own ([`full_stack`], around a
 //! handler whose type is not told): a layer that is off still enlarges the future of every message, and the code of
 //! every handler.
 //!
@@ -18,12 +18,17 @@
 //! stands behind it: when that call does not end in a plain success, the full stack takes over, around a handler whose
 //! first answer is already there. It answers as the full stack alone would, and nothing but speed depends on the difference.
 //!
+//! *Shed* and *dedup* stand in front of all that (`front`): what they end costs no call at all, and what is remembered as handled has
+//! come through everything.
+//!
 //! A clone of the stack is built anew from its parts. Every message touches the reference counts of the layers' parts;
 //! shared by the workers, they would travel between the cores with each message.
 
 mod first;
+mod front;
 mod shared;
 
+pub use front::Front;
 pub use shared::SharedLimits;
 
 use std::convert::Infallible;
@@ -74,13 +79,15 @@ pub struct StackParts {
     pub breaker: Option<Arc<Breaker>>,
     /// The limits that routes share; those that this one names are in it.
     pub limits: SharedLimits,
+    /// What stands in front of all other layers, shared by the workers of the route.
+    pub front: Front,
 }
 
 impl StackParts {
     /// Whether the route has layers that most routes do without: then it runs in [`full_stack`].
     #[must_use]
     pub fn has_more(&self) -> bool {
-        self.breaker.is_some() || !self.route.shared_limits.is_empty()
+        self.breaker.is_some() || !self.route.shared_limits.is_empty() || !self.front.is_empty()
     }
 }
 
@@ -109,8 +116,9 @@ pub fn full_stack(
 + Send
 + 'static {
     let service = breaker_layer(&parts).layer(bounded(handler, &parts));
-    let rate = parts.limits.rate(&parts.route);
-    FirstCall::new(rate.layer(service), parts)
+    let service = parts.limits.rate(&parts.route).layer(service);
+    let front = parts.front.clone();
+    front.around(FirstCall::new(service, parts), false)
 }
 
 /// All layers around a handler of batches, which are formed as the route's [`BatchSpec`] says.
@@ -128,10 +136,11 @@ where
     C: Service<Call, Response = Answer, Error = HandlerError> + Clone + Send + 'static,
     C::Future: Send + 'static,
 {
-    let rate = parts.limits.rate(&parts.route);
     let batches = batch_layer(&parts).layer(bounded(handler, &parts));
     let service = breaker_layer(&parts).layer(batches);
-    FirstCall::new(rate.layer(service), parts)
+    let service = parts.limits.rate(&parts.route).layer(service);
+    let front = parts.front.clone();
+    front.around(FirstCall::new(service, parts), true)
 }
 
 /// A handler whose panics and time are bounded.

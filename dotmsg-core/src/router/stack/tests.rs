@@ -37,6 +37,7 @@ fn parts(route: RouteSpec, publisher: &Arc<ScriptedPublisher>) -> StackParts {
         enlistment: None,
         breaker: None,
         limits: SharedLimits::default(),
+        front: Front::default(),
     }
 }
 

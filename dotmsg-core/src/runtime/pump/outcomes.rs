@@ -120,6 +120,8 @@ where
                     Ended::Handled | Ended::Returned { discarded: false } => &self.stats.handled,
                     Ended::Discarded | Ended::Returned { discarded: true } => &self.stats.discarded,
                     Ended::DeadLettered => &self.stats.dead_lettered,
+                    Ended::Duplicate => &self.stats.duplicates,
+                    Ended::Shed => &self.stats.shed,
                 };
                 add(counter, 1);
                 None

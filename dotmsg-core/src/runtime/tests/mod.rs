@@ -38,7 +38,9 @@ use crate::log::{LogBroker, LogOptions};
 use crate::message::Message;
 use crate::middleware::{Ended, Outcome};
 use crate::progress::PositionRecord;
-use crate::router::{DeliverySemantics, RouteSpec, SharedLimits, StackParts, Topology, stack};
+use crate::router::{
+    DeliverySemantics, Front, RouteSpec, SharedLimits, StackParts, Topology, stack,
+};
 
 /// A memory log with one topic.
 pub(super) struct World {
@@ -164,6 +166,7 @@ impl World {
             enlistment: context.enlistment.clone(),
             breaker: None,
             limits: SharedLimits::default(),
+            front: Front::of(&context.route, &self.clock),
         };
         Route {
             stats: Arc::clone(&context.stats),

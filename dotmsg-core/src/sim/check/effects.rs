@@ -4,7 +4,6 @@
 use super::{View, Violation};
 use crate::progress::{Origin, PositionRecord};
 use crate::sim::history::What;
-use crate::testing::Became;
 
 /// What is known of one record.
 #[derive(Clone, Copy, Default)]
@@ -74,10 +73,8 @@ pub(super) fn check(view: &View<'_>, found: &mut Vec<Violation>) {
                 }
             }
             What::Ended(place, became) => {
-                if matches!(
-                    became,
-                    Became::Handled | Became::Discarded | Became::DeadLettered
-                ) && let Some(known) = known.at(*place)
+                if became.is_settled()
+                    && let Some(known) = known.at(*place)
                     && !known.replay
                 {
                     known.ended = Some(known.called);

@@ -210,7 +210,9 @@ impl<'a> View<'a> {
         match what {
             What::Effect { place, .. } if self.scripted => Some(*place),
             What::Ended(place, Became::Handled) if !self.scripted => Some(*place),
-            What::Ended(place, Became::Discarded) => Some(*place),
+            What::Ended(place, Became::Discarded | Became::Duplicate | Became::Shed) => {
+                Some(*place)
+            }
             What::Appended {
                 own: super::Own::DeadLetter,
                 place,

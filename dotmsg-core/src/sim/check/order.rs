@@ -8,7 +8,6 @@ use std::collections::BTreeMap;
 
 use super::{View, Violation};
 use crate::sim::history::{Event, Place, What};
-use crate::testing::Became;
 
 /// Where a key is, in the hands of one ownership.
 #[derive(Clone, Copy, Default)]
@@ -64,7 +63,7 @@ fn strict(view: &View<'_>, found: &mut Vec<Violation>) {
             What::Left(place) => with(view, &mut hands, &epochs, event.life, *place, |at| {
                 at.running = at.running.filter(|running| *running != place.offset);
             }),
-            What::Ended(place, Became::Handled | Became::Discarded | Became::DeadLettered) => {
+            What::Ended(place, became) if became.is_settled() => {
                 with(view, &mut hands, &epochs, event.life, *place, |at| {
                     at.ended |= at.last == Some(place.offset);
                 });

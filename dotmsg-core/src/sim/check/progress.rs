@@ -7,7 +7,6 @@ use std::collections::BTreeSet;
 use super::{View, Violation};
 use crate::progress::{Origin, PositionRecord};
 use crate::sim::history::{Event, Place, What};
-use crate::testing::Became;
 
 /// What is known of one partition.
 #[derive(Default)]
@@ -84,10 +83,7 @@ pub(super) fn check(view: &View<'_>, found: &mut Vec<Violation>) {
                     );
                 }
             }
-            What::Ended(
-                place,
-                Became::Handled | Became::Discarded | Became::DeadLettered,
-            ) => {
+            What::Ended(place, became) if became.is_settled() => {
                 if let Some(ended) = ended.at(*place) {
                     *ended = true;
                 }

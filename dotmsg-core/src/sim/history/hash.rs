@@ -79,6 +79,9 @@ impl What {
                     Became::DeadLettered => 2,
                     Became::Interrupted => 3,
                     Became::Away(delay) => 4 + u64::try_from(delay.as_millis()).unwrap_or(0),
+                    // Below are delays.
+                    Became::Duplicate => u64::MAX,
+                    Became::Shed => u64::MAX - 1,
                 };
                 [17, place_word(*place), became, 0]
             }

@@ -1,0 +1,160 @@
+//! Duplicates: a message whose id was handled before is settled without a call.
+//!
+//! Producers send a message twice when they miss the answer, and applications that restart publish again. Who gives such
+//! messages an id (`dotmsg-id`) has them handled once, as long as the first is remembered.
+//!
+//! - Only a *success* is remembered: the handler succeeded and what it returned is confirmed. So this layer stands outside of
+//!   everything that publishes and settles.
+//! - A message whose id is being handled waits for that: it is a duplicate if it succeeds, and runs itself if not.
+//! - Whatever else a message comes to (a tier, a dead letter, a discard, an interruption, a drop) gives the id up. A dead letter
+//!   that is replayed was not handled, and runs.
+//! - What a message returned into a transaction ([`Ended::Returned`]) is not remembered either: the transaction may be aborted,
+//!   and the message that is handled again must not be taken for a duplicate then.
+//!
+//! What it is not: [`MemoryStore`] forgets with the process, and when a partition moves to another one; effects exactly once
+//! take a store that commits with the effect.
+//!
+//! **Batches.** Nothing may wait between the call of a delivery and that of its batch. A duplicate that waits does not join
+//! afterwards: it is put back ([`Outcome::PutBack`]). And nothing joins in its place: the batch that it was meant for is closed, so
+//! that those behind it in its key wait in their lane until it has ended. Without that they would be handled before it when the first
+//! one fails for good.
+//!
+//! What must stay true: a claim is given up *after* the call that it is for has been dropped, and in every way that a future can
+//! end; a message that is no duplicate costs two short locks and no allocation.
+//!
+//! ```
+//! use std::sync::Arc;
+//! use dotmsg_core::delivery::Delivery;
+//! use dotmsg_core::middleware::dedup::{DedupLayer, DedupLimits, MemoryStore};
+//! use dotmsg_core::middleware::{Ended, Outcome};
+//! use tower::{Layer, Service, ServiceExt};
+//! # use dotmsg_core::{clock::Timestamp, delivery::{Role, Stream}, message::Message};
+//! # tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap().block_on(async {
+//! # let stream = Arc::new(Stream::new("orders".into(), 0, 1, Role::Source));
+//! # let delivery = |offset| Delivery::new(Arc::clone(&stream), offset, Timestamp(0), Message::new("x").with_id("order-7"));
+//!
+//! let handle = tower::service_fn(|_: Delivery| async {
+//!     Ok::<_, std::convert::Infallible>(Outcome::Settled(Ended::Handled))
+//! });
+//! let store = Arc::new(MemoryStore::new(DedupLimits::default()));
+//! let mut service = DedupLayer::new(Some(store)).layer(handle);
+//! // Two records with one id.
+//! assert_eq!(service.ready().await?.call(delivery(0)).await?, Outcome::Settled(Ended::Handled));
+//! assert_eq!(service.ready().await?.call(delivery(1)).await?, Outcome::Settled(Ended::Duplicate));
+//! # Ok::<_, std::convert::Infallible>(()) }).unwrap();
+//! ```
+
+mod future;
+mod layer;
+mod memory;
+mod store;
+#[cfg(test)]
+mod tests;
+mod waiting;
+
+pub use future::ResponseFuture;
+pub use layer::DedupLayer;
+pub use memory::{DedupLimits, MemoryStore};
+pub use store::{Claim, DedupStore, Reply};
+
+use std::borrow::Cow;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+
+use tower_service::Service;
+
+use self::future::Held;
+use super::{Ended, Outcome, batch, identity};
+use crate::backend::BoxFuture;
+use crate::delivery::Delivery;
+
+const DUPLICATE: Outcome = Outcome::Settled(Ended::Duplicate);
+
+/// What tells a message from another: its id, or its position and the producer's timestamp if it has none.
+#[must_use]
+pub fn identity(delivery: &Delivery) -> Cow<'_, [u8]> {
+    match delivery.message().id() {
+        Some(id) => Cow::Borrowed(id),
+        None => Cow::Owned(identity::with(delivery, <[u8]>::to_vec)),
+    }
+}
+
+/// Settles duplicates without a call of its inner service.
+#[derive(Debug)]
+pub struct Dedup<S, D: ?Sized = MemoryStore> {
+    inner: S,
+    store: Option<Arc<D>>,
+    /// What is inside forms batches: what has waited is put back.
+    batches: bool,
+}
+
+impl<S, D: ?Sized> Dedup<S, D> {
+    fn new(inner: S, store: Option<Arc<D>>, batches: bool) -> Self {
+        Self {
+            inner,
+            store,
+            batches,
+        }
+    }
+}
+
+impl<S: Clone, D: ?Sized> Clone for Dedup<S, D> {
+    fn clone(&self) -> Self {
+        Self::new(self.inner.clone(), self.store.clone(), self.batches)
+    }
+}
+
+impl<S, D> Service<Delivery> for Dedup<S, D>
+where
+    S: Service<Delivery, Response = Outcome> + Clone + Send + 'static,
+    S::Future: Send,
+    S::Error: Send + 'static,
+    D: DedupStore + ?Sized,
+{
+    type Response = Outcome;
+    type Error = S::Error;
+    type Future = ResponseFuture<S::Future, S::Error, D>;
+
+    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), S::Error>> {
+        self.inner.poll_ready(cx)
+    }
+
+    #[inline]
+    fn call(&mut self, delivery: Delivery) -> Self::Future {
+        let Some(store) = &self.store else {
+            return ResponseFuture::calling(self.inner.call(delivery), None);
+        };
+        match store.claim(&delivery) {
+            Reply::Now(Claim::Granted(token)) => {
+                let held = Held::new(Arc::clone(store), delivery.clone(), token);
+                ResponseFuture::calling(self.inner.call(delivery), Some(held))
+            }
+            Reply::Now(Claim::Handled) => ResponseFuture::ended(DUPLICATE),
+            reply => ResponseFuture::waiting(self.wait(Arc::clone(store), delivery, reply)),
+        }
+    }
+}
+
+impl<S, D> Dedup<S, D>
+where
+    S: Service<Delivery, Response = Outcome> + Clone + Send + 'static,
+    S::Future: Send,
+    S::Error: Send + 'static,
+    D: DedupStore + ?Sized,
+{
+    /// For a claim that has no answer yet. The inner service that was found ready stays so for the next delivery: its readiness
+    /// may hold something, which is not to be held while this one waits.
+    #[cold]
+    fn wait(
+        &self,
+        store: Arc<D>,
+        delivery: Delivery,
+        reply: Reply<Claim>,
+    ) -> BoxFuture<'static, Result<Outcome, S::Error>> {
+        if self.batches {
+            batch::close_for(&delivery);
+            return Box::pin(waiting::put_back(store, delivery, reply));
+        }
+        Box::pin(waiting::run(store, delivery, reply, self.inner.clone()))
+    }
+}
