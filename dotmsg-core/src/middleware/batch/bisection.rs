@@ -8,8 +8,9 @@
 use std::collections::BTreeMap;
 use std::ops::Range;
 
+use super::BatchParts;
 use crate::delivery::{Delivery, Settlement};
-use crate::handler::{Answer, Call, ErrorClasses, HandlerError, HandlerResult};
+use crate::handler::{Answer, Call, HandlerError, HandlerResult};
 use crate::router::Ordering;
 
 pub(super) struct Bisection<'a> {
@@ -23,18 +24,13 @@ pub(super) struct Bisection<'a> {
     /// Calls that failed since the last one that did not, and how many of them make halving useless.
     failed_in_a_row: usize,
     in_a_row: usize,
-    order: Option<Ordering>,
-    classes: &'a ErrorClasses,
+    parts: &'a BatchParts,
     /// For each member the first one of its lane; made when it is first needed.
     lanes: Vec<usize>,
 }
 
 impl<'a> Bisection<'a> {
-    pub(super) fn new(
-        deliveries: Vec<Delivery>,
-        order: Option<Ordering>,
-        classes: &'a ErrorClasses,
-    ) -> Self {
+    pub(super) fn new(deliveries: Vec<Delivery>, parts: &'a BatchParts) -> Self {
         let count = deliveries.len();
         let halvings = count.max(1).next_power_of_two().ilog2() as usize;
         Self {
@@ -45,17 +41,19 @@ impl<'a> Bisection<'a> {
             // To halve down to one member takes `halvings + 1` failures: about twice that is more than bad luck.
             in_a_row: 2 * halvings + 2,
             deliveries,
-            order,
-            classes,
+            parts,
             lanes: Vec::new(),
         }
     }
 
-    /// The next call, and the members that are in it; `None` when each has its result.
-    pub(super) fn next_call(&mut self) -> Option<(Vec<usize>, Call)> {
+    /// The next call, and the members that are in it, of those that still wait for one; `None` when each has its result.
+    pub(super) fn next_call(
+        &mut self,
+        awaits_call: impl Fn(usize) -> bool,
+    ) -> Option<(Vec<usize>, Call)> {
         while let Some(part) = self.todo.pop() {
             for index in part.clone() {
-                if self.open[index] && self.deliveries[index].stream().is_stopping() {
+                if self.open[index] && !awaits_call(index) {
                     self.put_back(index);
                 }
             }
@@ -85,8 +83,30 @@ impl<'a> Bisection<'a> {
     }
 
     /// The results that have come since it was last asked, by member; each member has one in the end.
-    pub(super) fn news(&mut self) -> std::vec::Drain<'_, (usize, HandlerResult)> {
-        self.news.drain(..)
+    pub(super) fn take_news(&mut self) -> Vec<(usize, HandlerResult)> {
+        std::mem::take(&mut self.news)
+    }
+
+    /// Whether each member has its result.
+    pub(super) fn is_over(&self) -> bool {
+        !self.open.contains(&true)
+    }
+
+    /// The lane of a member: the number of the first one of it, which is its own when it has no order.
+    pub(super) fn lane(&mut self, index: usize) -> usize {
+        if self.lanes.is_empty() {
+            self.lanes = lanes(&self.deliveries, self.parts.ordering);
+        }
+        self.lanes[index]
+    }
+
+    /// A member of this lane is to be tried again.
+    pub(super) fn put_back_lane(&mut self, lane: usize) {
+        for index in lane..self.deliveries.len() {
+            if self.open[index] && self.lane(index) == lane {
+                self.put_back(index);
+            }
+        }
     }
 
     fn each(&mut self, called: &[usize], results: Vec<HandlerResult>) {
@@ -95,7 +115,7 @@ impl<'a> Bisection<'a> {
             if !self.open[*index] {
                 continue;
             }
-            let result = result.map_err(|error| self.classes.classify(error));
+            let result = result.map_err(|error| self.parts.classes.classify(error));
             let again = is_to_run_again(&result);
             self.end(*index, result);
             if again {
@@ -111,7 +131,7 @@ impl<'a> Bisection<'a> {
             return;
         };
         if self.failed_in_a_row > self.in_a_row {
-            let shared = self.classes.classify(error).share();
+            let shared = self.parts.classes.classify(error).share();
             let results = called
                 .iter()
                 .map(|_| Err(shared.copy_that_may_pass()))
@@ -125,7 +145,7 @@ impl<'a> Bisection<'a> {
     }
 
     fn put_back_behind(&mut self, index: usize) {
-        if self.order.is_none() {
+        if !self.parts.keep {
             return;
         }
         let lane = self.lane(index);
@@ -144,23 +164,16 @@ impl<'a> Bisection<'a> {
         self.open[index] = false;
         self.news.push((index, result));
     }
-
-    fn lane(&mut self, index: usize) -> usize {
-        if self.lanes.is_empty() {
-            self.lanes = lanes(&self.deliveries, self.order);
-        }
-        self.lanes[index]
-    }
 }
 
 /// For each delivery the index of the first one of its lane: its own, when it has no order.
-fn lanes(deliveries: &[Delivery], order: Option<Ordering>) -> Vec<usize> {
+fn lanes(deliveries: &[Delivery], ordering: Ordering) -> Vec<usize> {
     let mut first = BTreeMap::new();
     let lane = |(index, delivery): (usize, &Delivery)| {
-        let key = match order {
-            Some(Ordering::Key) => delivery.key().cloned(),
-            Some(Ordering::Partition) => Some(bytes::Bytes::new()),
-            Some(Ordering::None) | None => None,
+        let key = match ordering {
+            Ordering::Key => delivery.key().cloned(),
+            Ordering::Partition => Some(bytes::Bytes::new()),
+            Ordering::None => None,
         };
         let partition = delivery.position().partition;
         key.map_or(index, |key| *first.entry((partition, key)).or_insert(index))

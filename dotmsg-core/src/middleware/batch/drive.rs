@@ -24,7 +24,7 @@ where
     Box::pin(async move {
         {
             let mut linger = pin!(tokio::time::sleep(shared.parts.linger));
-            poll_fn(|cx| match gathering.is_due() {
+            poll_fn(|cx| match gathering.is_full() {
                 true => Poll::Ready(()),
                 false => linger.as_mut().poll(cx),
             })
@@ -32,20 +32,40 @@ where
         }
         let _call = shared.calls.acquire().await.expect("it is never closed");
         let (members, deliveries) = gathering.close();
-        let parts = &shared.parts;
-        let mut bisection = Bisection::new(deliveries, parts.order, &parts.classes);
-        while let Some((called, call)) = bisection.next_call() {
+        let mut bisection = Bisection::new(deliveries, &shared.parts);
+        loop {
+            let next = bisection.next_call(|index| gathering.awaits_call(members[index]));
+            // Before the call: who is not in it does not wait for it.
+            tell(&gathering, &members, &mut bisection);
+            let Some((called, call)) = next else { return };
+            gathering.begin_call(called.iter().map(|index| members[*index]));
             let result = match poll_fn(|cx| service.poll_ready(cx)).await {
                 Ok(()) => service.call(call).await,
                 Err(error) => Err(error),
             };
+            gathering.end_call();
             bisection.answered(&called, result);
-            for (index, result) in bisection.news() {
-                gathering.end(members[index], result);
+            tell(&gathering, &members, &mut bisection);
+            poll_fn(|_| match bisection.is_over() || !gathering.is_sending() {
+                true => Poll::Ready(()),
+                // Whoever ends the sending wakes the leader.
+                false => Poll::Pending,
+            })
+            .await;
+            for lane in gathering.take_failed() {
+                bisection.put_back_lane(lane);
             }
         }
-        for (index, result) in bisection.news() {
-            gathering.end(members[index], result);
-        }
     })
+}
+
+/// Tells members what they came to.
+fn tell(gathering: &Gathering, members: &[usize], bisection: &mut Bisection<'_>) {
+    for (index, result) in bisection.take_news() {
+        let returns = result
+            .as_ref()
+            .is_ok_and(|returned| !returned.outgoing.is_empty());
+        let lane = (returns || gathering.is_sending()).then(|| bisection.lane(index));
+        gathering.end(members[index], result, lane);
+    }
 }

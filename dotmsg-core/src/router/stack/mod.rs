@@ -102,12 +102,12 @@ fn bounded<H>(handler: H, parts: &StackParts) -> Bounded<H> {
 fn batch_layer(parts: &StackParts) -> BatchLayer {
     let route = &*parts.route;
     let BatchSpec { size, linger } = route.batch.expect("the route of a batch handler says how");
-    let waits = route.keeps_order() || route.ordering == Ordering::Partition;
     BatchLayer::new(BatchParts {
         size,
         linger,
         concurrency: route.limits.concurrency,
-        order: waits.then_some(route.ordering),
+        ordering: route.ordering,
+        keep: route.keeps_order() || route.ordering == Ordering::Partition,
         classes: parts.classes.clone(),
     })
 }
