@@ -2,6 +2,7 @@
 
 mod leaving;
 mod parts;
+mod sending;
 
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
