@@ -93,7 +93,7 @@ async fn work(
 #[dotmsg::handler(
     topic = "rows",
     group = "store",
-    timeout = "200ms",
+    timeout = "20s",
     batch(linger = "20ms")
 )]
 async fn store(

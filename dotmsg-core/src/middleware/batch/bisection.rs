@@ -87,11 +87,6 @@ impl<'a> Bisection<'a> {
         std::mem::take(&mut self.news)
     }
 
-    /// Whether each member has its result.
-    pub(super) fn is_over(&self) -> bool {
-        !self.open.contains(&true)
-    }
-
     /// The lane of a member: the number of the first one of it, which is its own when it has no order.
     pub(super) fn lane(&mut self, index: usize) -> usize {
         if self.lanes.is_empty() {

@@ -46,10 +46,10 @@ where
             gathering.end_call();
             bisection.answered(&called, result);
             tell(&gathering, &members, &mut bisection);
-            poll_fn(|_| match bisection.is_over() || !gathering.is_sending() {
-                true => Poll::Ready(()),
+            poll_fn(|_| match gathering.holds_up_a_call() {
+                false => Poll::Ready(()),
                 // Whoever ends the sending wakes the leader.
-                false => Poll::Pending,
+                true => Poll::Pending,
             })
             .await;
             for lane in gathering.take_failed() {

@@ -231,9 +231,15 @@ impl Gathering {
         drop(left);
     }
 
-    /// Whether messages are being published that the next call has to wait for.
+    /// Whether messages are being published.
     pub(super) fn is_sending(&self) -> bool {
         !self.lock().sending.is_empty()
+    }
+
+    /// Whether messages are being published that a further call has to wait for.
+    pub(super) fn holds_up_a_call(&self) -> bool {
+        let state = self.lock();
+        !state.sending.is_empty() && state.is_to_be_called()
     }
 
     /// Lanes in which a member is to be tried again although its call ended well.
@@ -320,7 +326,8 @@ impl State {
         delivery
     }
 
-    /// A member goes that is in no call. With the last one that waits, it is over: nobody is left to poll the driver.
+    /// A member goes that is in no call. With the last one to be called it is over: the driver has nothing more to do, and
+    /// nobody who needs it to be polled.
     fn withdraw(&mut self, index: usize) -> Left {
         let member = &mut self.members[index];
         member.gone = true;
@@ -328,7 +335,10 @@ impl State {
         if index == self.leader {
             self.hand_on();
         }
-        let is_last = !self.members.iter().any(Member::waits);
+        let is_last = self
+            .members
+            .iter()
+            .all(|member| member.gone || member.known);
         (delivery, result, is_last.then(|| self.over()).flatten())
     }
 
@@ -344,6 +354,12 @@ impl State {
             }
         }
         (left, self.over())
+    }
+
+    /// Whether there is somebody to be called.
+    fn is_to_be_called(&self) -> bool {
+        let to_be_called = |member: &Member| !member.gone && !member.known;
+        self.members.iter().any(to_be_called)
     }
 
     fn wake_leader(&self) {

@@ -100,3 +100,47 @@ async fn a_repeat_puts_back_what_is_behind_it() {
     assert_eq!(poll(&mut running).len(), 2);
     assert!(repeat.await.is_ok());
 }
+
+/// The second half waits until what the first one returned is published, and its partition is given up, while the first half
+/// is called or then. The call is free in the end, although results are still held.
+#[tokio::test(start_paused = true)]
+async fn a_half_that_goes_while_messages_are_published_leaves_no_call_behind() {
+    for in_the_call in [true, false] {
+        let gate = Arc::new(Semaphore::new(1));
+        let (_, handler) = handler(&gate, |offsets| match offsets.len() {
+            4 => Err(HandlerError::transient("the whole")),
+            _ => returning(offsets),
+        });
+        let mut parts = parts(4);
+        parts.concurrency = 1;
+        let mut service = BatchLayer::new(parts).layer(handler);
+        let (stays, goes, gathering) = (stream(0), stream(1), Arc::new(Gathering::heard(4)));
+        let mut running: Running = [(&stays, 0), (&stays, 3), (&goes, 1), (&goes, 4)]
+            .map(|(stream, offset)| {
+                let mut delivery = delivery(stream, offset);
+                delivery.accompany(Arc::clone(&gathering) as _);
+                (delivery.clone(), service.call(delivery))
+            })
+            .into();
+        let first = running[0].0.clone();
+        assert!(poll(&mut running).is_empty(), "its first half is called");
+        if in_the_call {
+            goes.stop();
+            assert_eq!(poll(&mut running).len(), 2);
+        }
+        gate.add_permits(10);
+        assert_eq!(ended_well(&poll(&mut running)), [0]);
+        if !in_the_call {
+            goes.stop();
+            assert_eq!(poll(&mut running).len(), 2);
+        }
+        let other = service.call(delivery(&stays, 6));
+        let other = tokio::time::timeout(2 * LINGER, other).await;
+        assert!(
+            other.expect("the only call there is is free").is_ok(),
+            "it is called"
+        );
+        gathering.ended(&first, true);
+        assert_eq!(ended_well(&poll(&mut running)), [3]);
+    }
+}
