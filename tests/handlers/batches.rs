@@ -145,6 +145,33 @@ fn each_message_has_an_answer_of_its_own() {
     });
 }
 
+/// Returns each value, in a topic where its order shows.
+#[dotmsg::handler(topic = "rows", group = "pass", batch(size = 8, linger = "20ms"))]
+async fn pass(Batch(rows): Batch<Json<u64>>) -> Each<Result<Outgoing, HandlerError>> {
+    let outgoing = |Json(value): &Json<u64>| Outgoing::json("passed", value);
+    let outgoing = rows.iter().map(outgoing);
+    outgoing.map(|one| one.map(|one| one.key("a"))).collect()
+}
+
+#[test]
+fn what_is_returned_for_a_key_is_published_in_its_order() {
+    dotmsg::testing::run(async {
+        let app: App = App::with_config(Config::new()).handler(pass);
+        let mut test = TestBrokers::new().partitions(1).start(app).await;
+        // Slots are used again in another order.
+        for batch in 0..3 {
+            let rows: Vec<_> = (batch * 5..batch * 5 + 5)
+                .map(|value| ("a", value))
+                .collect();
+            publish(&test, &rows).await;
+            test.run_until_idle().await;
+        }
+        let passed = test.published_json::<u64>("passed");
+        assert_eq!(passed, (0..15).collect::<Vec<_>>());
+        test.shutdown().await;
+    });
+}
+
 #[test]
 fn layers_are_around_the_calls_of_both_kinds_of_handlers() {
     #[dotmsg::handler(topic = "rows", group = "single")]

@@ -1,6 +1,7 @@
 //! The attributes: functions and methods stay callable, their meta says what the attribute says, and the runtime's call
 //! extracts, runs and settles.
 
+mod batch_faults;
 mod batches;
 mod breaker;
 mod dedup;

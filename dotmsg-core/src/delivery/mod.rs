@@ -110,8 +110,8 @@ impl Delivery {
         if let Some(inner) = Arc::get_mut(&mut self.inner)
             && stream.role == Role::Source
             && inner.lineage.is_none()
-            && inner.companion.is_none()
         {
+            debug_assert!(inner.companion.is_none(), "only a refilled one has it");
             std::mem::swap(&mut inner.message, message);
             inner.offset = offset;
             inner.appended_at = appended_at;
@@ -159,6 +159,11 @@ impl Delivery {
     /// What was sent along.
     pub(crate) fn companion(&self) -> Option<Companion> {
         self.inner.companion.clone()
+    }
+
+    /// The same by reference, when it is of this type.
+    pub(crate) fn companion_ref<T: Any>(&self) -> Option<&T> {
+        self.inner.companion.as_deref()?.downcast_ref()
     }
 
     /// The kind of failure it was set aside with.

@@ -329,6 +329,12 @@ impl<T> Lanes<T> {
         }
     }
 
+    /// The first message.
+    pub(crate) fn first(&self, id: LaneId) -> Option<&T> {
+        let node = self.nodes.get(self.lanes[id].head)?;
+        Some(&node.item)
+    }
+
     /// Takes the first message.
     pub(crate) fn pop(&mut self, id: LaneId) -> Option<T> {
         let lane = &mut self.lanes[id];

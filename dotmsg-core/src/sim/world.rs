@@ -125,7 +125,8 @@ impl World {
                 handler: route.spec.handler.clone(),
                 group: route.spec.group.clone(),
                 topic: route.topology.source.to_string(),
-                keeps_order: route.spec.keeps_order(),
+                // Messages of one key that are in one call are called together, and their ends are told in any order.
+                keeps_order: route.spec.keeps_order() && route.spec.batch.is_none(),
             };
             history.routes = app.routes().iter().map(name).collect();
             let topologies = app.routes().iter().map(|route| Arc::clone(&route.topology));

@@ -8,9 +8,9 @@
 use std::collections::BTreeMap;
 use std::ops::Range;
 
-use super::BatchOrder;
+use super::{BatchOrder, BatchParts};
 use crate::delivery::{Delivery, Settlement};
-use crate::handler::{Answer, Call, ErrorClasses, HandlerError, HandlerResult};
+use crate::handler::{Answer, Call, HandlerError, HandlerResult};
 
 pub(super) struct Bisection<'a> {
     deliveries: Vec<Delivery>,
@@ -23,18 +23,13 @@ pub(super) struct Bisection<'a> {
     /// Calls that failed since the last one that did not, and how many of them make halving useless.
     failed_in_a_row: usize,
     in_a_row: usize,
-    order: BatchOrder,
-    classes: &'a ErrorClasses,
+    parts: &'a BatchParts,
     /// For each member the first one of its lane; made when it is first needed.
     lanes: Vec<usize>,
 }
 
 impl<'a> Bisection<'a> {
-    pub(super) fn new(
-        deliveries: Vec<Delivery>,
-        order: BatchOrder,
-        classes: &'a ErrorClasses,
-    ) -> Self {
+    pub(super) fn new(deliveries: Vec<Delivery>, parts: &'a BatchParts) -> Self {
         let count = deliveries.len();
         let halvings = count.max(1).next_power_of_two().ilog2() as usize;
         Self {
@@ -45,17 +40,19 @@ impl<'a> Bisection<'a> {
             // To halve down to one member takes `halvings + 1` failures: about twice that is more than bad luck.
             in_a_row: 2 * halvings + 2,
             deliveries,
-            order,
-            classes,
+            parts,
             lanes: Vec::new(),
         }
     }
 
-    /// The next call, and the members that are in it; `None` when each has its result.
-    pub(super) fn next_call(&mut self) -> Option<(Vec<usize>, Call)> {
+    /// The next call, and the members that are in it, of those that still wait for one; `None` when each has its result.
+    pub(super) fn next_call(
+        &mut self,
+        awaits_call: impl Fn(usize) -> bool,
+    ) -> Option<(Vec<usize>, Call)> {
         while let Some(part) = self.todo.pop() {
             for index in part.clone() {
-                if self.open[index] && self.deliveries[index].stream().is_stopping() {
+                if self.open[index] && !awaits_call(index) {
                     self.put_back(index);
                 }
             }
@@ -70,17 +67,9 @@ impl<'a> Bisection<'a> {
         None
     }
 
-    /// Whether the partition of one of these members is being given up.
-    pub(super) fn is_stopping(&self, called: &[usize]) -> bool {
-        let stops = |index: &usize| self.deliveries[*index].stream().is_stopping();
-        called.iter().any(stops)
-    }
-
-    /// The call with these members was not made, and is to be the next one, with those of them that are left.
-    pub(super) fn not_called(&mut self, called: &[usize]) {
-        if let (Some(first), Some(last)) = (called.first(), called.last()) {
-            self.todo.push(*first..last + 1);
-        }
+    /// Whether each has its result.
+    pub(super) fn is_done(&self) -> bool {
+        !self.open.contains(&true)
     }
 
     /// What the call with these members came to.
@@ -98,8 +87,25 @@ impl<'a> Bisection<'a> {
     }
 
     /// The results that have come since it was last asked, by member; each member has one in the end.
-    pub(super) fn news(&mut self) -> std::vec::Drain<'_, (usize, HandlerResult)> {
-        self.news.drain(..)
+    pub(super) fn take_news(&mut self) -> Vec<(usize, HandlerResult)> {
+        std::mem::take(&mut self.news)
+    }
+
+    /// The lane of a member: the number of the first one of it, which is its own when it has no order.
+    pub(super) fn lane(&mut self, index: usize) -> usize {
+        if self.lanes.is_empty() {
+            self.lanes = lanes(&self.deliveries, self.parts.order);
+        }
+        self.lanes[index]
+    }
+
+    /// A member of this lane is to be tried again.
+    pub(super) fn put_back_lane(&mut self, lane: usize) {
+        for index in lane..self.deliveries.len() {
+            if self.open[index] && self.lane(index) == lane {
+                self.put_back(index);
+            }
+        }
     }
 
     fn each(&mut self, called: &[usize], results: Vec<HandlerResult>) {
@@ -108,7 +114,7 @@ impl<'a> Bisection<'a> {
             if !self.open[*index] {
                 continue;
             }
-            let result = result.map_err(|error| self.classes.classify(error));
+            let result = result.map_err(|error| self.parts.classes.classify(error));
             let again = is_to_run_again(&result);
             self.end(*index, result);
             if again {
@@ -124,7 +130,7 @@ impl<'a> Bisection<'a> {
             return;
         };
         if self.failed_in_a_row > self.in_a_row {
-            let shared = self.classes.classify(error).share();
+            let shared = self.parts.classes.classify(error).share();
             let results = called
                 .iter()
                 .map(|_| Err(shared.copy_that_may_pass()))
@@ -138,7 +144,7 @@ impl<'a> Bisection<'a> {
     }
 
     fn put_back_behind(&mut self, index: usize) {
-        if self.order == BatchOrder::None {
+        if !self.parts.keep {
             return;
         }
         let lane = self.lane(index);
@@ -156,13 +162,6 @@ impl<'a> Bisection<'a> {
     fn end(&mut self, index: usize, result: HandlerResult) {
         self.open[index] = false;
         self.news.push((index, result));
-    }
-
-    fn lane(&mut self, index: usize) -> usize {
-        if self.lanes.is_empty() {
-            self.lanes = lanes(&self.deliveries, self.order);
-        }
-        self.lanes[index]
     }
 }
 

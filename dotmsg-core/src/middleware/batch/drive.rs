@@ -32,44 +32,47 @@ where
         }
         let _call = shared.calls.acquire().await.expect("it is never closed");
         // Whatever it waits for here, it takes more meanwhile.
-        let mut ready = ready_unless(&mut service, || gathering.is_hurried()).await;
+        let mut ready = Some(poll_fn(|cx| service.poll_ready(cx)).await);
         let (members, deliveries) = gathering.close();
-        let parts = &shared.parts;
-        let mut bisection = Bisection::new(deliveries, parts.order, &parts.classes);
-        let tell = |bisection: &mut Bisection<'_>| {
-            for (index, result) in bisection.news() {
-                gathering.end(members[index], result);
-            }
-        };
-        while let Some((called, call)) = bisection.next_call() {
-            tell(&mut bisection);
-            if ready.is_none() {
-                ready = ready_unless(&mut service, || bisection.is_stopping(&called)).await;
-            }
-            let result = match ready.take() {
-                Some(Ok(())) => service.call(call).await,
-                Some(Err(error)) => Err(error),
-                None => {
-                    bisection.not_called(&called);
-                    continue;
-                }
+        let mut bisection = Bisection::new(deliveries, &shared.parts);
+        while !bisection.is_done() {
+            // Before it is decided who is called: who goes meanwhile is not.
+            let ready = match ready.take() {
+                Some(ready) => ready,
+                None => poll_fn(|cx| service.poll_ready(cx)).await,
             };
+            let next = bisection.next_call(|index| gathering.awaits_call(members[index]));
+            // Before the call: who is not in it does not wait for it.
+            tell(&gathering, &members, &mut bisection);
+            let Some((called, call)) = next else { return };
+            gathering.begin_call(called.iter().map(|index| members[*index]));
+            let result = match ready {
+                Ok(()) => service.call(call).await,
+                Err(error) => Err(error),
+            };
+            gathering.end_call();
             bisection.answered(&called, result);
-            tell(&mut bisection);
+            tell(&gathering, &members, &mut bisection);
+            poll_fn(|_| match gathering.holds_up_a_call() {
+                false => Poll::Ready(()),
+                // Whoever ends the sending wakes the leader.
+                true => Poll::Pending,
+            })
+            .await;
+            for lane in gathering.take_failed() {
+                bisection.put_back_lane(lane);
+            }
         }
-        tell(&mut bisection);
     })
 }
 
-/// Waits until the service is ready; `None`: somebody cannot wait for that.
-async fn ready_unless<C: Service<Call>>(
-    service: &mut C,
-    cannot_wait: impl Fn() -> bool,
-) -> Option<Result<(), C::Error>> {
-    poll_fn(|cx| match service.poll_ready(cx) {
-        Poll::Ready(ready) => Poll::Ready(Some(ready)),
-        Poll::Pending if cannot_wait() => Poll::Ready(None),
-        Poll::Pending => Poll::Pending,
-    })
-    .await
+/// Tells members what they came to.
+fn tell(gathering: &Gathering, members: &[usize], bisection: &mut Bisection<'_>) {
+    for (index, result) in bisection.take_news() {
+        let returns = result
+            .as_ref()
+            .is_ok_and(|returned| !returned.outgoing.is_empty());
+        let lane = (returns || gathering.is_sending()).then(|| bisection.lane(index));
+        gathering.end(members[index], result, lane);
+    }
 }

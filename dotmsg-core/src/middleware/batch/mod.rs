@@ -3,17 +3,18 @@
 //! Inward it is a service of [`Call`]s, outward one of single deliveries. So whatever stands around it (attempts, tiers,
 //! dead letters, returned messages) sees each message alone and knows nothing of batches.
 //!
-//! A batch is called when it is full, when its first message has waited for `linger`, or when a partition in it is being
-//! given up; and not before one of `concurrency` calls is free and the inner service ready, until when it takes more. It is polled by one of its
-//! members, the first that is left. When a member is dropped while the call runs, the call is dropped: its partition is no
-//! longer ours, and a call cannot be dropped in part. The other members are put back.
+//! A batch is called when it is full or when its first message has waited for `linger`; and not before one of `concurrency`
+//! calls is free and the inner service ready, until when it takes more. It is polled by one of its members, the first that is left. A member that is in
+//! no call when its partition is given up is put back at once. When a member is dropped while its call runs, the call is
+//! dropped: its partition is no longer ours, and a call cannot be dropped in part. The other members are put back.
 //!
 //! **A call that fails as a whole** is made again in halves, so that one bad message does not fail the others; the halves
 //! of a batch are called one after the other. A message that failed is called alone from then on: in place, and when it comes
 //! from a tier.
 //!
 //! **Order.** The members of one key are in the order in which they joined. When one of them fails and is to be tried
-//! again, those behind it are put back, whatever was answered for them: they run again after it.
+//! again, those behind it are put back, whatever was answered for them: they run again after it. What they return is
+//! published one after the other (`sending`).
 //!
 //! What must stay true: nothing outside of this layer waits between the call of a delivery and the call of this service,
 //! since messages of one key that overtook each other before they joined would be in a batch in the wrong order. Who has to wait
@@ -24,6 +25,7 @@ mod drive;
 mod gathering;
 mod layer;
 mod member;
+mod sending;
 #[cfg(test)]
 mod tests;
 
@@ -53,12 +55,12 @@ fn gathering_for(delivery: &Delivery) -> Option<Arc<Gathering>> {
     delivery.companion()?.downcast().ok()
 }
 
-/// Which messages of a batch wait for one that failed and is to be tried again.
+/// Which messages are in order.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum BatchOrder {
-    /// Those of its key.
+    /// Those of one key.
     Key,
-    /// Those of its partition.
+    /// Those of one partition.
     Partition,
     /// None.
     None,
@@ -73,8 +75,10 @@ pub struct BatchParts {
     pub linger: Duration,
     /// Calls at once, at least 1.
     pub concurrency: usize,
-    /// Which messages wait for one that failed and is to be tried again.
+    /// Which messages are in order.
     pub order: BatchOrder,
+    /// Whether what is behind a failed one waits for it.
+    pub keep: bool,
     /// Classes of errors by type: one that is permanent holds up nobody.
     pub classes: ErrorClasses,
 }
@@ -133,7 +137,10 @@ where
             |gathering| drive::drive(gathering, self.inner.clone(), Arc::clone(&self.shared));
         let gathering = match delivery.attempt() {
             1 => self.gathering_of(&delivery),
-            _ => Arc::new(Gathering::new(1)),
+            _ => {
+                self.repeats(&delivery);
+                Arc::new(Gathering::new(1))
+            }
         };
         match gathering.join(delivery, drive) {
             Ok(joined) => joined,
@@ -149,6 +156,13 @@ impl<C> Batcher<C> {
     /// The batch that was made for a delivery, or the one for those that none was made for.
     fn gathering_of(&self, delivery: &Delivery) -> Arc<Gathering> {
         gathering_for(delivery).unwrap_or_else(|| self.shared_gathering())
+    }
+
+    /// A call that ended well may be repeated too, when what it returned could not be published.
+    fn repeats(&self, delivery: &Delivery) {
+        if let Some(gathering) = delivery.companion_ref::<Gathering>() {
+            gathering.ended(delivery, !self.shared.parts.keep);
+        }
     }
 
     fn shared_gathering(&self) -> Arc<Gathering> {

@@ -164,15 +164,16 @@ fn batch_layer(parts: &StackParts) -> BatchLayer {
     let route = &*parts.route;
     let BatchSpec { size, linger } = route.batch.expect("the route of a batch handler says how");
     let order = match route.ordering {
+        Ordering::Key => BatchOrder::Key,
         Ordering::Partition => BatchOrder::Partition,
-        Ordering::Key if route.keeps_order() => BatchOrder::Key,
-        Ordering::Key | Ordering::None => BatchOrder::None,
+        Ordering::None => BatchOrder::None,
     };
     BatchLayer::new(BatchParts {
         size,
         linger,
         concurrency: route.limits.concurrency,
         order,
+        keep: route.keeps_order() || route.ordering == Ordering::Partition,
         classes: parts.classes.clone(),
     })
 }

@@ -39,7 +39,9 @@ where
             let slot = &mut self.slots[index];
             if slot.is_running() && slot.ticket.partition == partition {
                 slot.abandon();
-                match slot.turn {
+                let turn = slot.turn;
+                self.tell_batch(index, Outcome::Interrupted);
+                match turn {
                     Turn::Unkeyed => {}
                     Turn::Alone(hash) => self.lanes.end_alone(hash, index),
                     Turn::Lane(lane) => self.lanes.leave(lane),

@@ -87,8 +87,11 @@ where
         }
     }
 
-    /// Whether the next message of a lane may start beside those of it that run.
+    /// Whether the next message of a lane may start beside those of it that run: it will be in one call with them.
     fn may_join(&mut self, lane: LaneId) -> bool {
+        if self.lanes.first(lane).is_none_or(is_called_alone) {
+            return false;
+        }
         let open = self
             .gathering
             .as_ref()
@@ -97,17 +100,15 @@ where
         let found = self.lanes.get(lane);
         open && found.state == LaneState::Running
             && found.gathering == current
-            && found.len > 0
             && !found.stopped
             && found.behind.is_none()
     }
 
     fn start_together(&mut self, slot: usize, lane: LaneId, reports: &mut Reports) {
         let item = self.lanes.pop(lane).expect("a message of it waits");
-        let (number, gathering) = match item.ticket.settles {
-            // It failed before, so it is called alone.
-            Settles::Tier { .. } => (NOBODYS, Arc::new(Gathering::new(1))),
-            _ => self.open_gathering(),
+        let (number, gathering) = match is_called_alone(&item) {
+            true => (NOBODYS, Arc::new(Gathering::new(1))),
+            false => self.open_gathering(),
         };
         let found = self.lanes.get(lane);
         if found.running == 0 {
@@ -131,7 +132,7 @@ where
             _ => {
                 self.gatherings += 1;
                 let size = self.policy.batch.expect("its handler takes batches");
-                Arc::new(Gathering::new(size))
+                Arc::new(Gathering::heard(size))
             }
         };
         self.gathering = Some(Arc::clone(&gathering));
@@ -145,6 +146,7 @@ where
         outcome: Outcome,
         reports: &mut Reports,
     ) {
+        self.tell_batch(slot, outcome);
         let ended = &self.slots[slot];
         let ticket = ended.ticket;
         let Turn::Lane(lane) = ended.turn else {
@@ -154,6 +156,10 @@ where
         found.running -= 1;
         match outcome {
             Outcome::PutBack if found.stopped => {}
+            // As below: put back into its lane it would only start again, and be put back.
+            Outcome::PutBack if ended.delivery.stream().is_stopping() => {
+                (found.stopped, found.interrupted) = (true, true);
+            }
             Outcome::PutBack => {
                 let item: Item = ended.item();
                 self.lanes
@@ -180,6 +186,19 @@ where
         self.vacate(slot);
     }
 
+    /// Tells the batch of a message what that came to: what is behind it in its lane may wait for it.
+    pub(super) fn tell_batch(&self, slot: usize, outcome: Outcome) {
+        let delivery = &self.slots[slot].delivery;
+        let well = match outcome {
+            Outcome::Settled(_) => true,
+            Outcome::Away(_) => !self.policy.keep,
+            Outcome::Interrupted | Outcome::PutBack => false,
+        };
+        if let Some(gathering) = delivery.companion_ref::<Gathering>() {
+            gathering.ended(delivery, well);
+        }
+    }
+
     /// Moves a lane on after all that ran together.
     fn after_together(&mut self, lane: LaneId, ticket: &Ticket, reports: &mut Reports) {
         let found = self.lanes.get(lane);
@@ -196,4 +215,9 @@ where
             self.ready.push_back(lane);
         }
     }
+}
+
+/// Whether a message is not called with others: it failed before.
+fn is_called_alone(item: &Item) -> bool {
+    matches!(item.ticket.settles, Settles::Tier { .. })
 }

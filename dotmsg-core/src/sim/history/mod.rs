@@ -194,7 +194,8 @@ pub struct RouteName {
     pub group: String,
     /// The source topic.
     pub topic: String,
-    /// Later messages of a key wait for a failing one.
+    /// Later messages of a key wait for a failing one. Of a handler of batches
+    /// this is not told: the order in its calls is for a check of one's own.
     pub keeps_order: bool,
 }
 

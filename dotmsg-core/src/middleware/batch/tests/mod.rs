@@ -1,6 +1,8 @@
 //! Batches: when they are called, who is in them, and what becomes of the members.
 
+mod leaving;
 mod parts;
+mod sending;
 
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -38,6 +40,7 @@ fn parts(size: usize) -> BatchParts {
         linger: LINGER,
         concurrency: 2,
         order: BatchOrder::Key,
+        keep: true,
         classes: ErrorClasses::default(),
     }
 }
@@ -104,23 +107,6 @@ async fn a_batch_is_called_when_it_is_full_or_has_waited() {
     assert_eq!(*calls.lock().unwrap(), [vec![0, 1, 2], vec![3]]);
     assert_eq!(ended[..3], [Duration::ZERO; 3]);
     assert_eq!(ended[3], LINGER);
-}
-
-#[tokio::test(start_paused = true)]
-async fn a_partition_that_is_given_up_ends_the_waiting() {
-    let (calls, handler) = handler(&open_gate(), all_well);
-    let service = BatchLayer::new(parts(100)).layer(handler);
-    let (stays, goes) = (stream(0), stream(1));
-    let begin = Instant::now();
-    let first = call(&service, delivery(&stays, 7));
-    tokio::task::yield_now().await;
-    goes.stop();
-    let second = call(&service, delivery(&goes, 8));
-    // What is not called yet of a partition that is given up is not called any more.
-    assert!(second.await.unwrap().unwrap_err().is_put_back());
-    assert!(first.await.unwrap().is_ok());
-    assert_eq!(begin.elapsed(), Duration::ZERO);
-    assert_eq!(*calls.lock().unwrap(), [[7]]);
 }
 
 #[tokio::test(start_paused = true)]

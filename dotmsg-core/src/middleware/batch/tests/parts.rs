@@ -4,10 +4,10 @@ use std::collections::BTreeSet;
 
 use proptest::prelude::*;
 
-use super::super::BatchOrder;
+use super::super::BatchParts;
 use super::super::bisection::Bisection;
-use super::{delivery, offsets, stream};
-use crate::handler::{Answer, ErrorClasses, HandlerError, HandlerResult, Returned};
+use super::{delivery, offsets, parts, stream};
+use crate::handler::{Answer, HandlerError, HandlerResult, Returned};
 
 /// What a message does to the handler.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -31,13 +31,13 @@ fn nature() -> impl Strategy<Value = Nature> {
 }
 
 /// Calls until all have results: these, and the members of each call.
-fn run(natures: &[Nature], order: BatchOrder) -> (Vec<HandlerResult>, Vec<Vec<usize>>) {
+fn run(natures: &[Nature], keep: bool) -> (Vec<HandlerResult>, Vec<Vec<usize>>) {
     let stream = stream(0);
     let deliveries = (0..natures.len() as u64).map(|offset| delivery(&stream, offset));
-    let classes = ErrorClasses::default();
-    let mut bisection = Bisection::new(deliveries.collect(), order, &classes);
+    let parts = BatchParts { keep, ..parts(1) };
+    let mut bisection = Bisection::new(deliveries.collect(), &parts);
     let mut calls = Vec::new();
-    while let Some((called, call)) = bisection.next_call() {
+    while let Some((called, call)) = bisection.next_call(|_| true) {
         let in_call: Vec<u64> = called.iter().map(|index| *index as u64).collect();
         assert_eq!(offsets(&call), in_call);
         let spoiled = called.iter().any(|index| natures[*index] == Nature::Spoils);
@@ -58,7 +58,7 @@ fn run(natures: &[Nature], order: BatchOrder) -> (Vec<HandlerResult>, Vec<Vec<us
 
 /// The result of each.
 fn results(bisection: &mut Bisection<'_>) -> Vec<HandlerResult> {
-    let mut results: Vec<_> = bisection.news().collect();
+    let mut results: Vec<_> = bisection.take_news();
     results.sort_by_key(|(index, _)| *index);
     assert!(
         results.iter().map(|(index, _)| *index).eq(0..results.len()),
@@ -85,8 +85,7 @@ proptest! {
     #![proptest_config(ProptestConfig::with_cases(256))]
     #[test]
     fn whatever_the_handler_does(natures in prop::collection::vec(nature(), 1..130), ordered: bool) {
-        let order = if ordered { BatchOrder::Key } else { BatchOrder::None };
-        let (results, calls) = run(&natures, order);
+        let (results, calls) = run(&natures, ordered);
         prop_assert_eq!(results.len(), natures.len());
         // Calls are bounded, and in each the members are in order.
         let halvings = natures.len().next_power_of_two().ilog2() as usize;
@@ -118,7 +117,7 @@ fn one_that_spoils_is_found_with_few_calls() {
     for place in 0..100 {
         let mut natures = [Nature::Good; 100];
         natures[place] = Nature::Spoils;
-        let (results, calls) = run(&natures, BatchOrder::None);
+        let (results, calls) = run(&natures, false);
         let failed: BTreeSet<usize> = (0..100).filter(|index| results[*index].is_err()).collect();
         assert_eq!(failed, BTreeSet::from([place]));
         assert!(calls.len() <= 15, "{} calls", calls.len());
@@ -129,7 +128,7 @@ fn one_that_spoils_is_found_with_few_calls() {
 
 #[test]
 fn a_handler_that_always_fails_is_not_called_for_each() {
-    let (results, calls) = run(&[Nature::Spoils; 128], BatchOrder::None);
+    let (results, calls) = run(&[Nature::Spoils; 128], false);
     assert!(calls.len() <= 2 * 7 + 2 + 7, "{} calls", calls.len());
     for result in results {
         let error = result.unwrap_err();
@@ -144,11 +143,11 @@ fn a_handler_that_always_fails_is_not_called_for_each() {
 #[test]
 fn answers_of_another_number_fail_the_call() {
     let stream = stream(0);
-    let classes = ErrorClasses::default();
-    let mut bisection = Bisection::new(vec![delivery(&stream, 0)], BatchOrder::None, &classes);
-    let (called, _) = bisection.next_call().unwrap();
+    let parts = parts(1);
+    let mut bisection = Bisection::new(vec![delivery(&stream, 0)], &parts);
+    let (called, _) = bisection.next_call(|_| true).unwrap();
     bisection.answered(&called, Ok(Answer::each(Vec::new())));
-    assert!(bisection.next_call().is_none());
+    assert!(bisection.next_call(|_| true).is_none());
     let error = results(&mut bisection).remove(0).unwrap_err();
     assert_eq!(error.kind_name(), "answers");
     assert!(
@@ -161,7 +160,7 @@ fn answers_of_another_number_fail_the_call() {
 fn a_half_without_a_bad_one_is_settled_however_many_are_in_the_other() {
     let mut natures = [Nature::Spoils; 100];
     natures[50..].fill(Nature::Good);
-    let (results, _) = run(&natures, BatchOrder::None);
+    let (results, _) = run(&natures, false);
     assert!(results[..50].iter().all(may_pass));
     assert!(results[50..].iter().all(Result::is_ok));
 }
