@@ -102,14 +102,16 @@ trait Place: Send {
 }
 
 /// Places that are free, of all calls of one clone of a handler.
-struct Pool<F>(Arc<Mutex<Vec<Pin<Box<Placed<F>>>>>>);
+struct Pool<F>(Arc<Mutex<Vec<FreePlace<F>>>>);
+
+type FreePlace<F> = Pin<Box<Placed<F>>>;
 
 impl<F> Pool<F> {
-    fn take(&self) -> Option<Pin<Box<Placed<F>>>> {
+    fn take(&self) -> Option<FreePlace<F>> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).pop()
     }
 
-    fn put(&self, place: Pin<Box<Placed<F>>>) {
+    fn put(&self, place: FreePlace<F>) {
         self.0
             .lock()
             .unwrap_or_else(PoisonError::into_inner)
