@@ -120,6 +120,8 @@ fn counted() -> Vec<Line> {
         allocations("json_workers.allocations", "own.json_workers")
             .bar(NO_ALLOCATION)
             .peer("peer.json_workers.allocations"),
+        instructions("bytes_full.instructions", "own.bytes_full").bar(900.0),
+        allocations("bytes_full.allocations", "own.bytes_full").bar(NO_ALLOCATION),
         instructions("bytes_batch_1.instructions", "own.bytes_batch_1"),
         allocations("bytes_batch_1.allocations", "own.bytes_batch_1"),
         instructions("json_batch_1.instructions", "own.json_batch_1"),

@@ -9,7 +9,7 @@ use std::time::Duration;
 use dotmsg::Delivery;
 use dotmsg::handler::{Annotated, ByAttribute, FromDelivery, Handler, Json};
 use dotmsg::middleware::{Ended, Outcome as Became};
-use dotmsg::router::RouteSpec;
+use dotmsg::router::{BreakerSpec, DedupSpec, RouteSpec};
 use dotmsg::runtime::run;
 use serde::Deserialize;
 
@@ -24,10 +24,11 @@ const fn workload(name: &'static str, run: fn(u64) -> Result<Outcome, String>) -
     }
 }
 
-pub(super) const WORKLOADS: [Workload; 10] = [
+pub(super) const WORKLOADS: [Workload; 11] = [
     workload("own.bytes_bare", |n| bare(n, 512, take_bytes)),
     workload("own.bytes_bare_batch_1", |n| bare(n, 1, take_bytes)),
     workload("own.bytes", |n| layered(n, spec(512, 1), take_bytes)),
+    workload("own.bytes_full", |n| layered(n, full(), take_bytes)),
     workload("own.bytes_batch_1", |n| layered(n, spec(1, 1), take_bytes)),
     workload("own.json", |n| layered(n, spec(512, 1), take_json)),
     workload("own.json_batch_1", |n| layered(n, spec(1, 1), take_json)),
@@ -85,6 +86,15 @@ fn spec(batch: usize, workers: usize) -> RouteSpec {
     // Callgrind is some fifty times slower than the machine: at the default, progress would be committed fifty times as
     // often per message as it is.
     spec.commit_interval = Duration::from_secs(10);
+    spec
+}
+
+/// With layers that most routes do without: a time limit, duplicates known, a circuit breaker.
+fn full() -> RouteSpec {
+    let mut spec = spec(512, 1);
+    spec.timeout = Some(Duration::from_secs(30));
+    spec.dedup = Some(DedupSpec::default());
+    spec.breaker = Some(BreakerSpec::default());
     spec
 }
 

@@ -15,11 +15,14 @@ use bytes::BytesMut;
 use dotmsg::backend::{Backend, PublishOutcome, PublishRecord, Retention, TopicSpec};
 use dotmsg::clock::{Clock, SystemClock};
 use dotmsg::handler::{
-    Annotated, AnnotatedHandler, ByAttribute, ErrorClasses, Handler, HandlerService,
+    Annotated, AnnotatedHandler, ByAttribute, Erased, ErrorClasses, Handler, HandlerService,
 };
 use dotmsg::log::{LogBroker, LogOptions};
 use dotmsg::message::Message;
-use dotmsg::router::{Front, RouteSpec, SharedLimits, StackParts, Topology, stack};
+use dotmsg::middleware::circuit_breaker::{Breaker, BreakerPolicy};
+use dotmsg::router::{
+    BreakerSpec, Front, RouteSpec, SharedLimits, StackParts, Topology, full_stack, stack,
+};
 use dotmsg::runtime::{RouteContext, RouteReport, RouteStats, Shutdown, run};
 use tokio::runtime::{Builder, Runtime};
 use tokio::sync::watch;
@@ -121,7 +124,11 @@ where
 {
     let handler = handler.into_handler();
     let call = move |delivery| handler.call(delivery, Arc::clone(&latch));
-    tokio::spawn(run(context, stack(HandlerService::new(call), parts)))
+    let handler = HandlerService::new(call);
+    match parts.has_more() {
+        true => tokio::spawn(run(context, full_stack(Erased::new(handler), parts))),
+        false => tokio::spawn(run(context, stack(handler, parts))),
+    }
 }
 
 fn parts(
@@ -146,6 +153,14 @@ fn parts(
         provided: None,
     };
     let front = Front::of(&route, clock);
+    let breaker = route.breaker.map(|BreakerSpec { failures, pause }| {
+        let policy = BreakerPolicy {
+            failures,
+            pause,
+            puts_back: true,
+        };
+        Arc::new(Breaker::new(policy, ErrorClasses::default()))
+    });
     let parts = StackParts {
         route,
         topology,
@@ -155,7 +170,7 @@ fn parts(
         topic_prefix: String::new(),
         jitter_seed: 7,
         enlistment: None,
-        breaker: None,
+        breaker,
         limits: SharedLimits::default(),
         front,
     };

@@ -62,17 +62,13 @@ where
     ) -> bool {
         let ended = &self.slots[slot];
         let (ticket, turn) = (ended.ticket, ended.turn);
-        if self.policy.batch.is_some() {
-            self.conclude_together(slot, outcome, reports);
+        if self.policy.batch.is_some() || matches!(outcome, Outcome::PutBack) {
+            self.conclude_otherwise(slot, outcome, reports);
             return false;
         }
-        if outcome == Outcome::PutBack {
-            self.take_back(slot);
-        } else {
-            reports.finished(&ticket, outcome);
-        }
+        reports.finished(&ticket, outcome);
         let goes_on = match (turn, outcome) {
-            (_, Outcome::PutBack) | (Turn::Unkeyed, _) => false,
+            (Turn::Unkeyed, _) => false,
             (Turn::Alone(hash), Outcome::Settled(_)) => {
                 self.lanes.end_alone(hash, slot);
                 false
@@ -92,12 +88,28 @@ where
         goes_on
     }
 
-    /// Puts a message back at the front of its lane, behind all lanes that wait.
+    /// The end of a message of a batch, or of one that has not ended: it is put back.
     #[cold]
-    fn take_back(&mut self, index: usize) {
-        let slot = &self.slots[index];
-        let partition = slot.ticket.partition;
-        let lane = match slot.turn {
+    #[inline(never)]
+    fn conclude_otherwise(&mut self, slot: usize, outcome: Outcome, reports: &mut Reports) {
+        match self.policy.batch {
+            Some(_) => self.conclude_together(slot, outcome, reports),
+            None => self.take_back(slot, reports),
+        }
+    }
+
+    /// Puts a message back at the front of its lane, behind all lanes that wait.
+    fn take_back(&mut self, index: usize, reports: &mut Reports) {
+        let partition = self.slots[index].ticket.partition;
+        self.put_in_front(index, partition);
+        if !self.stopping.is_empty() {
+            self.stopping.count_down(partition, reports);
+        }
+        self.vacate(index);
+    }
+
+    fn put_in_front(&mut self, index: usize, partition: u32) {
+        let lane = match self.slots[index].turn {
             Turn::Lane(lane) => lane,
             Turn::Alone(hash) => self.widen(hash, index),
             Turn::Unkeyed => {
