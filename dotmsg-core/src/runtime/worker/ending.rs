@@ -53,7 +53,7 @@ where
     }
 
     /// Reports an outcome and decides about the slot. `true`: the slot and its permit stay for the lane's next message.
-    #[inline]
+    #[inline(always)]
     pub(super) fn conclude(
         &mut self,
         slot: usize,
