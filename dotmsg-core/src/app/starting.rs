@@ -40,19 +40,16 @@ impl<S> Start<S> {
     {
         #[cfg(feature = "testing")]
         let handler = self.watch.calls(handler);
-        if self.layers.is_empty() && !self.parts.has_more() {
-            let stack = stack(handler, self.parts.clone());
-            return self.run(stack);
+        if !self.layers.is_empty() {
+            let calls = CallService::new(AsCalls(handler));
+            let layered = Erased::new(OfCalls(self.layers.around(calls)));
+            return self.run(|parts| full_stack(layered, parts));
         }
-        let handler = match self.layers.is_empty() {
-            true => Erased::new(handler),
-            false => {
-                let calls = CallService::new(AsCalls(handler));
-                Erased::new(OfCalls(self.layers.around(calls)))
-            }
-        };
-        let stack = full_stack(handler, self.parts.clone());
-        self.run(stack)
+        if self.parts.has_more() {
+            let handler = Erased::new(handler);
+            return self.run(|parts| full_stack(handler, parts));
+        }
+        self.run(|parts| stack(handler, parts))
     }
 
     /// Runs a handler of batches.
@@ -64,11 +61,10 @@ impl<S> Start<S> {
         #[cfg(feature = "testing")]
         let handler = self.watch.calls(handler);
         let calls = self.layers.around(CallService::new(handler));
-        let stack = batch_stack(calls, self.parts.clone());
-        self.run(stack)
+        self.run(|parts| batch_stack(calls, parts))
     }
 
-    fn run<T>(self, stack: T) -> BoxFuture<'static, Result<RouteReport>>
+    fn run<T>(self, stack: impl FnOnce(StackParts) -> T) -> BoxFuture<'static, Result<RouteReport>>
     where
         T: Service<Delivery, Response = Outcome, Error = std::convert::Infallible>
             + Clone
@@ -76,6 +72,7 @@ impl<S> Start<S> {
             + 'static,
         T::Future: Send + 'static,
     {
+        let stack = stack(self.parts);
         #[cfg(not(feature = "testing"))]
         return Box::pin(run(self.context, stack));
         #[cfg(feature = "testing")]

@@ -236,7 +236,6 @@ backend.main.url = "memory:"
         &[
             bill(),
             RouteDefaults {
-                batch: false,
                 handler: "copy".into(),
                 ..bill()
             },

@@ -55,7 +55,6 @@ fn the_environment_needs_no_case_no_quotes_and_no_file() {
             ("HOME", "/"),
         ]))
         .resolve(&[RouteDefaults {
-            batch: false,
             handler: "BillHandler".into(),
             ..bill()
         }])

@@ -1,9 +1,9 @@
 //! Which members of a batch are called together, and what each of them came to. It decides and calls nobody.
 //!
 //! A bad member among `n` is found with `2 · log2(n)` calls, several of them with as many each. But a service that fails
-//! whatever it is called with is not to be called `2 n` times for nothing: after so many failures in a row
-//! a part that fails is not halved again. Its members fail as one, as failures that may
-//! pass, since none of them was found to be bad; each is called alone when it is tried again.
+//! whatever it is called with is not to be called `2 n` times for nothing: after `2 · log2(n) + 2` failures in a row a part
+//! that fails is not halved again. Its members fail as one, as failures that may pass, since none of them was found to be
+//! bad; each is called alone when it is tried again.
 
 use std::collections::BTreeMap;
 use std::ops::Range;

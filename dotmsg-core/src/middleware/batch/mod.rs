@@ -4,9 +4,10 @@
 //! dead letters, returned messages) sees each message alone and knows nothing of batches.
 //!
 //! A batch is called when it is full or when its first message has waited for `linger`; and not before one of `concurrency`
-//! calls is free and the inner service ready, until when it takes more. It is polled by one of its members, the first that is left. A member that is in
-//! no call when its partition is given up is put back at once. When a member is dropped while its call runs, the call is
-//! dropped: its partition is no longer ours, and a call cannot be dropped in part. The other members are put back.
+//! calls is free and the inner service ready, until when it takes more. It is polled by one of its members, the first that
+//! is left. A member that is in no call when its partition is given up is put back at once. When a member is dropped while
+//! its call runs, the call is dropped: its partition is no longer ours, and a call cannot be dropped in part. The other
+//! members are put back.
 //!
 //! **A call that fails as a whole** is made again in halves, so that one bad message does not fail the others; the halves
 //! of a batch are called one after the other. A message that failed is called alone from then on: in place, and when it comes

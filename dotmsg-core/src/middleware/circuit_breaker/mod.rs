@@ -8,7 +8,7 @@
 //!
 //! **It uses no attempts.** A failure while the circuit is open, that of the probe too, is none of the message's: the message
 //! is put back and waits as if it had not been called. Another message is the next probe where there is one, so that a
-//! message that always fails does not keep the circuit open. Only the messages that opened it have used an attempt.
+//! message that always fails does not keep the circuit open. Only the messages that opened it have used an attempt, which may be their last.
 //!
 //! Waiting is in `poll_ready`, so everything waits: first calls, repeats in place, what comes back from a tier. The source
 //! pauses by the limits on held messages, as for a slow handler.

@@ -63,7 +63,7 @@ where
         let ended = &self.slots[slot];
         let (ticket, turn) = (ended.ticket, ended.turn);
         if self.policy.batch.is_some() || matches!(outcome, Outcome::PutBack) {
-            self.conclude_otherwise(slot, outcome, reports);
+            self.conclude_apart(slot, outcome, reports);
             return false;
         }
         reports.finished(&ticket, outcome);
@@ -91,7 +91,7 @@ where
     /// The end of a message of a batch, or of one that has not ended: it is put back.
     #[cold]
     #[inline(never)]
-    fn conclude_otherwise(&mut self, slot: usize, outcome: Outcome, reports: &mut Reports) {
+    fn conclude_apart(&mut self, slot: usize, outcome: Outcome, reports: &mut Reports) {
         match self.policy.batch {
             Some(_) => self.conclude_together(slot, outcome, reports),
             None => self.take_back(slot, reports),
