@@ -3,13 +3,13 @@
 //! A handler takes batches when its last argument is written as `Batch<T>`.
 
 use proc_macro2::TokenStream;
-use quote::{quote, quote_spanned};
+use quote::quote;
 use syn::spanned::Spanned;
-use syn::{Error, Ident, ReturnType, Signature, Type};
+use syn::{Error, Ident, Signature, Type};
 
 use crate::attribute::Attribute;
-use crate::called::{Called, argument_types, classified};
-use crate::expand::{Ends, arguments, digits, elided, local};
+use crate::called::{Called, argument_types, classified, extract, function_of_output};
+use crate::expand::{arguments, digits, item_of, local};
 use crate::signature::{argument_type, only_argument};
 
 /// Whether the function takes batches.
@@ -114,23 +114,16 @@ pub(crate) fn body(called: &Called<'_>, state_type: &TokenStream) -> TokenStream
     let types = argument_types(signature);
     let arguments = arguments(types.len());
     let [deliveries, delivery, state] = [local("deliveries"), local("delivery"), local("state")];
-    let [value, rejection, extracted] = [local("value"), local("rejection"), local("extracted")];
-    let [returned, answered] = [local("returned"), local("answered")];
+    let [extracted, returned, answered] =
+        [local("extracted"), local("returned"), local("answered")];
     let parts = types.iter().zip(&arguments).take(types.len() - 1);
     let parts = parts.map(|(ty, argument)| {
         let from = part(ty, state_type, "from_batch");
-        quote_spanned! {Ends::of(ty).first=>
-            let #argument = match #from(&#deliveries, &#state) {
-                ::core::result::Result::Ok(#value) => #value,
-                ::core::result::Result::Err(#rejection) => {
-                    return ::core::result::Result::Err(::core::convert::Into::into(#rejection));
-                }
-            };
-        }
+        extract(argument, ty, &from, &deliveries)
     });
     let last = arguments.last();
     let from_member = member(types.last(), state_type, "from_member");
-    let into_answer = into_answer(&signature.output);
+    let into_answer = function_of_output(&signature.output, "IntoAnswer", "into_answer");
     let answer = quote!(#into_answer(#returned, #extracted.members()));
     let answer = classified(&signature.output, &returned, &answer);
     let call = called.call(&arguments);
@@ -160,10 +153,7 @@ pub(crate) fn needs(signature: &Signature, state_type: &TokenStream) -> TokenStr
 
 /// The path of an item of a part's trait, with the place of its type.
 fn part(ty: &Type, state: &TokenStream, item: &str) -> TokenStream {
-    let Ends { first, last } = Ends::of(ty);
-    let open = quote_spanned!(first=> <);
-    let item = Ident::new(item, last);
-    quote_spanned!(last=> #open #ty as ::dotmsg::__private::core::handler::FromBatch<'_, #state>>::#item)
+    item_of(ty, "FromBatch", &quote!('_, #state), item)
 }
 
 /// The same for what the batch is of.
@@ -176,21 +166,5 @@ fn member(batch: Option<&Type>, state: &TokenStream, item: &str) -> TokenStream 
         let item = local(item);
         return quote!(::dotmsg::__private::core::handler::FromMember::#item);
     };
-    let Ends { first, last } = Ends::of(member);
-    let open = quote_spanned!(first=> <);
-    let item = Ident::new(item, last);
-    quote_spanned!(last=> #open #member as ::dotmsg::__private::core::handler::FromMember<'_, #state, _>>::#item)
-}
-
-/// The path of the function that turns the return value into the answer, with the place of its type.
-fn into_answer(output: &ReturnType) -> TokenStream {
-    let output = match output {
-        ReturnType::Type(_, output) if !matches!(**output, Type::ImplTrait(_)) => {
-            elided((**output).clone())
-        }
-        _ => return quote!(::dotmsg::__private::core::handler::IntoAnswer::into_answer),
-    };
-    let Ends { first, last } = Ends::of(&output);
-    let open = quote_spanned!(first=> <);
-    quote_spanned!(last=> #open #output as ::dotmsg::__private::core::handler::IntoAnswer>::into_answer)
+    item_of(member, "FromMember", &quote!('_, #state, _), item)
 }

@@ -7,14 +7,14 @@ use syn::spanned::Spanned;
 use syn::{Ident, ReturnType, Signature, Type};
 
 use crate::batch;
-use crate::expand::{Ends, arguments, elided, local};
+use crate::expand::{Ends, arguments, elided, item_of, local};
 use crate::signature::{argument_type, is_payload, only_argument};
 
 /// The return value as a result, whose error is of the class that its type says. It is asked for first: the conversion
 /// takes the value, and knows of no class.
 fn settled(output: &ReturnType, returned: &Ident) -> TokenStream {
-    let finish = finish(output);
-    classified(output, returned, &quote!(#finish(#returned)))
+    let into_returned = function_of_output(output, "IntoReturned", "into_returned");
+    classified(output, returned, &quote!(#into_returned(#returned)))
 }
 
 /// `result`, made of the return value, with its error of the class that its type says.
@@ -68,16 +68,7 @@ impl Called<'_> {
             .enumerate()
             .map(|(index, (ty, argument))| {
                 let from = extraction(ty, index + 1 == types.len(), state_type).function();
-                let [delivery, state] = [local("delivery"), local("state")];
-                let [value, rejection] = [local("value"), local("rejection")];
-                quote_spanned! {Ends::of(ty).first=>
-                    let #argument = match #from(&#delivery, &#state) {
-                        ::core::result::Result::Ok(#value) => #value,
-                        ::core::result::Result::Err(#rejection) => {
-                            return ::core::result::Result::Err(::core::convert::Into::into(#rejection));
-                        }
-                    };
-                }
+                extract(argument, ty, &from, &local("delivery"))
             });
         let returned = local("returned");
         let settled = settled(&self.signature.output, &returned);
@@ -121,41 +112,55 @@ pub(crate) fn argument_types(signature: &Signature) -> Vec<Type> {
     types.map(|argument| elided(argument.clone())).collect()
 }
 
-/// The path of the function that turns the return value into a result, with the place of its type.
-fn finish(output: &ReturnType) -> TokenStream {
-    let output = match output {
+/// Takes an argument out of what was delivered, or returns why it cannot be.
+pub(crate) fn extract(
+    argument: &Ident,
+    ty: &Type,
+    from: &TokenStream,
+    delivered: &Ident,
+) -> TokenStream {
+    let [state, value, rejection] = [local("state"), local("value"), local("rejection")];
+    quote_spanned! {Ends::of(ty).first=>
+        let #argument = match #from(&#delivered, &#state) {
+            ::core::result::Result::Ok(#value) => #value,
+            ::core::result::Result::Err(#rejection) => {
+                return ::core::result::Result::Err(::core::convert::Into::into(#rejection));
+            }
+        };
+    }
+}
+
+/// The path of a function that takes the return value, with the place of its type.
+pub(crate) fn function_of_output(
+    output: &ReturnType,
+    trait_name: &str,
+    function: &str,
+) -> TokenStream {
+    match output {
         // An opaque type cannot be named again; nothing returned cannot be wrong.
         ReturnType::Type(_, output) if !matches!(**output, Type::ImplTrait(_)) => {
-            elided((**output).clone())
+            item_of(&elided((**output).clone()), trait_name, &quote!(), function)
         }
-        _ => return quote!(::dotmsg::__private::core::handler::IntoReturned::into_returned),
-    };
-    let Ends { first, last } = Ends::of(&output);
-    let open = quote_spanned!(first=> <);
-    quote_spanned!(last=> #open #output as ::dotmsg::__private::core::handler::IntoReturned>::into_returned)
+        _ => {
+            let [trait_name, function] = [trait_name, function].map(local);
+            quote!(::dotmsg::__private::core::handler::#trait_name::#function)
+        }
+    }
 }
 
 /// How an argument of this type is extracted.
 fn extraction<'a>(ty: &'a Type, is_last: bool, state: &TokenStream) -> Extraction<'a> {
-    let ends = Ends::of(ty);
-    let last = ends.last;
-    let (source, function) = if !is_last || is_state(ty) {
-        (
-            quote_spanned!(last=> FromDelivery<'_, #state>),
-            "from_delivery",
-        )
+    let (trait_name, arguments, function) = if !is_last || is_state(ty) {
+        ("FromDelivery", quote!('_, #state), "from_delivery")
     } else if is_payload(ty) {
-        (
-            quote_spanned!(last=> FromPayload<'_, #state>),
-            "from_payload",
-        )
+        ("FromPayload", quote!('_, #state), "from_payload")
     } else {
-        (quote_spanned!(last=> FromLast<'_, #state, _>), "from_last")
+        ("FromLast", quote!('_, #state, _), "from_last")
     };
     Extraction {
         ty,
-        ends,
-        source,
+        trait_name,
+        arguments,
         function,
     }
 }
@@ -163,8 +168,8 @@ fn extraction<'a>(ty: &'a Type, is_last: bool, state: &TokenStream) -> Extractio
 /// A type as an extractor: by which trait, and by which function of it.
 struct Extraction<'a> {
     ty: &'a Type,
-    ends: Ends,
-    source: TokenStream,
+    trait_name: &'static str,
+    arguments: TokenStream,
     function: &'static str,
 }
 
@@ -179,16 +184,8 @@ impl Extraction<'_> {
         self.item("NEEDS")
     }
 
-    /// The path of an item of the trait.
-    ///
-    /// It begins at the type's first token and ends at its last, so that the compiler takes it for the place of the type; with
-    /// one span for all of it, one mistake is reported at two places.
     fn item(&self, name: &str) -> TokenStream {
-        let Self { ty, source, .. } = self;
-        let Ends { first, last } = self.ends;
-        let open = quote_spanned!(first=> <);
-        let name = Ident::new(name, last);
-        quote_spanned!(last=> #open #ty as ::dotmsg::__private::core::handler::#source>::#name)
+        item_of(self.ty, self.trait_name, &self.arguments, name)
     }
 }
 

@@ -258,6 +258,25 @@ impl Ends {
     }
 }
 
+/// The path of an item of a type's implementation of a trait: `trait_name` is one of the core's `handler`, `arguments` what
+/// stands between its angle brackets.
+///
+/// It begins at the type's first token and ends at its last, so that the compiler takes it for the place of the type; with
+/// one span for all of it, one mistake is reported at two places.
+pub(crate) fn item_of(
+    ty: &Type,
+    trait_name: &str,
+    arguments: &TokenStream,
+    item: &str,
+) -> TokenStream {
+    let Ends { first, last } = Ends::of(ty);
+    let open = quote_spanned!(first=> <);
+    let [trait_name, item] = [trait_name, item].map(|name| Ident::new(name, last));
+    quote_spanned! {last=>
+        #open #ty as ::dotmsg::__private::core::handler::#trait_name<#arguments>>::#item
+    }
+}
+
 /// A name of the generated code's own, that no name of the user's can meet.
 pub(crate) fn local(name: &str) -> Ident {
     Ident::new(name, Span::mixed_site())

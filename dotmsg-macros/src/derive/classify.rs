@@ -4,12 +4,12 @@
 //! error: a new variant should not become a dead letter, or be tried for an hour, because nobody thought of it.
 
 use proc_macro2::TokenStream;
-use quote::{quote, quote_spanned};
+use quote::quote;
 use syn::{Attribute, Data, DeriveInput, Error, Field, Fields, Ident, Index, LitStr, Member};
 
 use super::{alone, entries, finish, misplaced};
 use crate::entry::Entry;
-use crate::expand::{Ends, local};
+use crate::expand::{item_of, local};
 use crate::value;
 
 const KEYS: &[&str] = &["transient", "permanent", "inner", "kind"];
@@ -269,13 +269,7 @@ impl Arm<'_> {
     /// The field is asked, at the place of its type.
     fn asked(&self, member: &Member, field: &Field, what: &str) -> TokenStream {
         let path = &self.path;
-        let ty = &field.ty;
-        let Ends { first, last } = Ends::of(ty);
-        let open = quote_spanned!(first=> <);
-        let what = Ident::new(what, last);
-        let function = quote_spanned! {last=>
-            #open #ty as ::dotmsg::__private::core::handler::Classify>::#what
-        };
+        let function = item_of(&field.ty, "Classify", &quote!(), what);
         let inner = local("inner");
         quote!(#path { #member: ref #inner } => #function(#inner),)
     }

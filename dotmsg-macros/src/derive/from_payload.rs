@@ -13,7 +13,7 @@ use syn::{
 
 use super::{alone, entries, finish, misplaced};
 use crate::entry::{Entry, Value};
-use crate::expand::{Ends, local, unraw};
+use crate::expand::{Ends, item_of, local, unraw};
 use crate::value;
 
 /// The implementation for an enum.
@@ -190,13 +190,7 @@ struct Case<'a> {
 impl Case<'_> {
     /// The path of an item of the payload's implementation, with the place of its type.
     fn item(&self, implemented: &TokenStream, item: &str) -> TokenStream {
-        let payload = &self.payload;
-        let Ends { first, last } = Ends::of(payload);
-        let open = quote_spanned!(first=> <);
-        let item = Ident::new(item, last);
-        quote_spanned! {last=>
-            #open #payload as ::dotmsg::__private::core::handler::FromPayload<#implemented>>::#item
-        }
+        item_of(self.payload, "FromPayload", implemented, item)
     }
 
     fn extract(&self, implemented: &TokenStream) -> TokenStream {

@@ -115,10 +115,8 @@ pub fn full_stack(
 + Clone
 + Send
 + 'static {
-    let service = breaker_layer(&parts).layer(bounded(handler, &parts));
-    let service = parts.limits.rate(&parts.route).layer(service);
-    let front = parts.front.clone();
-    front.around(FirstCall::new(service, parts), false)
+    let bounded = bounded(handler, &parts);
+    guarded(bounded, parts, false)
 }
 
 /// All layers around a handler of batches, which are formed as the route's [`BatchSpec`] says.
@@ -136,11 +134,27 @@ where
     C: Service<Call, Response = Answer, Error = HandlerError> + Clone + Send + 'static,
     C::Future: Send + 'static,
 {
-    let batches = batch_layer(&parts).layer(bounded(handler, &parts));
-    let service = breaker_layer(&parts).layer(batches);
+    let bounded = batch_layer(&parts).layer(bounded(handler, &parts));
+    guarded(bounded, parts, true)
+}
+
+/// All layers outside of the bounded handler, with those that most routes do without.
+fn guarded<B>(
+    bounded: B,
+    parts: StackParts,
+    in_batches: bool,
+) -> impl Service<Delivery, Response = Outcome, Error = Infallible, Future: Send + 'static>
++ Clone
++ Send
++ 'static
+where
+    B: Service<Delivery, Response = Returned, Error = HandlerError> + Clone + Send + 'static,
+    B::Future: Send + 'static,
+{
+    let service = breaker_layer(&parts).layer(bounded);
     let service = parts.limits.rate(&parts.route).layer(service);
     let front = parts.front.clone();
-    front.around(FirstCall::new(service, parts), true)
+    front.around(FirstCall::new(service, parts), in_batches)
 }
 
 /// A handler whose panics and time are bounded.
