@@ -240,6 +240,8 @@ fn through_the_layers(id: impl Fn(u64) -> Option<String>) -> [u64; 3] {
         topology: Arc::new(Topology::of(&route, "")),
         publisher: LogBroker::memory(LogOptions::default()).publisher(),
         front: Front::of(&route, &clock),
+        metrics: Arc::default(),
+        measured: false,
         route: Arc::new(route),
         clock,
         classes: dotmsg::handler::ErrorClasses::default(),

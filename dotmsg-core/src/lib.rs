@@ -16,6 +16,7 @@ pub mod handler;
 pub mod lag;
 pub mod log;
 pub mod message;
+pub mod metrics;
 pub mod middleware;
 pub mod progress;
 pub mod publisher;

@@ -14,6 +14,7 @@ use std::path::{Component, Path};
 /// A row is a module of core and, behind the colon, the modules that it may import beside itself.
 const TABLE: &str = "\
 error:
+metrics:
 clock: error
 message: clock error
 delivery: message clock error
@@ -22,13 +23,13 @@ progress: delivery message clock error
 backend: delivery message clock error
 publisher: backend message clock error
 handler: publisher delivery message clock error
-middleware: handler backend delivery message clock error
-router: middleware handler backend delivery message clock error
+middleware: metrics handler backend delivery message clock error
+router: metrics middleware handler backend delivery message clock error
 lag: progress backend delivery message clock error
-runtime: lag router middleware handler progress backend delivery message clock error
+runtime: metrics lag router middleware handler progress backend delivery message clock error
 log: backend delivery message clock error
 registry: log config backend delivery message clock error
-app: lag replay reset registry config runtime router middleware handler publisher progress backend delivery message clock error
+app: metrics lag replay reset registry config runtime router middleware handler publisher progress backend delivery message clock error
 replay: router progress backend delivery message clock error
 reset: router progress backend delivery message clock error
 sim: testing app lag replay reset log config runtime router middleware handler progress backend delivery message clock error

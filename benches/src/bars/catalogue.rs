@@ -120,6 +120,18 @@ fn counted() -> Vec<Line> {
         allocations("json_workers.allocations", "own.json_workers")
             .bar(NO_ALLOCATION)
             .peer("peer.json_workers.allocations"),
+        instructions("bytes_measured.instructions", "own.bytes_measured"),
+        difference(
+            "measured.instructions",
+            "bytes_measured.instructions",
+            "bytes.instructions",
+        )
+        .bar(62.0),
+        allocations("bytes_measured.allocations", "own.bytes_measured").bar(NO_ALLOCATION),
+        instructions(
+            "awaits_once_measured.instructions",
+            "own.awaits_once_measured",
+        ),
         instructions("bytes_full.instructions", "own.bytes_full").bar(900.0),
         allocations("bytes_full.allocations", "own.bytes_full").bar(NO_ALLOCATION),
         instructions("bytes_batch_1.instructions", "own.bytes_batch_1"),

@@ -72,6 +72,7 @@ pub struct App<S = (), R = NoAdapters> {
     given: BTreeMap<String, Arc<dyn Backend>>,
     partitioners: Partitioners,
     seed: Option<u64>,
+    measured: bool,
     /// Handlers that were added before the state, for the error.
     too_early: Vec<String>,
     #[cfg(feature = "testing")]
@@ -93,6 +94,7 @@ impl<R: Adapters> App<(), R> {
             given: BTreeMap::new(),
             partitioners: Partitioners::new(),
             seed: None,
+            measured: false,
             too_early: Vec::new(),
             #[cfg(feature = "testing")]
             observer: ObserverSlot::default(),
@@ -124,6 +126,7 @@ impl<R: Adapters> App<(), R> {
             given: self.given,
             partitioners: self.partitioners,
             seed: self.seed,
+            measured: self.measured,
             too_early: self
                 .routes
                 .into_iter()
@@ -247,6 +250,15 @@ where
     #[must_use]
     pub fn seed(mut self, seed: u64) -> Self {
         self.seed = Some(seed);
+        self
+    }
+
+    /// Measures how long calls of handlers take and counts their failures by kind, for whoever exports it
+    /// ([`RouteMetrics`](crate::metrics::RouteMetrics)). Default: not measured, unless the configuration has an endpoint that
+    /// shows it. All else that is measured costs no message anything and is always there.
+    #[must_use]
+    pub fn measured(mut self) -> Self {
+        self.measured = true;
         self
     }
 

@@ -273,6 +273,8 @@ where
             breaker: handle.breaker.clone(),
             limits: limits.clone(),
             front: Front::of(&handle.spec, &app.clock),
+            metrics: Arc::clone(handle.stats.metrics()),
+            measured: app.measured,
         };
         handles.push(handle);
         planned.push(Planned {

@@ -92,10 +92,16 @@ impl Answer {
     /// How many deliveries failed.
     #[must_use]
     pub fn failures(&self) -> usize {
-        match &self.0 {
-            Answered::One(_) => 0,
-            Answered::Each(results) => results.iter().filter(|result| result.is_err()).count(),
-        }
+        self.results().filter(Result::is_err).count()
+    }
+
+    /// The results of its deliveries, in their order.
+    pub(crate) fn results(&self) -> impl Iterator<Item = Result<&Returned, &HandlerError>> {
+        let (one, each) = match &self.0 {
+            Answered::One(returned) => (Some(Ok(returned)), &[][..]),
+            Answered::Each(results) => (None, &results[..]),
+        };
+        one.into_iter().chain(each.iter().map(Result::as_ref))
     }
 
     /// A result for each of `count` deliveries.

@@ -15,6 +15,7 @@
 //! | [`circuit_breaker`] | inside of whatever repeats, so that repeats wait as well; outside of the batch, so that it sees each message |
 //! | [`batch`] | (handlers of batches) outward single deliveries, inward calls |
 //! | [`concurrency_limit`] | counts calls, of which a batch is one. Outside of the timeout, which is of the call and not of the wait; inside of whatever pauses or publishes, which holds no permit |
+//! | [`metrics`] | measures each call, one that runs out of time included, and no wait or pause |
 //! | [`timeout`] | what takes too long is dropped, and ends like any call |
 //! | [`catch_panic`] | whatever the handler does, what is outside goes on |
 //!
@@ -49,6 +50,7 @@ pub mod concurrency_limit;
 pub mod dead_letter;
 pub mod dedup;
 pub mod limits;
+pub mod metrics;
 pub mod observe;
 pub mod on_failure;
 pub mod publish_returned;

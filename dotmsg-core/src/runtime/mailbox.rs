@@ -32,6 +32,8 @@ pub(super) enum Command {
     RestoreAway(u32, Option<Bytes>, AwayName),
     Stop(u32, u32),
     Abandon(u32),
+    /// Tell what is in hand, under this number.
+    Look(usize),
 }
 
 /// A record of the source on its way to a worker.

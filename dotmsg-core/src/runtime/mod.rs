@@ -20,6 +20,7 @@ mod slots;
 mod spawned;
 mod stats;
 mod stopping;
+mod stuck;
 mod takeover;
 #[cfg(test)]
 mod tests;
@@ -32,3 +33,4 @@ pub use declare::check_sources;
 pub use pump::{RouteReport, Shutdown};
 pub use route::{RouteContext, prepare, run};
 pub use stats::RouteStats;
+pub use stuck::{STUCK_MAX, StuckCall};

@@ -99,9 +99,8 @@ impl Permits {
     }
 
     /// Permits in use.
-    #[cfg(test)]
     pub(crate) fn used(&self) -> usize {
-        self.word.load(Ordering::SeqCst) & !STARVING
+        self.word.load(Ordering::Relaxed) & !STARVING
     }
 }
 

@@ -6,6 +6,7 @@
 //! Of one turn the handled records are applied first: a partition that is drained has nothing left to report, so what was
 //! handled must have been counted by then.
 
+use super::stuck::InHand;
 use super::ticket::{Settles, Ticket};
 use crate::middleware::{Ended, Outcome};
 use crate::progress::Seq;
@@ -32,6 +33,8 @@ pub(crate) enum Report {
         messages: i64,
         bytes: i64,
     },
+    /// What this worker has in hand, by its number.
+    InHand(usize, Vec<InHand>),
     /// Nothing of a stopped partition runs any more.
     Drained { partition: u32, ownership: u32 },
 }
@@ -70,6 +73,11 @@ impl Reports {
                 bytes: sign * bytes as i64,
             });
         }
+    }
+
+    /// What the worker of this number has in hand.
+    pub(crate) fn in_hand(&mut self, number: usize, calls: Vec<InHand>) {
+        self.others.push(Report::InHand(number, calls));
     }
 
     /// Nothing of a stopped partition runs any more.

@@ -37,6 +37,7 @@ struct Remote {
 pub(crate) struct Spawned {
     remotes: Vec<Remote>,
     pump: Arc<AtomicWaker>,
+    permits: Arc<Permits>,
     hasher: foldhash::fast::FixedState,
     policy: LanePolicy,
     next: usize,
@@ -65,6 +66,7 @@ impl Spawned {
         Self {
             remotes: (0..count).map(spawn).collect(),
             pump,
+            permits,
             hasher: foldhash::fast::FixedState::with_seed(policy.hash_seed),
             policy,
             next: 0,
@@ -126,6 +128,18 @@ impl Spawned {
             self.command(to, Command::Abandon(partition));
         }
         self.send();
+    }
+
+    /// Asks each of them what it has in hand; a report of each will tell.
+    pub(super) fn look(&mut self) {
+        for to in 0..self.remotes.len() {
+            self.command(to, Command::Look(to));
+        }
+    }
+
+    /// Calls that run now.
+    pub(super) fn running(&self) -> usize {
+        self.permits.used()
     }
 
     fn command(&mut self, to: usize, command: Command) {
@@ -323,5 +337,6 @@ where
             worker.stop_partition(partition, ownership, reports);
         }
         Command::Abandon(partition) => worker.abandon_partition(partition, reports),
+        Command::Look(number) => reports.in_hand(number, worker.in_hand()),
     }
 }

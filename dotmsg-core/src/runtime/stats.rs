@@ -3,15 +3,18 @@
 //! Everything is an atomic that the route's task writes at the end of a poll; reading it never touches the hot path.
 
 use std::fmt;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::Waker;
 
 use atomic_waker::AtomicWaker;
 
 use super::lag_gauge::LagGauge;
 use super::question::Question;
+use super::stuck::StuckCall;
 use crate::error::Result;
 use crate::lag::Lag;
+use crate::metrics::RouteMetrics;
 
 /// Counters of one route. All count since the route started; those that say "now" are 0 once it has ended.
 #[derive(Default)]
@@ -31,8 +34,16 @@ pub struct RouteStats {
     pub(crate) removed: AtomicU64,
     pub(crate) lost: AtomicU64,
     pub(crate) commits: AtomicU64,
+    pub(crate) running: AtomicU64,
+    pub(crate) owned: AtomicU64,
+    pub(crate) stuck_calls: AtomicU64,
+    /// It has heard what it gets, and was not told to stop.
+    pub(crate) ready: AtomicBool,
+    stuck: Mutex<Vec<StuckCall>>,
+    metrics: Arc<RouteMetrics>,
     pub(super) lag: LagGauge,
     idle: Question,
+    alive: Question,
     route: AtomicWaker,
 }
 
@@ -82,6 +93,12 @@ readers! {
     lost,
     /// Commits confirmed.
     commits,
+    /// Calls of the handler that run now.
+    running,
+    /// Partitions that this process owns now.
+    owned,
+    /// Calls of the handler that have run for a minute or longer; [`stuck`](Self::stuck) tells which.
+    stuck_calls,
 }
 
 impl RouteStats {
@@ -104,6 +121,50 @@ impl RouteStats {
     /// committed. A route that ended counts as idle.
     pub async fn idle(&self) {
         self.idle.ask(|| self.route.wake()).await;
+    }
+
+    /// What is measured beside the counters.
+    #[must_use]
+    pub fn metrics(&self) -> &Arc<RouteMetrics> {
+        &self.metrics
+    }
+
+    /// Whether the route works: it has joined its group and heard which partitions it gets, be it none, and was not told to
+    /// stop. A rebalance changes nothing about it.
+    #[must_use]
+    pub fn is_ready(&self) -> bool {
+        self.ready.load(Ordering::Relaxed) && !self.has_ended()
+    }
+
+    /// The calls of the handler that have run for a minute or longer, the oldest first and at most
+    /// [`STUCK_MAX`](super::STUCK_MAX), as they were looked at last: about every 10 s while messages come, and every minute
+    /// while nothing else happens.
+    #[must_use]
+    pub fn stuck(&self) -> Vec<StuckCall> {
+        self.stuck_now().clone()
+    }
+
+    /// Waits until the route's task has had its turn. It never waits for a broker; so if it does not answer for seconds, something
+    /// blocks the thread. A route that ended counts as having answered.
+    pub async fn answer(&self) {
+        self.alive.ask(|| self.route.wake()).await;
+    }
+
+    /// So many calls are stuck, of which these are told.
+    pub(crate) fn set_stuck(&self, told: Vec<StuckCall>, all: usize) {
+        self.stuck_calls.store(all as u64, Ordering::Relaxed);
+        *self.stuck_now() = told;
+    }
+
+    fn stuck_now(&self) -> MutexGuard<'_, Vec<StuckCall>> {
+        self.stuck.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The route's task has its turn.
+    pub(crate) fn answer_alive(&self) {
+        if let Some(asked) = self.alive.open() {
+            self.alive.answer(asked);
+        }
     }
 
     pub(crate) fn register(&self, route: &Waker) {
@@ -131,6 +192,12 @@ impl RouteStats {
     /// The route ended: everybody who asks is answered.
     pub(crate) fn answer_for_ever(&self) {
         self.lag.end();
+        self.alive.answer_for_ever();
+        let of_now = [&self.held, &self.parked, &self.away, &self.paused];
+        for counter in of_now.into_iter().chain([&self.running, &self.owned]) {
+            counter.store(0, Ordering::Relaxed);
+        }
+        self.set_stuck(Vec::new(), 0);
         self.idle.answer_for_ever();
     }
 }
@@ -147,7 +214,8 @@ mod tests {
         assert_eq!(
             format!("{stats:?}"),
             "RouteStats { delivered: 0, handled: 7, discarded: 0, dead_lettered: 0, duplicates: 0, shed: 0, \
-             retried: 0, held: 0, parked: 0, away: 0, void: 0, paused: 0, removed: 0, lost: 0, commits: 0 }"
+             retried: 0, held: 0, parked: 0, away: 0, void: 0, paused: 0, removed: 0, lost: 0, commits: 0, running: 0, \
+             owned: 0, stuck_calls: 0 }"
         );
     }
 }

@@ -124,6 +124,22 @@ where
         }
     }
 
+    /// Has each worker report what it has in hand.
+    pub(crate) fn look(&mut self, reports: &mut Reports) {
+        match self {
+            Self::Inline(worker) => reports.in_hand(0, worker.in_hand()),
+            Self::Spawned(spawned) => spawned.look(),
+        }
+    }
+
+    /// Calls of the handler that run now.
+    pub(crate) fn running(&self) -> usize {
+        match self {
+            Self::Inline(worker) => worker.running(),
+            Self::Spawned(spawned) => spawned.running(),
+        }
+    }
+
     /// Hands over what was offered since the last call.
     pub(crate) fn flush(&mut self) {
         if let Self::Spawned(spawned) = self {

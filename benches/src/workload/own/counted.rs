@@ -9,7 +9,7 @@ use std::time::Duration;
 use dotmsg::Delivery;
 use dotmsg::handler::{Annotated, ByAttribute, FromDelivery, Handler, Json};
 use dotmsg::middleware::{Ended, Outcome as Became};
-use dotmsg::router::{BreakerSpec, DedupSpec, RouteSpec};
+use dotmsg::router::{DedupSpec, RouteSpec};
 use dotmsg::runtime::run;
 use serde::Deserialize;
 
@@ -24,11 +24,17 @@ const fn workload(name: &'static str, run: fn(u64) -> Result<Outcome, String>) -
     }
 }
 
-pub(super) const WORKLOADS: [Workload; 11] = [
+pub(super) const WORKLOADS: [Workload; 13] = [
     workload("own.bytes_bare", |n| bare(n, 512, take_bytes)),
     workload("own.bytes_bare_batch_1", |n| bare(n, 1, take_bytes)),
     workload("own.bytes", |n| layered(n, spec(512, 1), take_bytes)),
-    workload("own.bytes_full", |n| layered(n, full(), take_bytes)),
+    workload("own.bytes_measured", |n| {
+        measured(n, spec(512, 1), take_bytes)
+    }),
+    workload("own.awaits_once_measured", |n| {
+        measured(n, wide(), take_and_yield)
+    }),
+    workload("own.bytes_full", |n| measured(n, full(), take_bytes)),
     workload("own.bytes_batch_1", |n| layered(n, spec(1, 1), take_bytes)),
     workload("own.json", |n| layered(n, spec(512, 1), take_json)),
     workload("own.json_batch_1", |n| layered(n, spec(1, 1), take_json)),
@@ -89,12 +95,11 @@ fn spec(batch: usize, workers: usize) -> RouteSpec {
     spec
 }
 
-/// With layers that most routes do without: a time limit, duplicates known, a circuit breaker.
+/// With layers that most routes do without: a time limit, duplicates known.
 fn full() -> RouteSpec {
     let mut spec = spec(512, 1);
     spec.timeout = Some(Duration::from_secs(30));
     spec.dedup = Some(DedupSpec::default());
-    spec.breaker = Some(BreakerSpec::default());
     spec
 }
 
@@ -137,4 +142,21 @@ where
     memory(one_thread()?, messages, spec, |context, parts, latch| {
         start(handler, context, parts, latch)
     })
+}
+
+/// With each call measured, as where somebody exports metrics.
+fn measured<T, H>(messages: u64, spec: RouteSpec, handler: H) -> Result<Outcome, String>
+where
+    H: Annotated<T>,
+    AnnotatedOf<T, H>: Handler<ByAttribute, Latch>,
+{
+    memory(
+        one_thread()?,
+        messages,
+        spec,
+        |context, mut parts, latch| {
+            parts.measured = true;
+            start(handler, context, parts, latch)
+        },
+    )
 }

@@ -139,6 +139,7 @@ fn parts(
 ) -> (RouteContext, StackParts) {
     let topology = Arc::new(Topology::of(&spec, ""));
     let route = Arc::new(spec);
+    let stats = Arc::new(RouteStats::default());
     let context = RouteContext {
         route: Arc::clone(&route),
         topology: Arc::clone(&topology),
@@ -146,7 +147,7 @@ fn parts(
         auto_create: None,
         instance: None,
         clock: Arc::clone(clock),
-        stats: Arc::new(RouteStats::default()),
+        stats: Arc::clone(&stats),
         shutdown,
         seed: 7,
         enlistment: None,
@@ -173,6 +174,8 @@ fn parts(
         breaker,
         limits: SharedLimits::default(),
         front,
+        metrics: Arc::clone(stats.metrics()),
+        measured: false,
     };
     (context, parts)
 }

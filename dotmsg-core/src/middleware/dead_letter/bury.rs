@@ -65,7 +65,10 @@ pub(super) async fn bury(
             message: letter(&parts, &delivery, &failed, form, now),
         };
         let error = match confirmed(&parts.publisher, record, &delivery).await {
-            Ok(_) => return Outcome::Settled(Ended::DeadLettered),
+            Ok(_) => {
+                parts.metrics.dead_letters.count(failed.error.kind_name());
+                return Outcome::Settled(Ended::DeadLettered);
+            }
             Err(Unconfirmed::Stopping) => return Outcome::Interrupted,
             Err(Unconfirmed::TooLarge(error)) => error,
         };

@@ -18,6 +18,7 @@ use super::{Failed, Outcome, Provenance};
 use crate::backend::{BoxFuture, Publisher};
 use crate::clock::Clock;
 use crate::delivery::Delivery;
+use crate::metrics::RouteMetrics;
 
 /// Puts what its inner service gives up into the dead-letter topic.
 pub type DeadLetter<S> = OnFailure<S, DeadLetterParts>;
@@ -36,6 +37,8 @@ pub struct DeadLetterParts {
     pub publisher: Arc<dyn Publisher>,
     /// Stamps failures.
     pub clock: Arc<dyn Clock>,
+    /// Counts them by kind.
+    pub metrics: Arc<RouteMetrics>,
 }
 
 impl Action for DeadLetterParts {

@@ -23,6 +23,7 @@ fn service(
     result: impl Fn() -> Result<Settlement, HandlerError>,
 ) -> impl Service<Delivery, Response = Outcome, Error = Infallible> {
     let layer = DeadLetterLayer::new(DeadLetterParts {
+        metrics: std::sync::Arc::default(),
         topic: "orders.billing.dlq".into(),
         provenance: provenance(),
         publisher: Arc::clone(publisher) as _,

@@ -1,13 +1,13 @@
 //! The layers of one route, composed in their order.
 //!
 //! shed → dedup → trace → dead letter → tiers → limits → in-place retry → publish returned → rate limit → circuit breaker →
-//! concurrency limit → timeout → catch panic → handler.
+//! concurrency limit → metrics → timeout → catch panic → handler.
 //!
 //! What most routes do without (shed, dedup, the limits that they share, the circuit breaker) is in a stack of its own ([`full_stack`], around a
 //! handler whose type is not told): a layer that is off still enlarges the future of every message, and the code of
 //! every handler.
 //!
-//! For batches: … → circuit breaker → batch → concurrency limit → timeout → catch panic → handler. So a rate counts messages
+//! For batches: … → circuit breaker → batch → concurrency limit → metrics → timeout → catch panic → handler. So a rate counts messages
 //! and a concurrency calls, of which a batch is one.
 //!
 //! The two limits are those that a route shares with others ([`SharedLimits`]). They stand where repeats pass them too, since
@@ -43,12 +43,14 @@ use crate::backend::Publisher;
 use crate::clock::Clock;
 use crate::delivery::Delivery;
 use crate::handler::{Answer, Call, Erased, ErrorClasses, HandlerError, Returned};
+use crate::metrics::RouteMetrics;
 use crate::middleware::batch::{BatchLayer, BatchOrder, BatchParts};
 use crate::middleware::catch_panic::{CatchPanic, CatchPanicLayer};
 use crate::middleware::circuit_breaker::{Breaker, CircuitBreakerLayer};
 use crate::middleware::concurrency_limit::ConcurrencyLimit;
 use crate::middleware::dead_letter::{DeadLetterLayer, DeadLetterParts};
 use crate::middleware::limits::{CheckLimitsLayer, LimitParts, SizeLimits};
+use crate::middleware::metrics::{Metrics, MetricsLayer};
 use crate::middleware::publish_returned::{Desk, Enlistment, PublishParts, PublishReturnedLayer};
 use crate::middleware::retry_in_place::{RepeatPolicy, RetryInPlaceLayer, RetryParts};
 use crate::middleware::tiers::{TierParts, TiersLayer};
@@ -81,6 +83,10 @@ pub struct StackParts {
     pub limits: SharedLimits,
     /// What stands in front of all other layers, shared by the workers of the route.
     pub front: Front,
+    /// Where dead letters are counted, and calls if they are measured.
+    pub metrics: Arc<RouteMetrics>,
+    /// Whether calls of the handler are measured.
+    pub measured: bool,
 }
 
 impl StackParts {
@@ -157,11 +163,13 @@ where
     front.around(FirstCall::new(service, parts), in_batches)
 }
 
-/// A handler whose panics and time are bounded.
-type Timed<H> = Timeout<CatchPanic<H>>;
+/// A handler whose panics and time are bounded, and whose calls are measured.
+type Timed<H> = Metrics<Timeout<CatchPanic<H>>>;
 
 fn timed<H>(handler: H, parts: &StackParts) -> Timed<H> {
-    TimeoutLayer::new(parts.route.timeout).layer(CatchPanicLayer.layer(handler))
+    let bounded = TimeoutLayer::new(parts.route.timeout).layer(CatchPanicLayer.layer(handler));
+    let metrics = parts.measured.then(|| Arc::clone(&parts.metrics));
+    MetricsLayer::new(metrics).layer(bounded)
 }
 
 /// The same, and its calls at once.
@@ -298,6 +306,7 @@ fn dead_letter_layer(parts: &StackParts) -> DeadLetterLayer {
         provenance: provenance(parts),
         publisher: Arc::clone(&parts.publisher),
         clock: Arc::clone(&parts.clock),
+        metrics: Arc::clone(&parts.metrics),
     })
 }
 

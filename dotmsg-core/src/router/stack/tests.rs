@@ -38,6 +38,8 @@ fn parts(route: RouteSpec, publisher: &Arc<ScriptedPublisher>) -> StackParts {
         breaker: None,
         limits: SharedLimits::default(),
         front: Front::default(),
+        metrics: Arc::default(),
+        measured: false,
     }
 }
 

@@ -120,6 +120,16 @@ impl Partition {
         self.source.tracker.complete(seq);
     }
 
+    /// How long the timed message took, once all up to it are settled; then another one is timed.
+    #[inline]
+    pub(crate) fn timed_settlement(&mut self) -> Option<Duration> {
+        let (offset, delivered) = self.timed?;
+        (self.source.watermark() > offset).then(|| {
+            self.timed = None;
+            delivered.elapsed()
+        })
+    }
+
     /// A message is not in hand any more.
     pub(super) fn let_go(&mut self, ticket: &Ticket) {
         let (count, bytes) = match ticket.settles {

@@ -76,6 +76,8 @@ pub(crate) struct Partition {
     pub(crate) committed: Option<Instant>,
     /// When the first commit began of those since then that are not confirmed.
     pub(crate) uncommitted: Option<Instant>,
+    /// One message that is timed from its delivery until all up to it are settled: its offset, and when it was delivered.
+    pub(crate) timed: Option<(u64, Instant)>,
     /// Delivered from the source and not finished, and their bytes.
     pub(crate) held: usize,
     pub(crate) held_bytes: usize,
@@ -146,6 +148,7 @@ impl Partition {
             enlisted: false,
             committed: None,
             uncommitted: None,
+            timed: None,
             held: 0,
             held_bytes: 0,
             retried: 0,

@@ -32,6 +32,8 @@ where
             && let Poll::Ready(answer) = committing.future.as_mut().poll(cx)
         {
             let notes = std::mem::take(&mut committing.notes);
+            let took = committing.began.elapsed();
+            self.stats.metrics().commits.record(took, 1);
             self.committing = None;
             self.answered(cx, notes, answer);
             progress = true;
@@ -178,7 +180,11 @@ where
                 Box::pin(async move { Answer::Each(control.commit(progress).await) })
             }
         };
-        self.committing = Some(Committing { future, notes });
+        self.committing = Some(Committing {
+            future,
+            notes,
+            began: now,
+        });
     }
 
     pub(super) fn committed(&mut self, cx: &mut Context<'_>, note: Note, outcome: CommitOutcome) {

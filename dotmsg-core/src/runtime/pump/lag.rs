@@ -23,10 +23,11 @@ use crate::error::Result;
 use crate::lag::{Asked, Course, Lag, Notice, Rest, Seen, Why, ago, look};
 use crate::middleware::Outcome;
 use crate::runtime::partition::{Around, Phase};
+use crate::runtime::stuck::{Calls, InHand, STUCK_AFTER, STUCK_MAX, StuckCall};
 
 /// The time from look to look.
 const LOOK_EVERY: Duration = Duration::from_secs(10);
-/// It doubles while nothing moves, up to this.
+/// It doubles while nothing moves, up to this, or up to [`STUCK_AFTER`] while handlers run.
 const LOOK_SELDOM: Duration = Duration::from_secs(5 * 60);
 /// A look that is not answered by then has failed.
 const LOOK_WITHIN: Duration = Duration::from_secs(5);
@@ -43,6 +44,8 @@ pub(super) struct Looks {
     reader: Option<Box<dyn Reader>>,
     courses: BTreeMap<u32, (u32, Course)>,
     notice: Notice,
+    /// What each worker has in hand.
+    calls: Vec<Calls>,
 }
 
 struct Looking {
@@ -162,6 +165,34 @@ where
             asked,
             future,
         });
+        self.workers.look(&mut self.reports);
+    }
+
+    /// What a worker has in hand, which it was asked for at the beginning of a look.
+    #[cold]
+    pub(super) fn looked_at_calls(&mut self, worker: usize, in_hand: Vec<InHand>) {
+        let known = &mut self.looks.calls;
+        known.resize_with(known.len().max(worker + 1), Calls::default);
+        let (now, wall) = (Instant::now(), self.clock.now());
+        known[worker].look(now, in_hand);
+        let mut stuck: Vec<_> = known.iter().flat_map(|calls| calls.stuck(now)).collect();
+        stuck.sort_unstable_by_key(|(_, since)| *since);
+        let told = stuck.iter().take(STUCK_MAX).map(|(call, since)| StuckCall {
+            partition: call.ticket.partition,
+            offset: call.ticket.offset,
+            key_hash: call.key_hash,
+            since: ago(wall, now.saturating_duration_since(*since)),
+        });
+        let told: Vec<StuckCall> = told.collect();
+        let before = self.stats.stuck();
+        for call in told
+            .iter()
+            .filter(|call| !before.iter().any(|known| known.is_of_same(call)))
+        {
+            tracing::warn!(topic = %self.topology.source, partition = call.partition, offset = call.offset, key_hash = call.key_hash, after = ?STUCK_AFTER, "a call of the handler does not end, and its key waits; look at what it waits for, or set `timeout`");
+        }
+        let all = stuck.len();
+        self.stats.set_stuck(told, all);
     }
 
     #[cold]
@@ -169,9 +200,13 @@ where
         let before = self.stats.lag.get();
         let found = seen.map(|seen| self.table(looking.owned, asked, &seen));
         let moves = found.as_ref().is_ok_and(|lag| !lag.stands_as(&before));
+        let longest = match self.looks.calls.iter().any(Calls::any) {
+            true => STUCK_AFTER,
+            false => LOOK_SELDOM,
+        };
         self.looks.every = match moves {
             true => LOOK_EVERY,
-            false => (self.looks.every * 2).clamp(LOOK_EVERY, LOOK_SELDOM),
+            false => (self.looks.every * 2).clamp(LOOK_EVERY, longest),
         };
         self.looks.at = self
             .partitions

@@ -105,6 +105,7 @@ pub enum Shutdown {
 struct Committing {
     future: BoxFuture<'static, Answer>,
     notes: Vec<Note>,
+    began: Instant,
 }
 
 /// What a commit came to.
@@ -313,6 +314,7 @@ where
         if self.stats.is_asked() && self.is_idle() {
             self.stats.answer_idle();
         }
+        self.stats.answer_alive();
         Poll::Pending
     }
 }

@@ -72,6 +72,7 @@ where
                         }
                     }
                 }
+                Report::InHand(worker, calls) => self.looked_at_calls(worker, calls),
                 Report::Drained {
                     partition,
                     ownership,

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
+use tokio::time::Instant;
 use tower_service::Service;
 
 use super::{Pump, Shutdown, add, owned, running};
@@ -79,6 +80,9 @@ where
             if partition.phase != Phase::Running {
                 continue;
             }
+            if let Some(took) = partition.timed_settlement() {
+                self.stats.metrics().settlements.record(took, 1);
+            }
             let pause = !partition.staged.is_empty()
                 || partition.too_large
                 || (full && partition.away() > 0);
@@ -119,6 +123,11 @@ where
             return;
         }
         add(&stats.delivered, batch.records.len() as u64);
+        if partition.timed.is_none()
+            && let Some(first) = batch.records.first()
+        {
+            partition.timed = Some((first.offset, Instant::now()));
+        }
         let before = (partition.held, partition.held_bytes);
         // What is staged comes first, also when single-message mode has just ended.
         let staged = route.delivery == Semantics::AtMostOnce

@@ -97,6 +97,11 @@ where
         let sum = |of: fn(&Partition) -> u64| partitions().map(of).sum::<u64>();
         let stats = &self.stats;
         stats.held.store(self.held as u64, Relaxed);
+        stats.running.store(self.workers.running() as u64, Relaxed);
+        stats.owned.store(partitions().count() as u64, Relaxed);
+        stats
+            .ready
+            .store(self.assigned && self.stage == Shutdown::No, Relaxed);
         stats.parked.store(sum(|p| p.parked.max(0) as u64), Relaxed);
         stats.away.store(sum(|p| p.away() as u64), Relaxed);
         stats.void.store(sum(Partition::void), Relaxed);

@@ -167,6 +167,8 @@ impl World {
             breaker: None,
             limits: SharedLimits::default(),
             front: Front::of(&context.route, &self.clock),
+            metrics: Arc::default(),
+            measured: false,
         };
         Route {
             stats: Arc::clone(&context.stats),

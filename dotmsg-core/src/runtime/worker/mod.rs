@@ -24,6 +24,7 @@ use super::ready::ReadySet;
 use super::reports::Reports;
 use super::slots::{Slots, Turn};
 use super::stopping::Stopping;
+use super::stuck::InHand;
 use super::ticket::{Item, Settles, Ticket};
 use crate::delivery::Delivery;
 use crate::middleware::batch::Gathering;
@@ -154,6 +155,25 @@ where
         };
         let mut slots = self.slots.iter();
         slots.any(|slot| slot.is_running() && is_it(&slot.ticket))
+    }
+
+    /// The messages whose handlers run. It walks all slots.
+    pub(crate) fn in_hand(&self) -> Vec<InHand> {
+        let running = self.slots.iter().filter(|slot| slot.is_running());
+        running
+            .map(|slot| InHand {
+                ticket: slot.ticket,
+                key_hash: slot
+                    .delivery
+                    .key()
+                    .map(|key| self.hash(slot.ticket.partition, key)),
+            })
+            .collect()
+    }
+
+    /// Calls that run now, of all workers that share its permits.
+    pub(crate) fn running(&self) -> usize {
+        self.permits.used() - usize::from(self.spare)
     }
 
     /// Starts lanes that wait for a permit; whether it started any.

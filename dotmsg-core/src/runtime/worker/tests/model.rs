@@ -361,6 +361,7 @@ impl<S: Service<Delivery, Response = Outcome, Error = Infallible> + Clone> Subje
                     partition,
                     ownership,
                 } => self.drained(partition as usize, ownership),
+                Report::InHand(..) => unreachable!("nobody looks"),
             }
         }
         // What was handled is reported without its offset: all that is left unreported must be of that kind.

@@ -443,6 +443,7 @@ impl Subject {
                     partition,
                     ownership,
                 } => self.drained(partition as usize, ownership),
+                Report::InHand(..) => unreachable!("nobody looks"),
             }
         }
     }
