@@ -48,6 +48,11 @@ const RULES: &[Rule] = &[
         dev: &["dotmsg-testkit"],
     },
     Rule {
+        name: "dotmsg-http",
+        may: &["dotmsg-core"],
+        dev: &[],
+    },
+    Rule {
         name: "dotmsg-testkit",
         may: &["dotmsg-core"],
         dev: &[],
@@ -57,6 +62,7 @@ const RULES: &[Rule] = &[
         may: &[
             "dotmsg-core",
             "dotmsg-macros",
+            "dotmsg-http",
             "dotmsg-kafka",
             "dotmsg-amqp",
             "dotmsg-nats",

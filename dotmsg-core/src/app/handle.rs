@@ -8,7 +8,7 @@ use tokio::sync::watch;
 use crate::backend::Backend;
 use crate::error::{Error, ErrorKind, Result};
 use crate::lag::Lag;
-use crate::middleware::circuit_breaker::Breaker;
+use crate::middleware::circuit_breaker::{Breaker, CircuitState};
 use crate::progress::{LogIdentity, PositionRecord};
 use crate::publisher::Publisher;
 use crate::replay::{DeadLetters, Replay};
@@ -32,6 +32,13 @@ pub struct RouteHandle {
 }
 
 impl RouteHandle {
+    /// Whether its circuit breaker, if it has one, holds messages back now.
+    #[must_use]
+    pub fn is_circuit_open(&self) -> bool {
+        let breaker = self.breaker.as_ref();
+        breaker.is_some_and(|breaker| breaker.state() != CircuitState::Closed)
+    }
+
     /// A replay of its dead letters to it: each once, however often it is run.
     #[must_use]
     pub fn replay(&self) -> Replay {
@@ -120,6 +127,12 @@ impl AppHandle {
             *stage = (*stage).max(to);
             forward
         });
+    }
+
+    /// Whether it was told to stop.
+    #[must_use]
+    pub fn is_stopping(&self) -> bool {
+        *self.shutdown.borrow() != Shutdown::No
     }
 
     /// The routes, in the order of their registration.

@@ -5,14 +5,18 @@
 
 mod adding;
 mod annotated;
+mod figures;
 mod handle;
+mod health;
 mod needs;
 mod partitioning;
 mod running;
 mod signals;
 mod starting;
 
+pub use figures::{Attribute, FIGURES, Figure, FigureKind, FigureValue};
 pub use handle::{AppHandle, RouteHandle};
+pub use health::{Health, RouteHealth, RouteState};
 pub use running::{AppReport, Running};
 
 use std::collections::BTreeMap;

@@ -85,12 +85,3 @@ async fn each_answer_of_a_batch_counts() {
     service.oneshot(()).await.unwrap();
     assert_eq!(metrics.failures.snapshot(), [("no".into(), 2)]);
 }
-
-#[test]
-fn one_in_sixteen_is_chosen_whatever_the_rhythm() {
-    for (step, first) in [(1, 0), (16, 3), (512, 100), (1_000, 7)] {
-        let chosen = (0..10_000u32).filter(|call| is_sampled(first + call * step));
-        let chosen = chosen.count();
-        assert!((560..690).contains(&chosen), "{chosen} at every {step}th");
-    }
-}

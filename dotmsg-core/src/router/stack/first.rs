@@ -12,13 +12,15 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Context, Poll, ready};
 
 use pin_project_lite::pin_project;
+use tower_layer::Layer;
 use tower_service::Service;
 
-use super::{Layers, StackParts, limit_parts};
+use super::{Layers, StackParts, limit_parts, metrics_layer};
 use crate::backend::BoxFuture;
 use crate::delivery::{Delivery, Settlement};
 use crate::handler::{HandlerError, HandlerResult, Returned};
 use crate::middleware::limits::LimitParts;
+use crate::middleware::metrics::{Since, count_failures};
 use crate::middleware::publish_returned::{Passage, Passed};
 use crate::middleware::{Ended, Outcome};
 
@@ -28,6 +30,8 @@ pub(super) struct FirstCall<B> {
     // Why the handler was not ready; the failure of the next delivery.
     not_ready: Option<HandlerError>,
     limits: Arc<LimitParts>,
+    /// Calls that were made, if they are measured.
+    calls: Option<u32>,
     rest: Arc<Rest<B>>,
 }
 
@@ -45,6 +49,7 @@ impl<B: Clone> FirstCall<B> {
         Self {
             bounded: bounded.clone(),
             not_ready: None,
+            calls: parts.measured.then_some(0),
             rest: Arc::new(Rest {
                 bounded: Mutex::new(bounded),
                 layers: Layers::new(&parts, &limits),
@@ -92,9 +97,11 @@ where
             && !tracing::enabled!(tracing::Level::DEBUG)
         {
             let kept = Some((delivery.clone(), Arc::clone(&self.rest)));
+            let since = self.calls.as_mut().map(Since::of_next);
             return ResponseFuture::First {
                 call: self.bounded.call(delivery),
                 kept,
+                since: since.unwrap_or_default(),
             };
         }
         ResponseFuture::Rest {
@@ -130,7 +137,11 @@ where
         delivery: Delivery,
         answered: Answered<B>,
     ) -> BoxFuture<'static, Result<Outcome, Infallible>> {
-        let mut service = self.layers.around(answered);
+        let measured = metrics_layer(&self.parts).layer(answered.bounded);
+        let mut service = self.layers.around(Answered {
+            bounded: measured,
+            result: answered.result,
+        });
         Box::pin(async move {
             poll_fn(|cx| service.poll_ready(cx)).await?;
             let call = service.call(delivery);
@@ -161,7 +172,7 @@ pin_project! {
     /// second case.
     #[project = Projection]
     pub(super) enum ResponseFuture<F, B> {
-        First { #[pin] call: F, kept: Option<(Delivery, Arc<Rest<B>>)> },
+        First { #[pin] call: F, kept: Option<(Delivery, Arc<Rest<B>>)>, since: Since },
         Sending { passage: Passage, kept: Option<(Delivery, Arc<Rest<B>>)> },
         Rest { rest: BoxFuture<'static, Result<Outcome, Infallible>> },
     }
@@ -189,8 +200,15 @@ where
                     }
                 }
             }
-            Projection::First { call, kept } => {
-                let result = ready!(call.poll(cx));
+            Projection::First { call, kept, since } => {
+                let start = since.before_poll();
+                let poll = call.poll(cx);
+                if !since.is_off()
+                    && let Some((_, rest)) = kept
+                {
+                    since.after_poll(start, poll.is_ready(), &rest.parts.metrics);
+                }
+                let result = ready!(poll);
                 if let Ok(returned) = &result
                     && returned.outgoing.capacity() == 0
                     && returned.settlement == Settlement::Ack
@@ -211,6 +229,9 @@ where
                     }
                     result => {
                         let (delivery, rest) = kept.expect("polled after it had ended");
+                        if !since.is_off() {
+                            count_failures(&rest.parts.metrics, &result);
+                        }
                         rest.after(delivery, result)
                     }
                 }

@@ -50,7 +50,7 @@ use crate::middleware::circuit_breaker::{Breaker, CircuitBreakerLayer};
 use crate::middleware::concurrency_limit::ConcurrencyLimit;
 use crate::middleware::dead_letter::{DeadLetterLayer, DeadLetterParts};
 use crate::middleware::limits::{CheckLimitsLayer, LimitParts, SizeLimits};
-use crate::middleware::metrics::{Metrics, MetricsLayer};
+use crate::middleware::metrics::MetricsLayer;
 use crate::middleware::publish_returned::{Desk, Enlistment, PublishParts, PublishReturnedLayer};
 use crate::middleware::retry_in_place::{RepeatPolicy, RetryInPlaceLayer, RetryParts};
 use crate::middleware::tiers::{TierParts, TiersLayer};
@@ -85,7 +85,7 @@ pub struct StackParts {
     pub front: Front,
     /// Where dead letters are counted, and calls if they are measured.
     pub metrics: Arc<RouteMetrics>,
-    /// Whether calls of the handler are measured.
+    /// Whether first calls of the handler are measured, and repeats.
     pub measured: bool,
 }
 
@@ -131,7 +131,7 @@ pub fn full_stack(
 /// When the route has none.
 pub fn batch_stack<C>(
     handler: C,
-    parts: StackParts,
+    mut parts: StackParts,
 ) -> impl Service<Delivery, Response = Outcome, Error = Infallible, Future: Send + 'static>
 + Clone
 + Send
@@ -140,7 +140,11 @@ where
     C: Service<Call, Response = Answer, Error = HandlerError> + Clone + Send + 'static,
     C::Future: Send + 'static,
 {
-    let bounded = batch_layer(&parts).layer(bounded(handler, &parts));
+    let concurrency = parts.limits.concurrency(&parts.route);
+    let measured = metrics_layer(&parts).layer(timed(handler, &parts));
+    let bounded = batch_layer(&parts).layer(concurrency.layer(measured));
+    // What is measured is calls, and a message is none.
+    parts.measured = false;
     guarded(bounded, parts, true)
 }
 
@@ -163,13 +167,11 @@ where
     front.around(FirstCall::new(service, parts), in_batches)
 }
 
-/// A handler whose panics and time are bounded, and whose calls are measured.
-type Timed<H> = Metrics<Timeout<CatchPanic<H>>>;
+/// A handler whose panics and time are bounded.
+type Timed<H> = Timeout<CatchPanic<H>>;
 
 fn timed<H>(handler: H, parts: &StackParts) -> Timed<H> {
-    let bounded = TimeoutLayer::new(parts.route.timeout).layer(CatchPanicLayer.layer(handler));
-    let metrics = parts.measured.then(|| Arc::clone(&parts.metrics));
-    MetricsLayer::new(metrics).layer(bounded)
+    TimeoutLayer::new(parts.route.timeout).layer(CatchPanicLayer.layer(handler))
 }
 
 /// The same, and its calls at once.
@@ -180,6 +182,10 @@ fn bounded<H>(handler: H, parts: &StackParts) -> ConcurrencyLimit<Timed<H>> {
 
 fn breaker_layer(parts: &StackParts) -> CircuitBreakerLayer {
     CircuitBreakerLayer::new(parts.breaker.clone())
+}
+
+fn metrics_layer(parts: &StackParts) -> MetricsLayer {
+    MetricsLayer::new(parts.measured.then(|| Arc::clone(&parts.metrics)))
 }
 
 fn batch_layer(parts: &StackParts) -> BatchLayer {
