@@ -125,7 +125,7 @@
 pub mod handler;
 
 use dotmsg_core::backend::Registry;
-use dotmsg_core::log::{MemoryLogs, check_setting, log_factory, memory_factory};
+use dotmsg_core::log::{MemoryLogs, check_setting, log_factory, memory_factory, setting_list};
 
 pub use dotmsg_core::Bytes;
 pub use dotmsg_core::backend;
@@ -249,6 +249,8 @@ impl app::Adapters for FeatureAdapters {
         registry.register("log", log_factory());
         registry.check_settings("memory", check_setting);
         registry.check_settings("log", check_setting);
+        registry.list_settings("memory", setting_list());
+        registry.list_settings("log", setting_list());
         kafka(&mut registry);
         for scheme in ["amqp", "nats", "postgres"] {
             registry.planned(scheme);
@@ -261,6 +263,7 @@ impl app::Adapters for FeatureAdapters {
 fn kafka(registry: &mut Registry) {
     registry.register("kafka", dotmsg_kafka::kafka_factory());
     registry.check_settings("kafka", dotmsg_kafka::kafka_check_setting);
+    registry.list_settings("kafka", dotmsg_kafka::kafka_setting_list());
 }
 
 #[cfg(not(feature = "kafka"))]

@@ -50,7 +50,7 @@ mod source;
 mod transactions;
 
 pub use backend::{KafkaBackend, kafka_factory};
-pub use settings::kafka_check_setting;
+pub use settings::{kafka_check_setting, kafka_setting_list};
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
 

@@ -32,7 +32,7 @@ use self::signals::Signals;
 use self::starting::StartRoute;
 use crate::backend::{Backend, Partitioner, Registry};
 use crate::clock::{Clock, SystemClock};
-use crate::config::Config;
+use crate::config::{Config, Explained, RouteDefaults};
 use crate::error::{Error, ErrorKind, Result};
 use crate::handler::{Classify, ErrorClass, ErrorClasses, Layers};
 #[cfg(feature = "testing")]
@@ -356,6 +356,29 @@ where
     pub async fn open(self) -> Result<AppHandle> {
         self.has_one_state()?;
         Ok(running::open(self).await?.0)
+    }
+
+    /// Every key of the configuration with its effective value and its source, without secrets, for these handlers and with the
+    /// settings of the adapters; nothing is opened. Print it as a TOML file, or serialise it.
+    ///
+    /// # Errors
+    /// Everything wrong with the configuration at once.
+    pub fn explain(&self) -> Result<Explained> {
+        self.has_one_state()?;
+        let config = self.whole_config(&R::registry());
+        Ok(config.explain(&self.route_defaults())?)
+    }
+
+    /// The configuration, with what the app itself knows.
+    fn whole_config(&self, registry: &Registry) -> Config {
+        let config = self.config.clone().adapters(registry);
+        config.given(self.given.keys())
+    }
+
+    /// What the attributes say.
+    fn route_defaults(&self) -> Vec<RouteDefaults> {
+        let routes = self.routes.iter();
+        routes.map(|route| route.defined.defaults.clone()).collect()
     }
 
     fn has_one_state(&self) -> Result<()> {

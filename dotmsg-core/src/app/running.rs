@@ -16,7 +16,7 @@ use super::starting::Start;
 use super::{Adapters, App, AppHandle, Route, RouteHandle, needs};
 use crate::backend::{Backend, Registry};
 use crate::clock::Clock;
-use crate::config::{BackendConfig, Resolved, RouteDefaults};
+use crate::config::{BackendConfig, Resolved};
 use crate::delivery::Provided;
 use crate::error::{Error, ErrorKind, Result};
 use crate::handler::ErrorClasses;
@@ -210,17 +210,8 @@ where
     S: Send + Sync + 'static,
     R: Adapters,
 {
-    let defaults: Vec<RouteDefaults> = app
-        .routes
-        .iter()
-        .map(|route| route.defined.defaults.clone())
-        .collect();
     let registry = R::registry();
-    let resolved = app
-        .config
-        .adapters(&registry)
-        .given(app.given.keys())
-        .resolve(&defaults)?;
+    let resolved = app.whole_config(&registry).resolve(&app.route_defaults())?;
     partitioning::check(&app.partitioners, &resolved.backends)?;
     needs::check(
         app.routes.iter().map(|route| route.defined.needs),

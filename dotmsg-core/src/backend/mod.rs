@@ -41,8 +41,10 @@ pub use murmur2::{murmur2, partition_for_key};
 pub use partitioner::{Partitioner, partition_by};
 pub use publisher::{PublishOutcome, PublishRecord, Published, Publisher};
 pub use reader::{ReadBatch, Reader};
-pub(crate) use registry::safe_url;
-pub use registry::{BackendFactory, BackendOptions, Registry, SettingCheck, WrongSetting};
+pub use registry::{
+    BackendFactory, BackendOptions, Registry, SettingCheck, SettingList, WrongSetting,
+};
+pub(crate) use registry::{safe_url, shown_url};
 pub use source::{AssignmentEvent, Batch, BatchLimits, Granted, Record, Source, Subscription};
 pub use transaction::{TransactionOutcome, Transactions};
 

@@ -40,9 +40,13 @@ impl BackendOptions {
 
 /// A URL without user information and query.
 pub(crate) fn safe_url(url: &str) -> String {
-    // User information first: a `?` in a password that is not encoded would end the URL before the `@`.
     let (head, rest) = match (url.find("://"), url.rfind('@')) {
-        (Some(scheme), Some(at)) if at > scheme => (&url[..scheme], &url[at + 1..]),
+        (Some(scheme), Some(at)) if at > scheme => {
+            if is_unclear(url) {
+                return format!("{}://***", &url[..scheme]);
+            }
+            (&url[..scheme], &url[at + 1..])
+        }
         _ => ("", url),
     };
     let rest = rest.split('?').next().unwrap_or_default();
@@ -50,6 +54,39 @@ pub(crate) fn safe_url(url: &str) -> String {
         "" => rest.to_owned(),
         scheme => format!("{scheme}://***@{rest}"),
     }
+}
+
+/// A URL as a tool shows it that prints the configuration: the user stays, the password and what follows a `?` do not. User
+/// information without a password is a token for some brokers, and goes too.
+pub(crate) fn shown_url(url: &str) -> String {
+    let scheme = url.find(':').map_or(0, |colon| colon + 1);
+    let start = match url[scheme..].starts_with("//") {
+        true => scheme + 2,
+        false => scheme,
+    };
+    let (head, rest) = url.split_at(start);
+    if is_unclear(rest) {
+        return format!("{head}***");
+    }
+    let (rest, query) = match rest.split_once('?') {
+        Some((rest, _)) => (rest, "?***"),
+        None => (rest, ""),
+    };
+    let Some((login, hosts)) = rest.rsplit_once('@') else {
+        return format!("{head}{rest}{query}");
+    };
+    let is_plain = |sign: char| sign.is_alphanumeric() || "-._~%+!$".contains(sign);
+    match login.split_once(':') {
+        Some((user, _)) if user.chars().all(is_plain) => {
+            format!("{head}{user}:***@{hosts}{query}")
+        }
+        _ => format!("{head}***@{hosts}{query}"),
+    }
+}
+
+/// A `?` before an `@` is in a password, or the `@` is in a query: nobody knows which part of it is a secret.
+fn is_unclear(url: &str) -> bool {
+    matches!((url.find('?'), url.rfind('@')), (Some(query), Some(at)) if query < at)
 }
 
 impl fmt::Debug for BackendOptions {
@@ -82,11 +119,22 @@ pub enum WrongSetting {
 /// Checks one setting of an adapter by its dotted key and its value.
 pub type SettingCheck = fn(&str, &str) -> std::result::Result<(), WrongSetting>;
 
+/// What a tool that prints a configuration may show of an adapter's settings.
+#[derive(Clone, Copy, Debug)]
+pub struct SettingList {
+    /// The adapter's own keys with their defaults, as a config file would have them (without quotes).
+    pub defaults: &'static [(&'static str, &'static str)],
+    /// Whether the value of a setting may be shown, by its key: no for a secret, and for a key that is not known. It is asked of
+    /// every key that is given.
+    pub may_show: fn(&str) -> bool,
+}
+
 /// Backends by URL scheme.
 #[derive(Clone, Default)]
 pub struct Registry {
     factories: BTreeMap<&'static str, BackendFactory>,
     checks: BTreeMap<&'static str, SettingCheck>,
+    lists: BTreeMap<&'static str, SettingList>,
     features: BTreeMap<&'static str, &'static str>,
     planned: BTreeSet<&'static str>,
 }
@@ -114,6 +162,17 @@ impl Registry {
         self.checks
             .iter()
             .map(|(adapter, check)| (*adapter, *check))
+    }
+
+    /// Lists the settings of an adapter, for tools that print the configuration. Without it they show none of their values.
+    pub fn list_settings(&mut self, adapter: &'static str, list: SettingList) {
+        self.lists.insert(adapter, list);
+    }
+
+    /// The settings of an adapter, as far as it told.
+    #[must_use]
+    pub fn setting_list(&self, adapter: &str) -> Option<SettingList> {
+        self.lists.get(adapter).copied()
     }
 
     /// Notes that a scheme needs a cargo feature, for the error when it is off.
@@ -214,6 +273,34 @@ mod tests {
     }
 
     #[test]
+    fn a_url_is_shown_with_its_user_and_without_its_secrets() {
+        for (url, shown) in [
+            ("memory:", "memory:"),
+            ("log:./a/path", "log:./a/path"),
+            ("kafka://a:9092,b:9092", "kafka://a:9092,b:9092"),
+            ("kafka://app:canary@a:1,b:2", "kafka://app:***@a:1,b:2"),
+            ("kafka://u:can@canary@a", "kafka://u:***@a"),
+            ("kafka://u:can?canary@a", "kafka://***"),
+            ("kafka://u:can:ary/canary@a", "kafka://u:***@a"),
+            ("nats://canary@host", "nats://***@host"),
+            ("nats://host?token=canary", "nats://host?***"),
+            ("nats://host/?token=can?canary", "nats://host/?***"),
+            (
+                "amqp://u:canary@host/v?password=canary",
+                "amqp://u:***@host/v?***",
+            ),
+            ("amqp://u:canary@host/v?mail=a@b&token=canary", "amqp://***"),
+            ("http://h/a?canary:x@y", "http://***"),
+            ("http://ca/nary:canary@y", "http://***@y"),
+            ("kafka:u:canary://canary@host", "kafka:u:***@host"),
+            ("log:canary@x", "log:***@x"),
+        ] {
+            assert_eq!(shown_url(url), shown);
+            assert!(!shown.contains("canary"));
+        }
+    }
+
+    #[test]
     fn a_password_is_never_printed() {
         let options = options("amqp://user:canary@host/vhost?password=canary");
         assert!(!format!("{options:?}").contains("canary"));
@@ -222,6 +309,7 @@ mod tests {
             "kafka://u:pass?canary@host",
             "kafka://u:canary@p@host?canary",
             "nats://host?token=canary",
+            "amqp://u:canary@host?mail=a@b&token=canary",
         ] {
             assert!(!safe_url(url).contains("canary"), "{url}");
         }

@@ -197,7 +197,7 @@ fn limits(values: &Values<'_>, spec: &RouteSpec, errors: &mut Vec<ConfigError>) 
         ),
     ] {
         // A default is half of what is around it, but for a limit of 1, which has no half.
-        if value >= around && values.given(key) {
+        if value >= around && value > 1 && values.given(key) {
             errors.push(leaves_no_room(values, key, limit));
         }
     }

@@ -19,11 +19,14 @@ mod checks;
 mod document;
 mod environment;
 mod errors;
+mod explain;
 mod keys;
 mod kind;
+mod layers;
 mod misplaced;
 mod nearest;
 mod place;
+mod resolve;
 mod route;
 mod sections;
 #[cfg(test)]
@@ -32,6 +35,7 @@ mod value;
 mod walk;
 
 pub use errors::{ConfigError, ConfigErrors};
+pub use explain::{Explained, Setting, SettingValue, Source};
 pub use place::Place;
 pub use sections::{BackendConfig, StoreConfig};
 pub use value::Value;
@@ -44,7 +48,7 @@ use std::sync::Arc;
 
 use crate::backend::{Registry, SettingCheck};
 use crate::router::{LimitSpec, RouteSpec};
-use value::{Entry, Node, Table};
+use value::Table;
 
 /// What the attribute of one handler said, by the keys of `[routes.<handler>]`.
 #[derive(Clone, Debug)]
@@ -99,6 +103,18 @@ pub struct Resolved {
     pub stores: Vec<StoreConfig>,
     /// By name.
     pub limits: Vec<LimitSpec>,
+    /// The routes of the configuration that [`Config::resolve_configured`] left out, by name. Empty for an app.
+    pub incomplete: Vec<IncompleteRoute>,
+}
+
+/// A table of `[routes]` that does not say by itself what it consumes.
+#[derive(Clone, Debug, PartialEq, Eq, serde::Serialize)]
+#[non_exhaustive]
+pub struct IncompleteRoute {
+    /// Its name.
+    pub name: String,
+    /// The keys that it lacks: `topic`, `group` or both. The handler's attribute may have them.
+    pub missing: Vec<&'static str>,
 }
 
 /// A configuration as it was given; [`Config::resolve`] checks and merges it.
@@ -213,117 +229,6 @@ impl Config {
         self
     }
 
-    /// The backends alone, for a tool that has no handlers; `[routes]` is not looked at.
-    ///
-    /// # Errors
-    /// All that is wrong outside `[routes]`.
-    pub fn backends(&self) -> Result<Vec<BackendConfig>, ConfigErrors> {
-        let mut errors = Vec::new();
-        let root = self.merged(&[], None, &mut errors);
-        let backends = self.backends_of(&root, &mut errors);
-        sections::stores(&root, &mut errors);
-        sections::limits(&root, &mut errors);
-        ConfigErrors::unless_any(errors, backends)
-    }
-
-    /// Merges all sources for these handlers and checks everything.
-    ///
-    /// # Errors
-    /// All that is wrong.
-    pub fn resolve(&self, handlers: &[RouteDefaults]) -> Result<Resolved, ConfigErrors> {
-        let mut errors = Vec::new();
-        let names: Vec<&str> = handlers.iter().map(|route| &*route.handler).collect();
-        checks::names(handlers, &mut errors);
-        let root = self.merged(handlers, Some(&names), &mut errors);
-        let backends = self.backends_of(&root, &mut errors);
-        let stores = sections::stores(&root, &mut errors);
-        let limits = sections::limits(&root, &mut errors);
-        let empty = Table::new();
-        let tables = value::table(&root, "routes").unwrap_or(&empty);
-        let routes: Vec<_> = handlers
-            .iter()
-            .map(|given| {
-                let handler = &*given.handler;
-                let values = route::Values {
-                    handler,
-                    place: Place::Attribute(handler.into()),
-                    table: value::table(tables, handler).unwrap_or(&empty),
-                    batch: given.batch,
-                };
-                let spec = values.spec();
-                checks::route(&values, &spec, &mut errors);
-                (values, spec)
-            })
-            .collect();
-        checks::routes(&routes, &backends, &mut errors);
-        checks::limit_names(&routes, &limits, &mut errors);
-        if let Some(registry) = &self.registry {
-            let needed = backends
-                .iter()
-                .filter(|backend| !self.given.contains(&backend.name));
-            checks::schemes(&root, needed, &routes, registry, &mut errors);
-        }
-        environment::warn_of_foreign(&self.foreign);
-        let routes = routes.into_iter().map(|(_, spec)| spec).collect();
-        let resolved = Resolved {
-            profile: self.profile_name().map(|(name, _)| name.to_owned()),
-            sources: self.sources(),
-            routes,
-            backends,
-            stores,
-            limits,
-        };
-        ConfigErrors::unless_any(errors, resolved)
-    }
-
-    fn backends_of(&self, root: &Table, errors: &mut Vec<ConfigError>) -> Vec<BackendConfig> {
-        let backends = sections::backends(root, errors);
-        if backends.is_empty() && root.get("backend").is_none_or(is_table) {
-            let message = "no backend is configured. Set `url` in [backend.main], or DOTMSG__BACKEND__MAIN__URL, for example to `log:./dotmsg-log`";
-            errors.push(ConfigError::new(&self.place(), "backend", message));
-        }
-        backends
-    }
-
-    /// All layers, each walked, then laid on one another.
-    fn merged(
-        &self,
-        handlers: &[RouteDefaults],
-        names: Option<&[&str]>,
-        errors: &mut Vec<ConfigError>,
-    ) -> Table {
-        let mut layers = vec![code(&self.defaults, errors)];
-        layers.extend(handlers.iter().map(|handler| attribute(handler, errors)));
-        if let Some((_, file)) = &self.file {
-            layers.push(file.clone());
-        }
-        let profile = self.chosen_profile(errors);
-        let overrides = code(&self.overrides, errors);
-        let mut known = Table::new();
-        for layer in layers.iter().chain(&profile).chain([&overrides]) {
-            value::merge(&mut known, layer);
-        }
-        for name in names.unwrap_or_default() {
-            let path = ["routes".to_owned(), (*name).to_owned(), String::new()];
-            // A leaf in the way is reported by the walk.
-            let _ = value::insert(&mut known, &path, Value::Boolean(true), &Place::Code);
-        }
-        let (environment, wrong) = environment::tree(&self.environment, &known);
-        errors.extend(wrong);
-        errors.extend(self.no_text.iter().map(|name| environment::no_text(name)));
-        let mistaken = |name: &String| environment::mistaken(name);
-        errors.extend(self.foreign.iter().filter_map(mistaken));
-        let own: Vec<&Table> = layers.iter().chain([&environment, &overrides]).collect();
-        errors.extend(walk::layers(&own, names, &self.checks));
-        layers.extend(profile);
-        layers.extend([environment, overrides]);
-        let mut root = Table::new();
-        for layer in &layers {
-            value::merge(&mut root, layer);
-        }
-        root
-    }
-
     fn profile_name(&self) -> Option<(&str, Place)> {
         match environment::profile(&self.environment) {
             Some((variable, name)) => Some((name, Place::Environment(variable.into()))),
@@ -375,44 +280,4 @@ impl fmt::Debug for Config {
             .field("profile", &self.profile)
             .finish_non_exhaustive()
     }
-}
-
-fn is_table(entry: &Entry) -> bool {
-    matches!(entry.node, Node::Table(_))
-}
-
-/// A layer of values set in code; the last of several for one key counts.
-fn code(entries: &[(String, Value)], errors: &mut Vec<ConfigError>) -> Table {
-    let mut table = Table::new();
-    for (key, value) in entries {
-        let path: Vec<String> = key.split('.').map(str::to_owned).collect();
-        let mut one = Table::new();
-        if value::insert(&mut one, &path, value.clone(), &Place::Code).is_err()
-            || path[0] == "profile"
-        {
-            let message = "cannot be set in code";
-            errors.push(ConfigError::new(&Place::Code, key, message));
-            continue;
-        }
-        value::merge(&mut table, &one);
-    }
-    table
-}
-
-/// The layer of one attribute.
-fn attribute(handler: &RouteDefaults, errors: &mut Vec<ConfigError>) -> Table {
-    let place = Place::Attribute(handler.handler.as_str().into());
-    let mut table = Table::new();
-    for (key, value) in &handler.entries {
-        let path: Vec<String> = ["routes", &handler.handler]
-            .into_iter()
-            .chain(key.split('.'))
-            .map(str::to_owned)
-            .collect();
-        if value::insert(&mut table, &path, value.clone(), &place).is_err() {
-            let message = "given twice in one attribute. Remove one of them";
-            errors.push(ConfigError::new(&place, path.join("."), message));
-        }
-    }
-    table
 }

@@ -14,10 +14,21 @@ use super::nearest::{advice, nearest};
 use super::value::{Entry, Node, Table};
 use crate::backend::{SettingCheck, WrongSetting};
 
+/// Which handlers `[routes]` may name.
+#[derive(Clone, Copy)]
+pub(super) enum Handlers<'a> {
+    /// `[routes]` is not looked at.
+    Ignored,
+    /// The handlers are not known; the keys of a route are.
+    Any,
+    /// Those of an app.
+    These(&'a [&'a str]),
+}
+
 /// Walks these layers.
 pub(super) fn layers(
     layers: &[&Table],
-    handlers: Option<&[&str]>,
+    handlers: Handlers<'_>,
     checks: &BTreeMap<&'static str, SettingCheck>,
 ) -> Vec<ConfigError> {
     let mut adapters = keys::ADAPTERS.to_vec();
@@ -38,8 +49,7 @@ pub(super) fn layers(
 
 /// What the walk compares names with.
 struct Walk<'a> {
-    /// The handlers of the app; `None` leaves `[routes]` alone.
-    handlers: Option<&'a [&'a str]>,
+    handlers: Handlers<'a>,
     /// The adapters whose settings tables are known.
     adapters: Vec<&'a str>,
     /// Those of them that check their settings here.
@@ -157,15 +167,16 @@ impl Walk<'_> {
     }
 
     fn route(&mut self, table: &Table, entry: &Entry, name: &str, path: &str) {
-        let Some(handlers) = self.handlers else {
-            return;
-        };
-        if !handlers.contains(&name) {
-            let message = format!(
-                "there is no handler `{name}`. {}",
-                advice(name, handlers, "handler in this app")
-            );
-            self.error(entry, path.to_owned(), message);
+        match self.handlers {
+            Handlers::Ignored => return,
+            Handlers::These(handlers) if !handlers.contains(&name) => {
+                let message = format!(
+                    "there is no handler `{name}`. {}",
+                    advice(name, handlers, "handler in this app")
+                );
+                self.error(entry, path.to_owned(), message);
+            }
+            Handlers::Any | Handlers::These(_) => {}
         }
         self.keys(keys::ROUTE, table, path, "");
     }

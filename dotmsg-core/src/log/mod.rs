@@ -61,7 +61,7 @@ pub use broker::LogBroker;
 #[cfg(any(test, feature = "testing"))]
 pub use disk_faults::{DiskFaults, Struck};
 pub use factory::{MemoryLogs, log_factory, memory_factory};
-pub use options::{DamagedTail, Fsync, LogOptions, check_setting};
+pub use options::{DamagedTail, Fsync, LogOptions, check_setting, setting_list};
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
 

@@ -10,7 +10,7 @@ use super::assignor::Assignor;
 use super::disk::{Disk, RealDisk};
 use super::group::Rules;
 use super::retention::Limits;
-use crate::backend::WrongSetting;
+use crate::backend::{SettingList, WrongSetting};
 use crate::clock::{Clock, SystemClock};
 use crate::error::{Error, ErrorKind, Result};
 
@@ -89,21 +89,33 @@ const TIMEOUT: &str = "a duration above 0 like 45s";
 const POSITION_RETENTION: &str = "forever or a duration above 0 like 7d";
 const RECORD_SIZE: &str = "a size from 1B to 1GiB";
 
-const KEYS: [&str; 13] = [
-    "assignor",
-    "auto_create",
-    "default_partitions",
-    "fsync",
-    "max_record_bytes",
-    "on_damaged_tail",
-    "poll_timeout",
-    "position_retention",
-    "retention",
-    "retention_bytes",
-    "seed",
-    "segment_bytes",
-    "session_timeout",
+/// Every key with its default, as a config file would have it.
+const DEFAULTS: [(&str, &str); 13] = [
+    ("assignor", "cooperative-sticky"),
+    ("auto_create", "false"),
+    ("default_partitions", "12"),
+    ("fsync", "group"),
+    ("max_record_bytes", "16MiB"),
+    ("on_damaged_tail", "refuse"),
+    ("poll_timeout", "5m"),
+    ("position_retention", "forever"),
+    ("retention", "forever"),
+    ("retention_bytes", "none"),
+    ("seed", "random"),
+    ("segment_bytes", "64MiB"),
+    ("session_timeout", "45s"),
 ];
+
+/// The keys alone.
+const KEYS: [&str; DEFAULTS.len()] = {
+    let mut keys = [""; DEFAULTS.len()];
+    let mut index = 0;
+    while index < keys.len() {
+        keys[index] = DEFAULTS[index].0;
+        index += 1;
+    }
+    keys
+};
 
 impl LogOptions {
     /// What may be removed of a topic that says nothing.
@@ -263,6 +275,15 @@ pub fn check_setting(key: &str, value: &str) -> std::result::Result<(), WrongSet
     }
 }
 
+/// The settings of `[backend.<name>.log]` and `.memory`, for the registry. None of them is a secret.
+#[must_use]
+pub fn setting_list() -> SettingList {
+    SettingList {
+        defaults: &DEFAULTS,
+        may_show: |key| KEYS.contains(&key),
+    }
+}
+
 fn parse<T: std::str::FromStr>(
     value: &str,
     possible: &str,
@@ -330,6 +351,17 @@ mod tests {
         assert_eq!(settings("seed", "7").unwrap().seed, Some(7));
         let week = settings("retention", "7d").unwrap().retention;
         assert_eq!(week, Some(Duration::from_secs(7 * 86_400)));
+    }
+
+    #[test]
+    fn the_listed_defaults_are_the_defaults() {
+        let listed: BTreeMap<String, String> = DEFAULTS
+            .iter()
+            .map(|(key, value)| ((*key).to_owned(), (*value).to_owned()))
+            .collect();
+        let listed = LogOptions::default().with_settings(&listed).unwrap();
+        let defaults = LogOptions::default();
+        assert_eq!(format!("{listed:?}"), format!("{defaults:?}"));
     }
 
     #[test]

@@ -15,9 +15,11 @@
 //! | `conflicts` | what does not go together |
 //! | `security`, `secret` | TLS and SASL; texts that are not printed |
 //! | `check` | one setting by itself, while the configuration is read |
+//! | `list` | what a printed configuration shows of them |
 
 mod check;
 mod conflicts;
+mod list;
 mod own;
 mod profiles;
 mod properties;
@@ -34,6 +36,7 @@ use dotmsg_core::error::{Error, ErrorKind, Result};
 use rdkafka::config::{ClientConfig, RDKafkaLogLevel};
 
 pub use check::kafka_check_setting;
+pub use list::kafka_setting_list;
 use own::Own;
 pub(crate) use own::TopicCheck;
 use profiles::ProducerProfile;

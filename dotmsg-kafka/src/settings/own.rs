@@ -49,24 +49,35 @@ impl Mechanism {
     }
 }
 
-/// The keys, in order.
-pub(super) const KEYS: &[&str] = &[
-    "ca_file",
-    "certificate_file",
-    "consumer",
-    "key_file",
-    "min_insync_replicas",
-    "offset_metadata_max",
-    "password",
-    "password_file",
-    "prefetch",
-    "producer",
-    "replication",
-    "sasl_mechanism",
-    "tls",
-    "topic_check",
-    "username",
+/// The keys, in order, each with its default as a config file would have it.
+pub(super) const DEFAULTS: &[(&str, &str)] = &[
+    ("ca_file", ""),
+    ("certificate_file", ""),
+    ("consumer", "balanced"),
+    ("key_file", ""),
+    ("min_insync_replicas", "broker"),
+    ("offset_metadata_max", "4096"),
+    ("password", ""),
+    ("password_file", ""),
+    ("prefetch", "profile"),
+    ("producer", "durable"),
+    ("replication", "broker"),
+    ("sasl_mechanism", "SCRAM-SHA-512"),
+    ("tls", "false"),
+    ("topic_check", "warn"),
+    ("username", ""),
 ];
+
+/// The keys alone.
+pub(super) const KEYS: &[&str] = &{
+    let mut keys = [""; DEFAULTS.len()];
+    let mut index = 0;
+    while index < keys.len() {
+        keys[index] = DEFAULTS[index].0;
+        index += 1;
+    }
+    keys
+};
 
 /// Their values.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -247,6 +258,15 @@ mod tests {
                 "{key} = {value}: {wrong:?}"
             );
         }
+    }
+
+    #[test]
+    fn the_listed_defaults_are_the_defaults() {
+        let mut own = Own::default();
+        for (key, default) in DEFAULTS {
+            own.set(key, default).unwrap();
+        }
+        assert_eq!(own, Own::default());
     }
 
     #[test]

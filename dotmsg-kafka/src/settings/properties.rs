@@ -106,6 +106,11 @@ pub(super) enum Verdict {
     Invalid,
 }
 
+/// Whether a property takes a number, a word or a flag, which is no secret. Of a text nobody knows.
+pub(super) fn is_no_text(name: &str) -> bool {
+    matches!(row(name), Some((_, Flag | Number(..) | Words(_))))
+}
+
 /// Asks librdkafka, with a configuration that no client is made of.
 pub(super) fn probe(name: &str, value: &str) -> Verdict {
     let made = ClientConfig::new().set(name, value).create_native_config();

@@ -1,5 +1,6 @@
 //! Tests of the configuration: what is refused and with which words, who wins over whom, and the reference file.
 
+mod explain;
 mod impossible;
 mod limits;
 mod mistaken;

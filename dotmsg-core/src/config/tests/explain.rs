@@ -1,0 +1,257 @@
+//! The resolved configuration with its sources: what it prints, that it can be read again, and that it shows no secret.
+
+use super::super::{Config, RouteDefaults, SettingValue, Source, keys};
+use super::{bill, config, vars};
+use crate::backend::{Registry, SettingList};
+use crate::log::{MemoryLogs, check_setting, log_factory, memory_factory, setting_list};
+
+fn registry() -> Registry {
+    let mut registry = Registry::new();
+    registry.register("memory", memory_factory(MemoryLogs::new()));
+    registry.register("log", log_factory());
+    registry.register("kafka", log_factory());
+    for adapter in ["memory", "log"] {
+        registry.check_settings(adapter, check_setting);
+        registry.list_settings(adapter, setting_list());
+    }
+    let kafka = SettingList {
+        defaults: &[("password", ""), ("tls", "false"), ("username", "")],
+        may_show: |key| matches!(key, "tls" | "username" | "session.timeout.ms"),
+    };
+    registry.list_settings("kafka", kafka);
+    registry
+}
+
+const FILE: &str = r#"
+[backend.main]
+url = "kafka://app:canary@kafka:9092"
+topic_prefix = "staging."
+[backend.main.kafka]
+"session.timeout.ms" = 30000
+sasl.oauthbearer.config = "canary"
+[store.main]
+url = "postgres://canary@host/db?password=canary"
+[limits.database]
+rate = "100/s"
+[routes.bill]
+max_held_messages = 101
+[profile.production]
+backend.main.topic_prefix = ""
+backend.main.kafka.password = "canary"
+routes.bill.retry.tiers = ["5s", "90s"]
+"#;
+
+fn explained() -> Config {
+    config(FILE)
+        .default_value("routes.bill.workers", 2)
+        .env(vars(&[
+            ("DOTMSG_PROFILE", "production"),
+            ("DOTMSG__ROUTES__BILL__DRAIN_TIMEOUT", "1500ms"),
+            ("DOTMSG__BACKEND__MAIN__KAFKA__TLS", "true"),
+        ]))
+        .set("routes.bill.timeout", "1h")
+        .adapters(&registry())
+}
+
+#[test]
+fn every_key_with_its_value_and_its_source() {
+    let bill = bill().with("concurrency", 64);
+    let text = explained().explain(&[bill]).unwrap().to_string();
+    let expected = include_str!("explained.toml");
+    if std::env::var_os("DOTMSG_BLESS").is_some() {
+        let path = concat!(
+            env!("CARGO_MANIFEST_DIR"),
+            "/src/config/tests/explained.toml"
+        );
+        std::fs::write(path, &text).unwrap();
+    } else {
+        assert_eq!(text, expected, "to accept it: DOTMSG_BLESS=1");
+    }
+    assert!(!text.contains("canary"), "{text}");
+}
+
+#[test]
+fn no_key_is_left_out() {
+    let config = Config::new()
+        .set("backend.main.url", "memory:")
+        .set("store.main.url", "memory:")
+        .set("limits.database.rate", "1/s");
+    let explained = config.explain(&[bill().batches()]).unwrap();
+    for (section, known) in [
+        ("backend", keys::BACKEND),
+        ("store", keys::STORE),
+        ("limits", keys::LIMIT),
+        ("routes", keys::ROUTE),
+    ] {
+        let of_section = explained
+            .settings
+            .iter()
+            .filter(|one| one.section == section);
+        let listed: Vec<&str> = of_section.map(|one| &*one.key).collect();
+        let known: Vec<&str> = known.iter().map(|key| key.path).collect();
+        assert_eq!(listed, known, "{section}");
+    }
+}
+
+#[test]
+fn what_is_printed_resolves_to_the_same_without_any_other_source() {
+    let odd = "
+backend.main.url = 'log:./orders'
+backend.'a.b'.url = 'memory:x'
+backend.main.log.segment_bytes = 1234567
+backend.main.log.seed = '007'
+limits.database.concurrency = 3
+[routes.bill]
+max_held_messages = 1
+max_held_bytes = 1025
+max_payload_bytes = 1
+ordering = 'partition'
+delivery = 'at_most_once'
+commit_interval = '1d 2h 3m 4s 5ms 6us 7ns'
+shed = { keep = 0.333333, older_than = '365d' }
+limits = ['database']
+[routes.'größe']
+topic = 'sizes'
+";
+    let largest = RouteDefaults::new("größe")
+        .with("group", "g")
+        .with("backend", "a.b")
+        .with("retry.tiers", ["1s", "2s"])
+        .with("breaker.failures", 3)
+        .with("dedup.max_ids", 3)
+        .with("ordering", "none")
+        .batches();
+    let handlers = [bill(), largest];
+    let given = config(odd).adapters(&registry());
+    let printed = given.explain(&handlers).unwrap().to_string();
+    let bare = [
+        RouteDefaults::new("bill"),
+        RouteDefaults::new("größe").batches(),
+    ];
+    let mut read = config(&printed).resolve(&bare).unwrap();
+    let mut resolved = given.resolve(&handlers).unwrap();
+    // The defaults of the adapters are given now.
+    for (read, resolved) in read.backends.iter_mut().zip(&mut resolved.backends) {
+        assert!(
+            resolved
+                .settings
+                .iter()
+                .all(|(key, value)| read.settings[key] == *value)
+        );
+        read.settings.clear();
+        resolved.settings.clear();
+    }
+    assert_eq!(read.backends, resolved.backends);
+    assert_eq!(read.routes, resolved.routes);
+    assert_eq!(read.limits, resolved.limits);
+}
+
+#[test]
+fn without_a_list_of_its_settings_an_adapter_s_are_not_shown() {
+    let text = "
+backend.main.url = 'nats://host'
+backend.main.nats.credentials = 'canary'
+";
+    let explained = config(text).explain(&[bill()]).unwrap();
+    let found = explained
+        .settings
+        .iter()
+        .find(|one| one.key == "nats.credentials");
+    let found = found.unwrap();
+    assert_eq!(found.value, Some(SettingValue::Text("***".into())));
+    assert!(found.redacted);
+    let json = serde_json::to_string(&explained).unwrap();
+    assert!(!json.contains("canary"), "{json}");
+    assert!(json.contains(r#""source":"dotmsg.toml:3""#), "{json}");
+}
+
+#[test]
+fn a_backend_that_is_given_open_has_no_url_to_show() {
+    let config = Config::new().default_value("backend.main.url", "memory:");
+    let explained = config
+        .given([&"main".to_owned()])
+        .explain(&[bill()])
+        .unwrap();
+    let url = &explained.settings[0];
+    assert_eq!(
+        (&*url.key, &url.value, &url.source),
+        ("url", &None, &Source::Open)
+    );
+    let text = explained.to_string();
+    assert!(text.contains("# url "), "{text}");
+    assert!(text.contains("# open backend, given in code"), "{text}");
+}
+
+#[test]
+fn a_tool_without_handlers_has_the_routes_that_say_what_they_consume() {
+    let text = "
+backend.main.url = 'memory:'
+[routes.bill]
+topic = 'orders'
+group = 'billing'
+concurrency = 3
+[routes.pack]
+topic = 'orders'
+group = 'packing'
+batch.size = 7
+[routes.ship]
+topic = 'parcels'
+[routes.audit]
+concurrency = 4
+[profile.production.routes.only-there]
+group = 'x'
+";
+    let config = config(text).env(vars(&[("DOTMSG__ROUTES__PACK__CONCURRENCY", "9")]));
+    let resolved = config.resolve_configured().unwrap();
+    let names: Vec<&str> = resolved
+        .routes
+        .iter()
+        .map(|route| &*route.handler)
+        .collect();
+    assert_eq!(names, ["bill", "pack"]);
+    assert_eq!(resolved.routes[0].limits.concurrency, 3);
+    assert_eq!(resolved.routes[1].limits.concurrency, 9);
+    assert_eq!(resolved.routes[1].batch.unwrap().size, 7);
+    let missing: Vec<_> = resolved
+        .incomplete
+        .iter()
+        .map(|route| (&*route.name, &route.missing[..]))
+        .collect();
+    let expected: [(&str, &[&str]); 2] = [("audit", &["topic", "group"]), ("ship", &["group"])];
+    assert_eq!(missing, expected);
+    let printed = config.explain_configured().unwrap().to_string();
+    assert!(
+        printed.contains("# [routes.ship] lacks group here"),
+        "{printed}"
+    );
+    let production = config
+        .profile(Some("production"))
+        .resolve_configured()
+        .unwrap();
+    assert_eq!(production.incomplete.len(), 3);
+}
+
+#[test]
+fn a_tool_without_handlers_reports_what_is_wrong_with_the_routes() {
+    let text = "
+backend.main.url = 'memory:'
+[routes.bill]
+topic = 'orders'
+group = 'billing'
+concurency = 3
+[routes.copy]
+topic = 'orders'
+group = 'billing'
+[routes.'a.b']
+workers = 0
+";
+    let errors = config(text).resolve_configured().unwrap_err().to_string();
+    let expected = r#"
+4 errors
+  dotmsg.toml:6: routes.bill.concurency: unknown key. Did you mean `concurrency`?
+  dotmsg.toml:9: routes.copy.group: handler `bill` consumes topic `orders` (dotmsg.toml:8) in group `billing` (dotmsg.toml:9) already. Give one of them another group
+  dotmsg.toml:10: routes.a.b: the name of a route has the character '.'; allowed are letters, digits, `_` and `-`
+  dotmsg.toml:11: routes.a.b.workers: expected a whole number from 1 to 1024, found 0
+"#;
+    assert_eq!(errors, expected.trim());
+}
