@@ -114,7 +114,8 @@
 //!
 //! # Features
 //!
-//! None is on by default, and without them there is no C code. `kafka`: the Kafka adapter, which builds librdkafka from its
+//! None is on by default, and without them there is no C code. `http`: the endpoint of `[telemetry.http]`, with metrics for
+//! Prometheus and health. `kafka`: the Kafka adapter, which builds librdkafka from its
 //! source and links the system's OpenSSL. `testing`: the harness, and `sim`: the simulation, both for dev-dependencies.
 //!
 //! # Where to read on
@@ -139,7 +140,11 @@ pub use dotmsg_core::publisher::Publisher;
 pub use dotmsg_core::sim;
 #[cfg(feature = "testing")]
 pub use dotmsg_core::testing;
-pub use dotmsg_core::{app, lag, log, middleware, progress, replay, reset, router, runtime};
+pub use dotmsg_core::{
+    app, lag, log, metrics, middleware, progress, replay, reset, router, runtime,
+};
+#[cfg(feature = "http")]
+pub use dotmsg_http as http;
 pub use handler::{
     Attempt, Batch, Classify, Each, FromPayload, FromRef, HandlerError, Json, Key, MessageId,
     Origin, Outgoing, State,
@@ -257,6 +262,11 @@ impl app::Adapters for FeatureAdapters {
         }
         registry
     }
+
+    #[cfg(feature = "http")]
+    fn http() -> Option<app::ServeHttp> {
+        Some(dotmsg_http::serve_http)
+    }
 }
 
 #[cfg(feature = "kafka")]
@@ -297,6 +307,8 @@ mod docs {
     mod duplicates_and_shedding {}
     #[doc = include_str!("../docs/lag.md")]
     mod lag {}
+    #[doc = include_str!("../docs/telemetry.md")]
+    mod telemetry {}
     #[doc = include_str!("../docs/concepts.md")]
     mod concepts {}
     #[doc = include_str!("../docs/retry-and-order.md")]

@@ -22,3 +22,26 @@ mod tests;
 
 pub use metrics::metrics_text;
 pub use serve::{Endpoint, bind};
+
+use std::net::SocketAddr;
+
+use dotmsg_core::app::AppHandle;
+use dotmsg_core::backend::BoxFuture;
+use dotmsg_core::error::Result;
+
+/// For [`Adapters::http`](dotmsg_core::app::Adapters::http): listens, and serves until what it gives is dropped.
+///
+/// # Errors
+/// As [`bind`].
+#[must_use]
+pub fn serve_http(
+    address: SocketAddr,
+    app: AppHandle,
+) -> BoxFuture<'static, Result<BoxFuture<'static, ()>>> {
+    Box::pin(async move {
+        let endpoint = bind(address).await?;
+        let listens = endpoint.address().unwrap_or(address);
+        tracing::info!(address = %listens, "the HTTP endpoint is open: /metrics, /health/live, /health/ready, /lag");
+        Ok(Box::pin(endpoint.serve(app)) as BoxFuture<'static, ()>)
+    })
+}

@@ -9,6 +9,7 @@ mod derived;
 mod limits;
 mod methods;
 mod shed;
+mod telemetry;
 
 use std::future::Future;
 use std::pin::Pin;

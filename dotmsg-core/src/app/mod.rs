@@ -23,6 +23,7 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::future::Future;
 use std::marker::PhantomData;
+use std::net::SocketAddr;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -30,7 +31,7 @@ use self::adding::Defined;
 use self::partitioning::Partitioners;
 use self::signals::Signals;
 use self::starting::StartRoute;
-use crate::backend::{Backend, Partitioner, Registry};
+use crate::backend::{Backend, BoxFuture, Partitioner, Registry};
 use crate::clock::{Clock, SystemClock};
 use crate::config::{Config, Explained, RouteDefaults};
 use crate::error::{Error, ErrorKind, Result};
@@ -42,7 +43,16 @@ use crate::middleware::Observer;
 pub trait Adapters {
     /// The registry of their URL schemes.
     fn registry() -> Registry;
+
+    /// What serves the endpoint of `[telemetry.http]`. Default: nothing, and a configuration that asks for it is refused.
+    fn http() -> Option<ServeHttp> {
+        None
+    }
 }
+
+/// Listens on an address for an app; what it gives serves until it is dropped.
+pub type ServeHttp =
+    fn(SocketAddr, AppHandle) -> BoxFuture<'static, Result<BoxFuture<'static, ()>>>;
 
 /// No backend but those given in code.
 #[derive(Clone, Copy, Debug)]
@@ -355,7 +365,7 @@ where
     /// Everything wrong with the configuration at once; an unreachable backend.
     pub async fn open(self) -> Result<AppHandle> {
         self.has_one_state()?;
-        Ok(running::open(self).await?.0)
+        Ok(running::open(self).await?.handle)
     }
 
     /// Every key of the configuration with its effective value and its source, without secrets, for these handlers and with the

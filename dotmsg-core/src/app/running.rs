@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::future::Future;
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -45,6 +46,8 @@ pub struct AppReport {
 pub struct Running {
     handle: AppHandle,
     tasks: JoinSet<Result<RouteReport>>,
+    /// What serves the HTTP endpoint, until all else has ended.
+    _endpoint: JoinSet<()>,
 }
 
 impl Running {
@@ -170,10 +173,21 @@ where
     let layers = app.layers.clone();
     #[cfg(feature = "testing")]
     let observer = app.observer.get().cloned();
-    let (handle, planned) = tokio::select! {
+    let Opened {
+        handle,
+        planned,
+        http,
+    } = tokio::select! {
         biased;
         opened = open(app) => opened?,
         () = &mut stop => return Ok(None),
+    };
+    let endpoint = match serve_http::<R>(http, &handle).await {
+        Ok(endpoint) => endpoint,
+        Err(error) => {
+            close(&handle).await;
+            return Err(error);
+        }
     };
     tokio::select! {
         biased;
@@ -201,11 +215,45 @@ where
         };
         tasks.spawn((route.start)(start));
     }
-    Ok(Some(Running { handle, tasks }))
+    Ok(Some(Running {
+        handle,
+        tasks,
+        _endpoint: endpoint,
+    }))
+}
+
+/// Listens where the configuration says, before any route runs: a port that is taken ends the start.
+async fn serve_http<R: Adapters>(
+    listen: Option<SocketAddr>,
+    handle: &AppHandle,
+) -> Result<JoinSet<()>> {
+    let mut serving = JoinSet::new();
+    let Some(address) = listen else {
+        return Ok(serving);
+    };
+    let Some(serve) = R::http() else {
+        let error = Error::new(
+            ErrorKind::Config,
+            "start app",
+            "the configuration asks for an HTTP endpoint, and this program was built without it",
+        );
+        return Err(error.with("telemetry.http.listen", address).remedy(
+            "Turn on the feature `http` of dotmsg, or set telemetry.http.listen to \"none\"",
+        ));
+    };
+    serving.spawn(serve(address, handle.clone()).await?);
+    Ok(serving)
+}
+
+/// An app whose backends are open.
+pub(super) struct Opened<S> {
+    pub(super) handle: AppHandle,
+    planned: Vec<Planned<S>>,
+    http: Option<SocketAddr>,
 }
 
 /// Opens the backends and plans the routes; nothing runs and no topic is made.
-pub(super) async fn open<S, R>(app: App<S, R>) -> Result<(AppHandle, Vec<Planned<S>>)>
+pub(super) async fn open<S, R>(app: App<S, R>) -> Result<Opened<S>>
 where
     S: Send + Sync + 'static,
     R: Adapters,
@@ -265,7 +313,7 @@ where
             limits: limits.clone(),
             front: Front::of(&handle.spec, &app.clock),
             metrics: Arc::clone(handle.stats.metrics()),
-            measured: app.measured,
+            measured: app.measured || resolved.http.is_some(),
         };
         handles.push(handle);
         planned.push(Planned {
@@ -279,7 +327,11 @@ where
         routes: handles.into(),
         backends: Arc::new(with_publishers(open)),
     };
-    Ok((handle, planned))
+    Ok(Opened {
+        handle,
+        planned,
+        http: resolved.http,
+    })
 }
 
 /// One line that says which configuration this is: a service that runs on the wrong data looks like any other.

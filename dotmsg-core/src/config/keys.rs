@@ -39,7 +39,20 @@ words! {
 }
 
 /// The tables at the top.
-pub(super) const SECTIONS: &[&str] = &["backend", "store", "limits", "routes", "profile"];
+pub(super) const SECTIONS: &[&str] = &[
+    "backend",
+    "store",
+    "limits",
+    "routes",
+    "telemetry",
+    "profile",
+];
+
+/// The tables that a profile may have: all but profiles.
+pub(super) const PROFILE_SECTIONS: &[&str] = SECTIONS.split_at(SECTIONS.len() - 1).0;
+
+/// The tables of `[telemetry]`.
+pub(super) const TELEMETRY: &[&str] = &["http"];
 
 /// What `Count` keys may be at most where nothing smaller is natural.
 pub(super) const MANY: u64 = 1 << 32;
@@ -74,6 +87,9 @@ pub(super) static STORE: &[Key] = &[key("url", Kind::Url)];
 
 /// `[limits.<name>]`.
 pub(super) static LIMIT: &[Key] = &[count("concurrency", 1, 1_000_000), key("rate", Kind::Rate)];
+
+/// `[telemetry.http]`.
+pub(super) static HTTP: &[Key] = &[key("listen", Kind::Listen)];
 
 /// `[routes.<handler>]`.
 pub(super) static ROUTE: &[Key] = &[

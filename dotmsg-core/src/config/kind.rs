@@ -3,6 +3,7 @@
 //! One function per kind both checks and reads, so that a value which passed the check is always readable.
 
 use std::borrow::Cow;
+use std::net::SocketAddr;
 use std::time::Duration;
 
 use bytesize::ByteSize;
@@ -41,6 +42,8 @@ pub(super) enum Kind {
     Rate,
     /// Names of limits, each once.
     Names,
+    /// An address and a port to listen on, or `none`.
+    Listen,
     /// One of these words.
     Word(&'static [&'static str]),
 }
@@ -61,6 +64,7 @@ impl Kind {
             Self::Tiers => tiers(value).map(drop),
             Self::Rate => rate(value).map(drop),
             Self::Names => names(value).map(drop),
+            Self::Listen => listen(value).map(drop),
             Self::Word(words) => word(value, words).map(drop),
         }
     }
@@ -285,6 +289,18 @@ pub(super) fn names(value: &Value) -> Result<Vec<String>, String> {
     }
     names.sort();
     Ok(names)
+}
+
+/// An address and a port, or `none`.
+pub(super) fn listen(value: &Value) -> Result<Option<SocketAddr>, String> {
+    match text(value) {
+        Some("none") => Ok(None),
+        Some(text) if text.parse::<SocketAddr>().is_ok() => Ok(text.parse().ok()),
+        Some(_) | None => Err(expected(
+            "\"none\", or an address with a port such as \"127.0.0.1:9464\" or \"0.0.0.0:9464\"",
+            value,
+        )),
+    }
 }
 
 /// The items of a list, which is `what`.

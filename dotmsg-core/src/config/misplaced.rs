@@ -9,9 +9,9 @@ use super::kind;
 use super::value::{Node, Table};
 use crate::backend::{SettingCheck, WrongSetting};
 
-/// A name at the top that belongs into a table of `[backend]`, `[routes]` or `[limits]`.
+/// A name at the top that belongs into a table of `[backend]`, `[routes]`, `[limits]` or `[telemetry]`.
 pub(super) fn at_the_top(name: &str) -> Option<String> {
-    let sections = ["routes", "backend", "limits"];
+    let sections = ["routes", "backend", "limits", "telemetry"];
     sections
         .iter()
         .find_map(|section| in_section(section, name))
@@ -29,6 +29,7 @@ pub(super) fn in_section(section: &str, name: &str) -> Option<String> {
         "backend" => (keys::BACKEND, "[backend.<name>]", "[backend.main] is usual"),
         "store" => (keys::STORE, "[store.<name>]", "every store has its own"),
         "limits" => (keys::LIMIT, "[limits.<name>]", "every limit has its own"),
+        "telemetry" => (keys::HTTP, "[telemetry.http]", "so that others may follow"),
         _ => return None,
     };
     is_first_part(known, name).then(|| format!("It belongs into {table}; {example}"))

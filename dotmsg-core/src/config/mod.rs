@@ -43,6 +43,7 @@ pub use value::Value;
 use std::collections::BTreeMap;
 use std::ffi::OsString;
 use std::fmt;
+use std::net::SocketAddr;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -103,6 +104,8 @@ pub struct Resolved {
     pub stores: Vec<StoreConfig>,
     /// By name.
     pub limits: Vec<LimitSpec>,
+    /// Where the HTTP endpoint listens; `None`: there is none.
+    pub http: Option<SocketAddr>,
     /// The routes of the configuration that [`Config::resolve_configured`] left out, by name. Empty for an app.
     pub incomplete: Vec<IncompleteRoute>,
 }

@@ -98,6 +98,7 @@ impl Config {
             backends,
             stores,
             limits,
+            http: sections::http(root),
             incomplete,
         };
         ConfigErrors::unless_any(errors, (merged, resolved))

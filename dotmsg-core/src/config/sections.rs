@@ -1,7 +1,8 @@
-//! Backends, stores and limits, resolved.
+//! Backends, stores, limits and telemetry, resolved.
 
 use std::collections::BTreeMap;
 use std::fmt;
+use std::net::SocketAddr;
 use std::sync::Arc;
 
 use super::errors::ConfigError;
@@ -159,6 +160,12 @@ pub(super) fn limits(root: &Table, errors: &mut Vec<ConfigError>) -> Vec<LimitSp
             limit
         })
         .collect()
+}
+
+/// Where the HTTP endpoint listens. A value that the walk refused is left out.
+pub(super) fn http(root: &Table) -> Option<SocketAddr> {
+    let (_, _, table) = items(root, "telemetry").find(|(name, ..)| *name == "http")?;
+    kind::listen(leaf(table, "listen")?).ok()?
 }
 
 fn url(table: &Table, place: &Place, path: &str, errors: &mut Vec<ConfigError>) -> String {

@@ -85,7 +85,7 @@ impl Walk<'_> {
             return;
         };
         match section {
-            "profile" => self.sections(table, &format!("{path}."), &keys::SECTIONS[..4]),
+            "profile" => self.sections(table, &format!("{path}."), keys::PROFILE_SECTIONS),
             "backend" => self.backend(table, entry, name, path),
             "store" => {
                 self.named(entry, name, path);
@@ -94,6 +94,13 @@ impl Walk<'_> {
             "limits" => {
                 self.named(entry, name, path);
                 self.keys(keys::LIMIT, table, path, "");
+            }
+            "telemetry" if keys::TELEMETRY.contains(&name) => {
+                self.keys(keys::HTTP, table, path, "");
+            }
+            "telemetry" => {
+                let advice = advice(name, keys::TELEMETRY, "table here");
+                self.error(entry, path.to_owned(), format!("unknown table. {advice}"));
             }
             _ => self.route(table, entry, name, path),
         }

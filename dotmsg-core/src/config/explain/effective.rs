@@ -1,6 +1,7 @@
 //! Effective values by key, as a configuration file would have them.
 
 use std::fmt;
+use std::net::SocketAddr;
 use std::time::Duration;
 
 use serde::Serialize;
@@ -73,6 +74,14 @@ pub(super) fn limit(limit: &LimitSpec, path: &str) -> Option<SettingValue> {
     match path {
         "concurrency" => limit.concurrency.map(number),
         "rate" => limit.rate.map(|rate| text(&rate.to_string())),
+        _ => unreachable!("a key without a value: {path}"),
+    }
+}
+
+/// A key of `[telemetry.http]`.
+pub(super) fn http(listen: Option<SocketAddr>, path: &str) -> SettingValue {
+    match path {
+        "listen" => listen.map_or_else(|| text("none"), |listen| text(&listen.to_string())),
         _ => unreachable!("a key without a value: {path}"),
     }
 }

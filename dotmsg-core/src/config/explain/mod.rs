@@ -21,7 +21,7 @@ use crate::backend::{SettingList, shown_url};
 #[derive(Clone, Debug, PartialEq, Serialize)]
 #[non_exhaustive]
 pub struct Setting {
-    /// The table at the top: `backend`, `store`, `limits` or `routes`.
+    /// The table at the top: `backend`, `store`, `limits`, `telemetry` or `routes`.
     pub section: &'static str,
     /// The table in it, such as `main` in `[backend.main]`.
     pub name: String,
@@ -187,6 +187,10 @@ impl Listing<'_> {
                 let value = effective::limit(limit, key.path);
                 self.add("limits", &limit.name, key.path, value);
             }
+        }
+        for key in keys::HTTP {
+            let value = effective::http(resolved.http, key.path);
+            self.add("telemetry", "http", key.path, Some(value));
         }
         for route in &resolved.routes {
             let is_of_another = |path: &str| route.batch.is_none() && path.starts_with("batch.");

@@ -33,6 +33,7 @@ fn the_reference_file_has_exactly_the_known_keys() {
         ("backend", "main", keys::BACKEND),
         ("store", "main", keys::STORE),
         ("limits", "database", keys::LIMIT),
+        ("telemetry", "http", keys::HTTP),
         ("routes", "bill", keys::ROUTE),
     ] {
         let table = value::table(value::table(&root, section).unwrap(), name).unwrap();
@@ -61,6 +62,7 @@ fn the_reference_file_shows_the_defaults() {
     assert_eq!(resolved.backends, [main]);
     assert_eq!(resolved.stores.len(), 1);
     assert_eq!(resolved.limits.len(), 1);
+    assert_eq!(resolved.http, None);
 }
 
 #[test]

@@ -26,12 +26,15 @@ impl Measuring {
         R: Answered,
     {
         let start = self.since.before_poll();
-        let poll = inner.poll(cx);
-        self.since.after_poll(start, poll.is_ready(), &self.metrics);
-        if let Poll::Ready(result) = &poll {
-            count_failures(&self.metrics, result);
+        let Poll::Ready(result) = inner.poll(cx) else {
+            self.since.pending(start);
+            return Poll::Pending;
+        };
+        if let Some(start) = start {
+            self.since.ended(start, &self.metrics);
         }
-        poll
+        count_failures(&self.metrics, &result);
+        Poll::Ready(result)
     }
 }
 

@@ -1,7 +1,5 @@
 //! Since when a call is measured: what is noted of it, and when the clock is looked at.
 
-use std::time::Duration;
-
 use tokio::time::Instant;
 
 use crate::metrics::RouteMetrics;
@@ -49,28 +47,22 @@ impl Since {
         }
     }
 
-    /// After the poll that `start` was asked before. Not for a call that is not measured.
+    /// After a poll, before which `start` was asked, when the call has to wait.
     #[inline]
-    pub(crate) fn after_poll(
-        &mut self,
-        start: Option<Instant>,
-        ready: bool,
-        metrics: &RouteMetrics,
-    ) {
-        if !ready {
+    pub(crate) fn pending(&mut self, start: Option<Instant>) {
+        if let Self::FirstPoll | Self::FirstPollUnseen = self {
             *self = Self::Waiting(start.unwrap_or_else(Instant::now));
-        } else if let Some(start) = start {
-            self.ended(start.elapsed(), metrics);
         }
     }
 
+    /// The call has ended that runs since `start`.
     #[cold]
-    fn ended(self, took: Duration, metrics: &RouteMetrics) {
+    pub(crate) fn ended(self, start: Instant, metrics: &RouteMetrics) {
         let times = match self {
             Self::Waiting(_) => 1,
             Self::Off | Self::FirstPoll | Self::FirstPollUnseen => SAMPLED_ONE_IN,
         };
-        metrics.calls.record(took, times.into());
+        metrics.calls.record(start.elapsed(), times.into());
     }
 }
 

@@ -202,13 +202,13 @@ where
             }
             Projection::First { call, kept, since } => {
                 let start = since.before_poll();
-                let poll = call.poll(cx);
-                if !since.is_off()
-                    && let Some((_, rest)) = kept
-                {
-                    since.after_poll(start, poll.is_ready(), &rest.parts.metrics);
+                let Poll::Ready(result) = call.poll(cx) else {
+                    since.pending(start);
+                    return Poll::Pending;
+                };
+                if let (Some(start), Some((_, rest))) = (start, kept.as_ref()) {
+                    since.ended(start, &rest.parts.metrics);
                 }
-                let result = ready!(poll);
                 if let Ok(returned) = &result
                     && returned.outgoing.capacity() == 0
                     && returned.settlement == Settlement::Ack
