@@ -6,6 +6,7 @@ mod foreign;
 mod limits;
 mod precedence;
 mod reference;
+mod schema;
 mod unreadable;
 mod wrong;
 

@@ -18,7 +18,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use super::super::value::{Node, Table};
-use super::super::{Config, RouteDefaults, Value, document};
+use super::super::{Config, ConfigErrors, RouteDefaults, Value, document};
 use super::{bill, registry, vars};
 
 /// The fewest cases there may be: an empty directory is no success.
@@ -61,7 +61,7 @@ impl Case {
     }
 
     /// What a user sees, of an app or a tool with adapters.
-    fn message(self, text: &str) -> String {
+    fn errors(self, text: &str) -> ConfigErrors {
         let errors = Config::from_toml("dotmsg.toml", text).and_then(|config| {
             let config = config
                 .profile(self.profile.as_deref())
@@ -72,10 +72,13 @@ impl Case {
                 false => config.resolve(&self.handlers),
             }
         });
-        errors
-            .expect_err("a wrong configuration was taken")
-            .to_string()
+        errors.expect_err("a wrong configuration was taken")
     }
+}
+
+/// What refuses the configuration in this text.
+pub(super) fn errors_of(text: &str) -> ConfigErrors {
+    Case::of(text).errors(text)
 }
 
 /// `bill: topic = "orders", retry.tiers = ["5s"]`
@@ -104,7 +107,8 @@ fn leaves(table: &Table, prefix: &str, into: &mut Vec<(&'static str, Value)>) {
     }
 }
 
-fn cases() -> Vec<PathBuf> {
+/// The files, sorted.
+pub(super) fn cases() -> Vec<PathBuf> {
     let directory = Path::new(env!("CARGO_MANIFEST_DIR")).join("src/config/tests/wrong");
     let mut cases: Vec<PathBuf> = fs::read_dir(directory)
         .unwrap()
@@ -123,7 +127,7 @@ fn each_wrong_configuration_is_refused_with_these_words() {
     let mut failed = Vec::new();
     for path in cases {
         let text = fs::read_to_string(&path).unwrap();
-        let message = Case::of(&text).message(&text) + "\n";
+        let message = format!("{}\n", errors_of(&text));
         assert!(!message.contains("canary"), "{}: {message}", path.display());
         let snapshot = path.with_extension("txt");
         if bless {
