@@ -57,7 +57,8 @@ pub(super) fn route(values: &Values<'_>, spec: &RouteSpec, errors: &mut Vec<Conf
         ("topic", "the topic it consumes"),
         ("group", "its consumer group"),
     ] {
-        if !values.given(key) {
+        // A table in its place is reported by the walk.
+        if !values.table.contains_key(key) {
             let handler = values.handler;
             errors.push(values.error(
                 key,

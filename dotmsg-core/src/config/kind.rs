@@ -231,9 +231,11 @@ pub(super) fn limit(value: &Value) -> Result<Option<Duration>, String> {
     if text(value) == Some("none") {
         return Ok(None);
     }
+    let near = || text(value).is_some_and(|text| nearest(text, ["none"]).is_some());
     duration(value, false)
         .map(Some)
         .map_err(|error| match error.strip_prefix("expected ") {
+            Some(rest) if near() => format!("expected \"none\" or {rest}. Did you mean \"none\"?"),
             Some(rest) => format!("expected \"none\" or {rest}"),
             None => format!("{error}. \"none\" means no limit"),
         })

@@ -171,6 +171,8 @@ pub(super) fn http(root: &Table) -> Option<SocketAddr> {
 fn url(table: &Table, place: &Place, path: &str, errors: &mut Vec<ConfigError>) -> String {
     match leaf(table, "url") {
         Some(value) => kind::url(value).unwrap_or_default().to_owned(),
+        // A table in its place is reported by the walk.
+        None if table.contains_key("url") => String::new(),
         None => {
             let variable = path.replace('.', "__").to_uppercase();
             let message = format!("has no url. Set `url` in [{path}], or DOTMSG__{variable}__URL");

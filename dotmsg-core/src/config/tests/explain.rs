@@ -3,17 +3,12 @@
 use super::super::{Config, RouteDefaults, SettingValue, Source, keys};
 use super::{bill, config, vars};
 use crate::backend::{Registry, SettingList};
-use crate::log::{MemoryLogs, check_setting, log_factory, memory_factory, setting_list};
+use crate::log::log_factory;
 
+/// Kafka's settings as they may look; the adapter itself is another crate.
 fn registry() -> Registry {
-    let mut registry = Registry::new();
-    registry.register("memory", memory_factory(MemoryLogs::new()));
-    registry.register("log", log_factory());
+    let mut registry = super::registry();
     registry.register("kafka", log_factory());
-    for adapter in ["memory", "log"] {
-        registry.check_settings(adapter, check_setting);
-        registry.list_settings(adapter, setting_list());
-    }
     let kafka = SettingList {
         defaults: &[("password", ""), ("tls", "false"), ("username", "")],
         may_show: |key| matches!(key, "tls" | "username" | "session.timeout.ms"),
@@ -229,29 +224,4 @@ group = 'x'
         .resolve_configured()
         .unwrap();
     assert_eq!(production.incomplete.len(), 3);
-}
-
-#[test]
-fn a_tool_without_handlers_reports_what_is_wrong_with_the_routes() {
-    let text = "
-backend.main.url = 'memory:'
-[routes.bill]
-topic = 'orders'
-group = 'billing'
-concurency = 3
-[routes.copy]
-topic = 'orders'
-group = 'billing'
-[routes.'a.b']
-workers = 0
-";
-    let errors = config(text).resolve_configured().unwrap_err().to_string();
-    let expected = r#"
-4 errors
-  dotmsg.toml:6: routes.bill.concurency: unknown key. Did you mean `concurrency`?
-  dotmsg.toml:9: routes.copy.group: handler `bill` consumes topic `orders` (dotmsg.toml:8) in group `billing` (dotmsg.toml:9) already. Give one of them another group
-  dotmsg.toml:10: routes.a.b: the name of a route has the character '.'; allowed are letters, digits, `_` and `-`
-  dotmsg.toml:11: routes.a.b.workers: expected a whole number from 1 to 1024, found 0
-"#;
-    assert_eq!(errors, expected.trim());
 }

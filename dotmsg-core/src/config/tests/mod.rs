@@ -1,14 +1,32 @@
 //! Tests of the configuration: what is refused and with which words, who wins over whom, and the reference file.
 
+mod adapters;
 mod explain;
-mod impossible;
+mod foreign;
 mod limits;
-mod mistaken;
 mod precedence;
 mod reference;
+mod schema;
+mod unreadable;
 mod wrong;
 
 use super::{Config, RouteDefaults};
+use crate::backend::Registry;
+use crate::log::{MemoryLogs, check_setting, log_factory, memory_factory, setting_list};
+
+/// The schemes of this and of later releases, as the facade registers them.
+fn registry() -> Registry {
+    let mut registry = Registry::new();
+    registry.register("memory", memory_factory(MemoryLogs::new()));
+    registry.register("log", log_factory());
+    for adapter in ["memory", "log"] {
+        registry.check_settings(adapter, check_setting);
+        registry.list_settings(adapter, setting_list());
+    }
+    registry.planned("kafka");
+    registry.needs_feature("amqp", "amqp");
+    registry
+}
 
 /// A handler `bill` with all it needs.
 fn bill() -> RouteDefaults {
