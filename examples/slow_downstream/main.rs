@@ -1,8 +1,8 @@
 //! Parcels are announced to a partner who is down for a while: no dead letters, and no flood when the partner is back.
 //!
 //! The ladder of the route is short on purpose: two attempts, 50 ms apart. The partner fails thirty calls, so that without
-//! the circuit breaker in `dotmsg.toml` most parcels would be dead letters. Take the three lines of the breaker out and run
-//! it again: `cargo run --example slow_downstream` exits with 1 then, as it does when a limit is broken.
+//! the circuit breaker in `dotmsg.toml` a dozen parcels would be dead letters. Take the three lines of the breaker out and
+//! run it again: `cargo run --example slow_downstream` exits with 1 then, as it does when a limit is broken.
 
 mod partner;
 
