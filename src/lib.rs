@@ -140,6 +140,8 @@ pub use dotmsg_core::sim;
 #[cfg(feature = "testing")]
 pub use dotmsg_core::testing;
 pub use dotmsg_core::{app, lag, log, middleware, progress, replay, reset, router, runtime};
+#[cfg(feature = "kafka")]
+pub use dotmsg_kafka::kafka_capability;
 pub use handler::{
     Attempt, Batch, Classify, Each, FromPayload, FromRef, HandlerError, Json, Key, MessageId,
     Origin, Outgoing, State,
