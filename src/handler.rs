@@ -1,6 +1,57 @@
 //! Handlers: what a service author writes, and what the runtime calls.
 //!
 //! This is `dotmsg_core::handler` with the derives beside the traits that they implement.
+//!
+//! # Arguments
+//!
+//! Up to twelve: parts in any order, at most one payload, last. Under the attribute they may borrow from the delivery.
+//!
+//! | Argument | Gives | When it cannot be had |
+//! |---|---|---|
+//! | [`Json<T>`](Json) | the payload, decoded | dead letter of kind `decode` or `null_payload` |
+//! | `Bytes`, `&[u8]` | the payload as it is | `null_payload` |
+//! | `Option` of one of these | `None` for a null payload (a tombstone) | `decode` |
+//! | an enum under `#[derive(`[`FromPayload`]`)]` | one of several payloads, by a name in a header or a field of the JSON | `unknown_type`, and those of its variants |
+//! | [`Key<T>`](Key) | the key as text, bytes or a number; `Key<Option<T>>` when it may be null | `key`, `null_key` |
+//! | [`&Headers`](crate::message::Headers) | all headers | |
+//! | [`Position<'_>`](crate::delivery::Position) | where the record in hand lies | |
+//! | [`Origin`] | where the message was first read | |
+//! | [`Attempt`] | which call this is for this message, from 1 | |
+//! | [`MessageId`] | header `dotmsg-id`, else `topic/partition/offset` of the origin | |
+//! | [`Timestamp`](crate::clock::Timestamp) | when the producer made it | |
+//! | [`Publisher`](crate::Publisher) | publishes to the route's backend at once | dead letter of kind `publisher` (in tests); refused under `exactly_once` |
+//! | [`State<T>`](State) | the app's state or a part of it ([`FromRef`], which can be derived) | compile error |
+//! | [`&Delivery`](crate::Delivery) | everything | |
+//! | [`Batch<T>`](Batch) | many messages at once, last | each as it would alone |
+//! | `Result<T, T::Rejection>` of any of these | the rejection, such as [`JsonRejection`] | given to the handler |
+//!
+//! Types of your own implement [`FromDelivery`] (a part) or [`FromPayload`].
+//! A message that cannot be extracted goes to the dead-letter topic at once: it is neither dropped nor tried again.
+//!
+//! # Return values
+//!
+//! | Value | What happens |
+//! |---|---|
+//! | `()` | settled |
+//! | [`Outgoing`], `Option`, `Vec`, array or pair of it | published and confirmed, then settled; ids derive from the parent's |
+//! | [`Settlement`](crate::Settlement) | `Ack`, `Retry`, `DeadLetter` or `Discard`, as it says |
+//! | `(Vec<Outgoing>, Settlement)` | published and confirmed, then as it says |
+//! | `Result<_, E>` | one of these, or an error: see below |
+//! | [`Each<R>`](Each) | of a handler of batches: one of these for each message |
+//!
+//! # Errors
+//!
+//! | Error | What happens |
+//! |---|---|
+//! | [`HandlerError::transient`] | tried again: in place, then in the tiers, then the dead letter |
+//! | [`HandlerError::permanent`] | dead letter at once |
+//! | an error whose type says its class ([`Classify`], which can be derived) | as it says: returned by a function under the attribute, by [`HandlerError::classified`], or by `?` when [`App::classify`](crate::app::App::classify) names its type |
+//! | any other error, by `?` | transient, unless [`App::permanent`](crate::app::App::permanent) names its type |
+//! | a panic | transient, kind `panic` |
+//! | longer than `timeout` | transient, kind `timeout`; the future is dropped |
+//!
+//! A failing message delays its own key only: its followers wait until it is settled (`order = "keep"`) or go on
+//! (`order = "relax"`).
 
 #[doc(inline)]
 pub use dotmsg_core::handler::*;

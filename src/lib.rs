@@ -1,13 +1,10 @@
 //! One handler, any broker, the same guarantees.
 //!
-//! A service author writes an annotated async function; a config file says which broker its messages come from. The
-//! runtime keeps the order of each key, runs different keys at once, retries without blocking other keys, writes dead
-//! letters, and commits progress. A backend that cannot keep what the configuration asks for refuses at start-up and says
-//! why. Two backends are embedded: `memory:` and `log:./path`. Kafka (`kafka://`) is behind the feature `kafka`. RabbitMQ, NATS
-//! and Postgres are planned; their URLs are refused by name.
+//! A service author writes an annotated async function; a config file says which broker its messages come from. What a backend
+//! cannot keep of what is asked for is refused at start-up, with the reason.
 //!
-//! ```
-//! use dotmsg::{App, Config, HandlerError, Json, Key, Message};
+//! ```no_run
+//! use dotmsg::{App, HandlerError, Json, Key};
 //!
 //! #[derive(serde::Deserialize)]
 //! struct Order {
@@ -24,104 +21,38 @@
 //!     Ok(())
 //! }
 //!
-//! # fn main() -> dotmsg::Result<()> {
-//! # tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap().block_on(async {
-//! let config = Config::from_toml("dotmsg.toml", "[backend.main]\nurl = 'memory:'\nauto_create = true")?;
-//! let running = App::with_config(config).handler(bill).start().await?;
-//! let app = running.handle();
-//! let publisher = app.publisher("main").expect("the configuration names it");
-//! for (item, count) in [("chair", 2), ("table", 0)] {
-//!     let payload = format!(r#"{{"item":"{item}","count":{count}}}"#);
-//!     publisher.publish("orders", Message::new(payload).with_key("7")).await?;
+//! #[tokio::main]
+//! async fn main() -> dotmsg::Result<()> {
+//!     App::from_config("dotmsg.toml")?.handler(bill).run().await?; // until SIGTERM or SIGINT
+//!     Ok(())
 //! }
-//! app.idle().await; // nothing is left to do
-//!
-//! let stats = &app.route("bill").expect("it was added").stats;
-//! assert_eq!((stats.handled(), stats.dead_lettered()), (1, 1));
-//! app.drain();
-//! running.wait().await?;
-//! # Ok(())
-//! # })
-//! # }
 //! ```
 //!
-//! A service that runs until SIGTERM or SIGINT is
-//! `App::from_config("dotmsg.toml")?.state(state).handler(bill).run().await`.
+//! # The contract
 //!
-//! Handlers that share a database pool or a client may be methods of a value that holds it: [`handlers`].
-//!
-//! # Arguments
-//!
-//! Up to twelve: parts in any order, at most one payload, last. Under the attribute they may borrow from the delivery.
-//!
-//! | Argument | Gives | When it cannot be had |
-//! |---|---|---|
-//! | [`Json<T>`](Json) | the payload, decoded | dead letter of kind `decode` or `null_payload` |
-//! | `Bytes`, `&[u8]` | the payload as it is | `null_payload` |
-//! | `Option` of one of these | `None` for a null payload (a tombstone) | `decode` |
-//! | an enum under `#[derive(`[`FromPayload`]`)]` | one of several payloads, by a name in a header or a field of the JSON | `unknown_type`, and those of its variants |
-//! | [`Key<T>`](Key) | the key as text, bytes or a number; `Key<Option<T>>` when it may be null | `key`, `null_key` |
-//! | [`&Headers`](message::Headers) | all headers | |
-//! | [`Position<'_>`](delivery::Position) | where the record in hand lies | |
-//! | [`Origin`] | where the message was first read | |
-//! | [`Attempt`] | which call this is for this message, from 1 | |
-//! | [`MessageId`] | header `dotmsg-id`, else `topic/partition/offset` of the origin | |
-//! | [`Timestamp`](clock::Timestamp) | when the producer made it | |
-//! | [`Publisher`] | publishes to the route's backend at once | dead letter of kind `publisher` (in tests); refused under `exactly_once` |
-//! | [`State<T>`](State) | the app's state or a part of it ([`FromRef`], which can be derived) | compile error |
-//! | [`&Delivery`](Delivery) | everything | |
-//! | [`Batch<T>`](Batch) | many messages at once, last: `docs/batches.md` | each as it would alone |
-//! | `Result<T, T::Rejection>` of any of these | the rejection, such as [`JsonRejection`](handler::JsonRejection) | given to the handler |
-//!
-//! Types of your own implement [`FromDelivery`](handler::FromDelivery) (a part) or [`FromPayload`].
-//! A message that cannot be extracted goes to the dead-letter topic at once: it is neither dropped nor tried again.
-//!
-//! # Return values
-//!
-//! | Value | What happens |
+//! | | |
 //! |---|---|
-//! | `()` | settled |
-//! | [`Outgoing`], `Option`, `Vec`, array or pair of it | published and confirmed, then settled; ids derive from the parent's |
-//! | [`Settlement`] | `Ack`, `Retry`, `DeadLetter` or `Discard`, as it says |
-//! | `(Vec<Outgoing>, Settlement)` | published and confirmed, then as it says |
-//! | `Result<_, E>` | one of these, or an error: see below |
+//! | Handler | an async function under [`#[handler]`](macro@handler), which stays callable as it is; methods of a value ([`handlers`]); one without the attribute ([`App::route`](app::App::route)) |
+//! | Arguments | parts in any order, the payload last: [`Json`], [`Bytes`], `Option` of these, an enum under [`FromPayload`], [`Batch`]; [`Key`], [`&Headers`](message::Headers), [`MessageId`], [`Attempt`], [`Origin`], [`State`], [`Publisher`], [`&Delivery`](Delivery): [all](mod@handler#arguments) |
+//! | Cannot be extracted | a dead letter at once, neither dropped nor tried again; `Result<T, T::Rejection>` leaves it to the handler |
+//! | Return values | `()`; messages to publish ([`Outgoing`], several of it); a [`Settlement`]; a `Result` of these: [all](mod@handler#return-values) |
+//! | Errors | [`HandlerError::transient`]: tried again; [`permanent`](HandlerError::permanent): a dead letter at once; by type: [`Classify`], [`App::permanent`](app::App::permanent); any other, a panic and a timeout: transient: [all](mod@handler#errors) |
+//! | Settlement | after the handler has returned, and what it returned is confirmed; or after its dead letter is confirmed |
+//! | Progress | committed within `commit_interval` (200 ms); after a crash, what was not committed runs again: make effects idempotent by [`MessageId`] |
+//! | Order | messages of a key one at a time, in log order, retries included; up to `concurrency` (256) keys at once: `ordering = "key"`, `"partition"`, `"none"` |
+//! | Retries | `attempts` in place (3 in a row; 1 with tiers), then `tiers`, each a topic with a delay, then the dead letter; a failing message delays its own key only |
+//! | Dead letters | `<topic>.<group>.dlq`, with origin and failure; [listed and replayed](replay), to this group only, each once |
+//! | Delivery | `at_least_once`; `at_most_once`; `exactly_once` for returned messages, on Kafka |
+//! | Limits | `concurrency`, `max_held_messages`, `max_held_bytes`, `timeout`; shared ones and a circuit breaker: at a limit the source pauses |
+//! | Stop | nothing new, running handlers have `drain_timeout`, commit, release; [`AppReport`](app::AppReport) says what was given up |
+//! | Configuration | attribute, then TOML, its profile, the environment (`DOTMSG__BACKEND__MAIN__URL`); all mistakes at once, with place and nearest name: [`config`] |
+//! | Backends | `memory:` and `log:./path`, embedded; `kafka://` with the feature `kafka`. RabbitMQ, NATS and Postgres are planned and refused by name |
+//! | Telemetry | counters, lag and health at any time ([`AppHandle`](app::AppHandle)); `[telemetry.http]` serves them, feature `http` |
+//! | Tests | a handler is called as the function that it is; whole apps in virtual time: `dotmsg::testing` (feature `testing`); from seeds, on a broker that misbehaves: `dotmsg::sim` (feature `sim`) |
+//! | Features | none by default, and then no C code. `kafka` builds librdkafka and links the system's OpenSSL; `http` is the endpoint for metrics and health; `testing` and `sim` are for dev-dependencies |
 //!
-//! # Errors
-//!
-//! | Error | What happens |
-//! |---|---|
-//! | [`HandlerError::transient`] | tried again: in place, then in the tiers, then the dead letter |
-//! | [`HandlerError::permanent`] | dead letter at once |
-//! | an error whose type says its class ([`Classify`], which can be derived) | as it says: returned by a function under the attribute, by [`HandlerError::classified`], or by `?` when [`App::classify`](app::App::classify) names its type |
-//! | any other error, by `?` | transient, unless [`App::permanent`](app::App::permanent) names its type |
-//! | a panic | transient, kind `panic` |
-//! | longer than `timeout` | transient, kind `timeout`; the future is dropped |
-//!
-//! A failing message delays its own key only: its followers wait until it is settled (`order = "keep"`) or go on
-//! (`order = "relax"`).
-//!
-//! # Configuration
-//!
-//! TOML, then the environment (`DOTMSG__BACKEND__MAIN__URL`); anything that the attribute says may be overridden in
-//! `[routes.<handler>]`. `docs/reference.toml` has every key with its default. All mistakes are reported at once, each
-//! with key, place and the nearest valid name; nothing starts then. See [`config`].
-//!
-//! # Testing
-//!
-//! A handler is a plain async function: a unit test calls it with its arguments. A test of the whole app uses
-//! `dotmsg::testing` (feature `testing`): memory brokers and virtual time, so that a ladder of minutes takes milliseconds.
-//! `dotmsg::sim` (feature `sim`) runs it as several members on a broker that misbehaves, from a seed.
-//!
-//! # Features
-//!
-//! None is on by default, and without them there is no C code. `http`: the endpoint of `[telemetry.http]`, with metrics for
-//! Prometheus and health. `kafka`: the Kafka adapter, which builds librdkafka from its
-//! source and links the system's OpenSSL. `testing`: the harness, and `sim`: the simulation, both for dev-dependencies.
-//!
-//! # Where to read on
-//!
-//! `docs/quick-start.md`, `docs/concepts.md`, `docs/retry-and-order.md` and `docs/configuration.md` in the repository; how
-//! it is built: `ARCHITECTURE.md`.
+//! A first look without any file: [`App::memory`](app::App::memory) and [`App::run_on`](app::App::run_on). Pages to read on, from a
+//! tutorial to each promise and its limits, are listed in `docs/README.md` of the repository.
 
 pub mod handler;
 
@@ -145,6 +76,8 @@ pub use dotmsg_core::{
 };
 #[cfg(feature = "http")]
 pub use dotmsg_http as http;
+#[cfg(feature = "kafka")]
+pub use dotmsg_kafka::kafka_capability;
 pub use handler::{
     Attempt, Batch, Classify, Each, FromPayload, FromRef, HandlerError, Json, Key, MessageId,
     Origin, Outgoing, State,

@@ -96,15 +96,16 @@ impl Publisher {
     /// Not appended, or not known to be: an error that is transient may stand for a message that *was* appended.
     pub async fn publish(&self, topic: &str, message: Message) -> Result<Published> {
         let outcome = self.publish_all(topic, vec![message]).await.pop();
-        match outcome {
-            Some(PublishOutcome::Ok(published)) => Ok(published),
-            Some(PublishOutcome::Failed(error) | PublishOutcome::Unknown(error)) => Err(error),
-            None => Err(Error::new(
-                ErrorKind::Unexpected,
-                "publish",
-                "the backend gave no outcome",
-            )),
-        }
+        outcome.map_or_else(
+            || {
+                Err(Error::new(
+                    ErrorKind::Unexpected,
+                    "publish",
+                    "the backend gave no outcome",
+                ))
+            },
+            PublishOutcome::into_result,
+        )
     }
 
     /// Publishes messages in one call, each with an outcome of its own, in order.

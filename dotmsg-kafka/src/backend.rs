@@ -10,14 +10,14 @@ use std::thread;
 use std::time::Duration;
 
 use dotmsg_core::backend::{
-    Admin, Backend, BackendFactory, BackendOptions, BatchLimits, BoxFuture, Capability, History,
-    KeyOrder, Membership, Ownership, Partitioner, Partitioning, PositionStore, Publisher, Reader,
-    Subscription, Transactional,
+    Admin, Backend, BackendFactory, BackendOptions, BatchLimits, BoxFuture, Capability, Membership,
+    Partitioner, Publisher, Reader, Subscription,
 };
 use dotmsg_core::error::{Error, ErrorKind, Result};
 use rdkafka::consumer::Consumer;
 
 use crate::admin::KafkaAdmin;
+use crate::capability;
 use crate::consumer::PolledConsumer;
 use crate::contact;
 use crate::control::KafkaControl;
@@ -25,7 +25,6 @@ use crate::error;
 use crate::inbox::Inbox;
 use crate::lock;
 use crate::member::{Client, Member};
-use crate::metadata;
 use crate::polling::Polling;
 use crate::publisher::KafkaPublisher;
 use crate::reader::KafkaReader;
@@ -224,19 +223,7 @@ impl KafkaBackend {
 
 impl Backend for KafkaBackend {
     fn capability(&self) -> Capability {
-        let mut capability = Capability::minimal();
-        capability.key_order = KeyOrder::Log;
-        capability.position = PositionStore::Record {
-            max_bytes: metadata::max_record_bytes(self.settings.offset_metadata_max()),
-        };
-        capability.ownership = Ownership::Shared;
-        capability.history = History::Retained;
-        capability.partitioning = Partitioning::Custom;
-        capability.max_record_bytes = self.settings.max_record_bytes();
-        capability.max_topic_bytes = 249;
-        capability.durable = true;
-        capability.transactions = Transactional::Yes;
-        capability
+        capability::of(&self.settings)
     }
 
     fn subscribe(&self, subscription: Subscription) -> BoxFuture<'_, Result<Membership>> {

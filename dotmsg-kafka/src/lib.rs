@@ -7,6 +7,7 @@
 //! | File | For |
 //! |---|---|
 //! | `backend` | the connection, and joining a group |
+//! | `capability` | what it declares, with or without a cluster |
 //! | `settings` | URL and `[backend.<name>.kafka]` as librdkafka's properties |
 //! | `polling`, `member` | the polling thread of a member, and what it shares with source and control |
 //! | `consumer`, `context`, `bell` | a consumer as a polling thread has it, what it calls back with, what wakes the thread |
@@ -27,6 +28,7 @@
 mod admin;
 mod backend;
 mod bell;
+mod capability;
 mod consumer;
 mod contact;
 mod context;
@@ -50,6 +52,7 @@ mod source;
 mod transactions;
 
 pub use backend::{KafkaBackend, kafka_factory};
+pub use capability::kafka_capability;
 pub use settings::{kafka_check_setting, kafka_setting_list};
 
 use std::sync::{Mutex, MutexGuard, PoisonError};

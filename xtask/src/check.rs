@@ -5,7 +5,7 @@
 
 use crate::step::{Done, Steps};
 use crate::workspace::Workspace;
-use crate::{arrows, cargo, deny, modules, pager, tidy};
+use crate::{arrows, cargo, deny, links, modules, pager, sessions, tidy};
 use std::path::Path;
 
 /// Runs all checks with a summary of their own.
@@ -30,6 +30,12 @@ pub(crate) fn all(workspace: &Workspace, steps: &mut Steps) -> Result<(), String
         passed(cargo::run(root, &["fmt", "--all", "--check"], &[]))
     })?;
     steps.run("tidy: module docs, names, paths", || tidy_files(workspace))?;
+    steps.run("links between pages", || {
+        links::dead(workspace).and_then(none_of)
+    })?;
+    steps.run("excerpts of examples", || {
+        sessions::excerpts(workspace).and_then(none_of)
+    })?;
     steps.run("arrows between crates", || crate_arrows(workspace))?;
     steps.run("arrows between core's modules", || core_arrows(workspace))?;
     steps.run("a pager row for every warning", || pager_rows(workspace))?;

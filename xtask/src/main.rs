@@ -19,11 +19,13 @@ mod faults;
 mod flights;
 mod kill_loop;
 mod lexer;
+mod links;
 mod modules;
 mod mutants;
 mod pager;
 mod random;
 mod services;
+mod sessions;
 mod sim;
 mod step;
 mod test;
@@ -37,6 +39,7 @@ usage: cargo xtask <task>
 
   check                           format, clippy, docs, each feature alone, arrows, module docs, tidy
   test [--offline]                all that CI needs; --offline leaves real servers out
+  sessions                        the terminal sessions of the documentation replayed, its excerpts of examples compared
   kill-loop --rounds N [--seed S] flights killed at random moments, then finished and audited
   faults kafka --rounds N [--seed S] [--only R]
                                   flights as several processes on three brokers; members and brokers killed, frozen and restarted,
@@ -71,6 +74,10 @@ fn run(args: &[String]) -> Result<(), String> {
             check::run()
         }
         "test" => test::run(rest),
+        "sessions" => {
+            no_more(rest)?;
+            sessions::run()
+        }
         "kill-loop" => kill_loop::run(rest),
         "faults" => faults::run(rest),
         "mutants" => mutants::run(rest),

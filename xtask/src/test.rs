@@ -7,8 +7,7 @@ use crate::flights::{self, Flights};
 use crate::services::{Borrowed, VARIABLES};
 use crate::step::{Done, Steps};
 use crate::workspace::Workspace;
-use crate::{cargo, check, faults, kill_loop, no_more, sim};
-use std::path::Path;
+use crate::{cargo, check, faults, kill_loop, no_more, sessions, sim};
 
 /// Seeds of the simulation: seconds, after its build in release.
 const SIM_SEEDS: &str = "2000";
@@ -39,7 +38,9 @@ pub(crate) fn run(args: &[String]) -> Result<(), String> {
     check::all(&workspace, &mut steps)?;
     tests(&workspace, &mut steps, offline)?;
     steps.run("loom", || loom(&workspace))?;
-    examples(&workspace, &mut steps)?;
+    steps.run("sessions of the documentation", || {
+        sessions::replay(&workspace)
+    })?;
     let flights = Flights::find(&workspace);
     steps.run("flights: the table", || match &flights {
         Some(flights) => flights.build().and_then(|()| table(flights)),
@@ -148,51 +149,6 @@ fn is_for_loom(text: &str) -> bool {
         || text.contains("cfg(all(dotmsg_loom, test))")
 }
 
-/// Every example that has `examples/NAME.expected` beside it prints exactly that.
-fn examples(workspace: &Workspace, steps: &mut Steps) -> Result<(), String> {
-    for expected in workspace.files(&["expected"])? {
-        if expected.parent() != Some(Path::new("examples")) {
-            continue;
-        }
-        let name = expected
-            .file_stem()
-            .unwrap_or_default()
-            .to_string_lossy()
-            .into_owned();
-        steps.run(&format!("example {name}"), || {
-            let printed = cargo::output(
-                &workspace.root,
-                &["run", "--quiet", "--release", "--example", &name],
-            )?;
-            compare(&workspace.read(&expected)?, &printed).map(|()| Done::Passed)
-        })?;
-    }
-    Ok(())
-}
-
-/// Compares printed lines with the expected ones and names the first that differs.
-fn compare(expected: &str, printed: &str) -> Result<(), String> {
-    let mut wanted = expected.lines();
-    let mut got = printed.lines();
-    for number in 1.. {
-        match (wanted.next(), got.next()) {
-            (None, None) => break,
-            (wanted, got) if wanted == got => {}
-            (wanted, got) => {
-                let show = |line: Option<&str>| {
-                    line.map_or("end of output".to_owned(), |line| format!("{line:?}"))
-                };
-                return Err(format!(
-                    "line {number}: expected {}, printed {}",
-                    show(wanted),
-                    show(got)
-                ));
-            }
-        }
-    }
-    Ok(())
-}
-
 fn table(flights: &Flights) -> Result<Done, String> {
     let directory = flights.fresh_directory("table")?;
     flights.refuses_bad_inputs(&directory)?;
@@ -202,24 +158,4 @@ fn table(flights: &Flights) -> Result<Done, String> {
     std::fs::remove_dir_all(&directory)
         .map_err(|error| format!("cannot remove {}: {error}", directory.display()))?;
     Ok(Done::Passed)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::compare;
-
-    #[test]
-    fn output_is_compared_line_by_line() {
-        assert_eq!(compare("a\nb\n", "a\nb"), Ok(()));
-        assert!(
-            compare("a\nb\n", "a\nc\n")
-                .unwrap_err()
-                .starts_with("line 2")
-        );
-        assert!(
-            compare("a\n", "a\nb\n")
-                .unwrap_err()
-                .contains("end of output")
-        );
-    }
 }

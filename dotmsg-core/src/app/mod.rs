@@ -10,6 +10,7 @@ mod handle;
 mod health;
 mod needs;
 mod partitioning;
+mod run_on;
 mod running;
 mod signals;
 mod starting;

@@ -47,6 +47,19 @@ pub enum PublishOutcome {
     Unknown(Error),
 }
 
+impl PublishOutcome {
+    /// Where the message lies, for who treats a failure and an unknown outcome alike.
+    ///
+    /// # Errors
+    /// Not appended, or not known to be: an error that is transient may stand for a message that *was* appended.
+    pub fn into_result(self) -> Result<Published> {
+        match self {
+            Self::Ok(published) => Ok(published),
+            Self::Failed(error) | Self::Unknown(error) => Err(error),
+        }
+    }
+}
+
 /// Publishes to any topic of a backend.
 pub trait Publisher: std::fmt::Debug + Send + Sync + 'static {
     /// Publishes records; one outcome each, in order. Records of one call that name one partition, or whose keys lead to it, are

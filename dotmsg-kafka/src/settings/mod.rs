@@ -55,7 +55,7 @@ const MEMBERSHIP: &[&str] = &[
     "max.poll.interval.ms",
 ];
 /// What a broker takes unless it was told otherwise (`message.max.bytes`, 1,048,588), less the framing.
-const MAX_RECORD_BYTES: usize = 1_000_000;
+pub(crate) const MAX_RECORD_BYTES: usize = 1_000_000;
 /// What librdkafka counts of a record beside key, payload and headers: the lengths of the headers.
 const FRAMING: usize = 40_000;
 /// The most that librdkafka takes for `message.max.bytes`.

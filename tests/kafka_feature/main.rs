@@ -1,4 +1,8 @@
-//! The feature `kafka`: without it the error names it; with it, mistakes in the settings are found while they are read.
+//! The feature `kafka`: without it the error names it; with it, mistakes in the settings are found while they are read. And, as it
+//! knows all backends then, what each of them can keep.
+
+#[cfg(feature = "kafka")]
+mod capabilities;
 
 use dotmsg::{App, Config};
 
