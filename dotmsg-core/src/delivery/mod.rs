@@ -30,7 +30,13 @@ use crate::message::{Headers, Message, Pen};
 pub struct Delivery {
     inner: Arc<Inner>,
     attempt: u32,
+    /// Where `attempt` leaves room.
+    mark: Mark,
 }
+
+/// What whoever holds a delivery notes on this handle of it. What it means is theirs to know; 0 is that nothing was noted.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Mark(pub(crate) u32);
 
 struct Inner {
     message: Message,
@@ -65,6 +71,7 @@ impl Delivery {
                 companion: None,
             }),
             attempt,
+            mark: Mark::default(),
         }
     }
 
@@ -166,6 +173,18 @@ impl Delivery {
         self.inner.companion.as_deref()?.downcast_ref()
     }
 
+    /// What was noted on this handle.
+    #[inline]
+    pub(crate) fn mark(&self) -> Mark {
+        self.mark
+    }
+
+    /// To note something on this handle; its clones have what it had when they were made.
+    #[inline]
+    pub(crate) fn mark_mut(&mut self) -> &mut Mark {
+        &mut self.mark
+    }
+
     /// The kind of failure it was set aside with.
     #[must_use]
     pub fn condemned(&self) -> Option<&'static str> {
@@ -178,6 +197,7 @@ impl Delivery {
         Self {
             inner: Arc::clone(&self.inner),
             attempt,
+            mark: Mark::default(),
         }
     }
 

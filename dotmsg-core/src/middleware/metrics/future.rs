@@ -7,15 +7,16 @@ use std::task::{Context, Poll};
 
 use pin_project_lite::pin_project;
 
-use super::{Answered, Since};
+use super::{Answered, Stopwatch};
+use crate::delivery::Mark;
 use crate::handler::HandlerError;
 use crate::metrics::RouteMetrics;
 
 /// A call that is measured.
 #[derive(Debug)]
 pub(super) struct Measuring {
-    pub(super) metrics: Arc<Arc<RouteMetrics>>,
-    pub(super) since: Since,
+    pub(super) stopwatch: Arc<Stopwatch>,
+    pub(super) mark: Mark,
 }
 
 impl Measuring {
@@ -25,15 +26,17 @@ impl Measuring {
         F: Future<Output = Result<R, HandlerError>>,
         R: Answered,
     {
-        let start = self.since.before_poll();
+        let start = self.mark.before_poll();
         let Poll::Ready(result) = inner.poll(cx) else {
-            self.since.pending(start);
+            if self.mark.minds_pending() {
+                self.stopwatch.pending(&mut self.mark, start);
+            }
             return Poll::Pending;
         };
-        if let Some(start) = start {
-            self.since.ended(start, &self.metrics);
+        if self.mark.minds_end() {
+            self.stopwatch.ended(self.mark, start);
         }
-        count_failures(&self.metrics, &result);
+        count_failures(self.stopwatch.metrics(), &result);
         Poll::Ready(result)
     }
 }

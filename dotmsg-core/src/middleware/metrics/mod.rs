@@ -12,14 +12,14 @@
 
 mod future;
 mod layer;
-mod since;
+mod stopwatch;
 
 pub use future::ResponseFuture;
 pub(crate) use future::count_failures;
 pub use layer::MetricsLayer;
-pub use since::SAMPLED_ONE_IN;
+pub use stopwatch::SAMPLED_ONE_IN;
 
-pub(crate) use since::Since;
+pub(crate) use stopwatch::Stopwatch;
 
 use std::sync::Arc;
 use std::task::{Context, Poll};
@@ -36,7 +36,7 @@ use crate::metrics::RouteMetrics;
 pub struct Metrics<S> {
     inner: S,
     // One for each clone: every call counts its references, and workers would pass them to and fro.
-    metrics: Option<Arc<Arc<RouteMetrics>>>,
+    stopwatch: Option<Arc<Stopwatch>>,
     calls: u32,
 }
 
@@ -45,7 +45,7 @@ impl<S> Metrics<S> {
     pub fn new(inner: S, metrics: Option<Arc<RouteMetrics>>) -> Self {
         Self {
             inner,
-            metrics: metrics.map(Arc::new),
+            stopwatch: metrics.map(Stopwatch::new).map(Arc::new),
             calls: 0,
         }
     }
@@ -53,8 +53,8 @@ impl<S> Metrics<S> {
 
 impl<S: Clone> Clone for Metrics<S> {
     fn clone(&self) -> Self {
-        let metrics = self.metrics.as_deref().cloned();
-        Self::new(self.inner.clone(), metrics)
+        let metrics = self.stopwatch.as_ref().map(|one| one.metrics());
+        Self::new(self.inner.clone(), metrics.cloned())
     }
 }
 
@@ -73,9 +73,9 @@ where
 
     #[inline]
     fn call(&mut self, call: C) -> Self::Future {
-        let measuring = self.metrics.as_ref().map(|metrics| Measuring {
-            metrics: Arc::clone(metrics),
-            since: Since::of_next(&mut self.calls),
+        let measuring = self.stopwatch.as_ref().map(|stopwatch| Measuring {
+            stopwatch: Arc::clone(stopwatch),
+            mark: Stopwatch::next(&mut self.calls),
         });
         ResponseFuture::new(self.inner.call(call), measuring)
     }

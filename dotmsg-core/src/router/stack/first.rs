@@ -12,6 +12,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Context, Poll, ready};
 
 use pin_project_lite::pin_project;
+use tokio::time::Instant;
 use tower_layer::Layer;
 use tower_service::Service;
 
@@ -20,7 +21,7 @@ use crate::backend::BoxFuture;
 use crate::delivery::{Delivery, Settlement};
 use crate::handler::{HandlerError, HandlerResult, Returned};
 use crate::middleware::limits::LimitParts;
-use crate::middleware::metrics::{Since, count_failures};
+use crate::middleware::metrics::{Stopwatch, count_failures};
 use crate::middleware::publish_returned::{Passage, Passed};
 use crate::middleware::{Ended, Outcome};
 
@@ -41,6 +42,8 @@ pub(super) struct Rest<B> {
     bounded: Mutex<B>,
     layers: Layers,
     parts: StackParts,
+    /// Measures the first calls; the layer does so with repeats.
+    stopwatch: Option<Stopwatch>,
 }
 
 impl<B: Clone> FirstCall<B> {
@@ -53,6 +56,9 @@ impl<B: Clone> FirstCall<B> {
             rest: Arc::new(Rest {
                 bounded: Mutex::new(bounded),
                 layers: Layers::new(&parts, &limits),
+                stopwatch: parts
+                    .measured
+                    .then(|| Stopwatch::new(Arc::clone(&parts.metrics))),
                 parts,
             }),
             limits,
@@ -96,12 +102,13 @@ where
             && self.limits.admits(&delivery)
             && !tracing::enabled!(tracing::Level::DEBUG)
         {
-            let kept = Some((delivery.clone(), Arc::clone(&self.rest)));
-            let since = self.calls.as_mut().map(Since::of_next);
+            let mut kept = delivery.clone();
+            if let Some(calls) = &mut self.calls {
+                *kept.mark_mut() = Stopwatch::next(calls);
+            }
             return ResponseFuture::First {
                 call: self.bounded.call(delivery),
-                kept,
-                since: since.unwrap_or_default(),
+                kept: Some((kept, Arc::clone(&self.rest))),
             };
         }
         ResponseFuture::Rest {
@@ -172,8 +179,8 @@ pin_project! {
     /// second case.
     #[project = Projection]
     pub(super) enum ResponseFuture<F, B> {
-        First { #[pin] call: F, kept: Option<(Delivery, Arc<Rest<B>>)>, since: Since },
-        Sending { passage: Passage, kept: Option<(Delivery, Arc<Rest<B>>)> },
+        First { #[pin] call: F, kept: Kept<B> },
+        Sending { passage: Passage, kept: Kept<B> },
         Rest { rest: BoxFuture<'static, Result<Outcome, Infallible>> },
     }
 }
@@ -200,14 +207,18 @@ where
                     }
                 }
             }
-            Projection::First { call, kept, since } => {
-                let start = since.before_poll();
+            Projection::First { call, kept } => {
+                let noted = kept.as_ref().map(|(delivery, _)| delivery.mark());
+                let mark = noted.unwrap_or_default();
+                let start = mark.before_poll();
                 let Poll::Ready(result) = call.poll(cx) else {
-                    since.pending(start);
+                    if mark.minds_pending() {
+                        waits(kept, start);
+                    }
                     return Poll::Pending;
                 };
-                if let (Some(start), Some((_, rest))) = (start, kept.as_ref()) {
-                    since.ended(start, &rest.parts.metrics);
+                if mark.minds_end() {
+                    ended(kept, start);
                 }
                 if let Ok(returned) = &result
                     && returned.outgoing.capacity() == 0
@@ -229,7 +240,7 @@ where
                     }
                     result => {
                         let (delivery, rest) = kept.expect("polled after it had ended");
-                        if !since.is_off() {
+                        if mark.is_on() {
                             count_failures(&rest.parts.metrics, &result);
                         }
                         rest.after(delivery, result)
@@ -240,6 +251,29 @@ where
         let poll = rest.as_mut().poll(cx);
         self.set(ResponseFuture::Rest { rest });
         poll
+    }
+}
+
+/// What a first call keeps of its delivery and of its stack.
+type Kept<B> = Option<(Delivery, Arc<Rest<B>>)>;
+
+/// The first call, which is measured, has to wait.
+#[cold]
+fn waits<B>(kept: &mut Kept<B>, start: Option<Instant>) {
+    if let Some((delivery, rest)) = kept
+        && let Some(stopwatch) = &rest.stopwatch
+    {
+        stopwatch.pending(delivery.mark_mut(), start);
+    }
+}
+
+/// The first call, which is measured, has ended.
+#[cold]
+fn ended<B>(kept: &Kept<B>, start: Option<Instant>) {
+    if let Some((delivery, rest)) = kept
+        && let Some(stopwatch) = &rest.stopwatch
+    {
+        stopwatch.ended(delivery.mark(), start);
     }
 }
 
