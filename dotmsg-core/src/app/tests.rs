@@ -1,5 +1,7 @@
 //! Apps that must not start or are stopped while they do, what they log, and one whose broker does not let it end.
 
+mod backends;
+
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;

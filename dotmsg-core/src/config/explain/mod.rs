@@ -50,6 +50,16 @@ pub struct Explained {
     pub incomplete: Vec<IncompleteRoute>,
 }
 
+impl Explained {
+    /// Only what somebody gave: without the keys that are at their defaults.
+    #[must_use]
+    pub fn without_defaults(mut self) -> Self {
+        self.settings
+            .retain(|setting| setting.source != Source::Default);
+        self
+    }
+}
+
 impl Config {
     /// Every key with its effective value and its source, for these handlers. Settings of an adapter are listed with their
     /// defaults and shown as far as it says ([`Registry::list_settings`](crate::backend::Registry::list_settings)): without
