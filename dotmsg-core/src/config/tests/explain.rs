@@ -76,6 +76,7 @@ fn no_key_is_left_out() {
         ("backend", keys::BACKEND),
         ("store", keys::STORE),
         ("limits", keys::LIMIT),
+        ("telemetry", keys::HTTP),
         ("routes", keys::ROUTE),
     ] {
         let of_section = explained

@@ -48,7 +48,7 @@ fn schema() -> Json {
 
 fn sections(documented: &Documented) -> Map<String, Json> {
     let definitions = ["backend", "store", "limit", "route"];
-    // `profile`, the last one, holds the others.
+    // `telemetry` has tables with names of its own, and `profile`, the last one, holds the others.
     let sections = keys::SECTIONS.iter().zip(definitions);
     let section = |(section, definition): (&&str, &str)| {
         let names = match *section {
@@ -63,7 +63,13 @@ fn sections(documented: &Documented) -> Map<String, Json> {
         });
         ((*section).to_owned(), body)
     };
-    sections.map(section).collect()
+    let mut sections: Map<String, Json> = sections.map(section).collect();
+    let mut http = table(documented, "telemetry.http", keys::HTTP, "");
+    http["description"] = json!("The HTTP endpoint.");
+    let mut telemetry = closed([("http".to_owned(), http)].into_iter().collect());
+    telemetry["description"] = json!(documented.section("telemetry"));
+    sections.insert("telemetry".into(), telemetry);
+    sections
 }
 
 /// A table that takes these keys and no others.

@@ -122,6 +122,11 @@ fn what_the_code_takes_the_schema_takes() {
         "key",
         "keys",
         "memory:",
+        "none",
+        "127.0.0.1:9464",
+        "[::1]:80",
+        "localhost:80",
+        ":80",
         "log:./a b",
         "kafka://a:1",
         "KAFKA://a",
@@ -144,7 +149,13 @@ fn what_the_code_takes_the_schema_takes() {
     ];
     // There is no pattern for these.
     let beyond = ["zero", "ten years", "milliseconds"];
-    let known = [keys::BACKEND, keys::STORE, keys::LIMIT, keys::ROUTE];
+    let known = [
+        keys::BACKEND,
+        keys::STORE,
+        keys::LIMIT,
+        keys::ROUTE,
+        keys::HTTP,
+    ];
     let (mut taken, mut refused) = (0, 0);
     for key in known.into_iter().flatten() {
         let schema = kinds::schema(key.kind);
