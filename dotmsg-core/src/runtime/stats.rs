@@ -171,16 +171,19 @@ impl RouteStats {
         self.route.register(route);
     }
 
-    /// Somebody waits for the route to be idle.
-    pub(crate) fn is_asked(&self) -> bool {
-        self.idle.open().is_some()
+    /// The last one who waits for the route to be idle, if somebody does.
+    pub(crate) fn asked(&self) -> Option<u64> {
+        self.idle.open()
     }
 
-    /// Answers whoever asked up to now.
-    pub(crate) fn answer_idle(&self) {
-        if let Some(asked) = self.idle.open() {
-            self.idle.answer(asked);
-        }
+    /// Somebody waits for the route to be idle.
+    pub(crate) fn is_asked(&self) -> bool {
+        self.asked().is_some()
+    }
+
+    /// Answers whoever asked up to this one.
+    pub(crate) fn answer_idle(&self, asked: u64) {
+        self.idle.answer(asked);
     }
 
     /// Whether the route ended.

@@ -276,6 +276,9 @@ where
 
     fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Result<RouteReport>> {
         self.stats.register(cx.waker());
+        // Before anything is looked at: who asks meanwhile may have published what the source did not see any more, and is
+        // answered by the next poll.
+        let asked = self.stats.asked();
         for round in 0.. {
             if round == ROUNDS_PER_POLL || !tokio::task::coop::has_budget_remaining() {
                 cx.waker().wake_by_ref();
@@ -311,8 +314,10 @@ where
             }
         }
         self.publish_stats();
-        if self.stats.is_asked() && self.is_idle() {
-            self.stats.answer_idle();
+        if let Some(asked) = asked
+            && self.is_idle()
+        {
+            self.stats.answer_idle(asked);
         }
         self.stats.answer_alive();
         Poll::Pending

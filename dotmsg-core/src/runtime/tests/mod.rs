@@ -9,6 +9,7 @@ mod declared;
 mod exactly_once;
 mod failing;
 mod gated;
+mod idle;
 mod lag;
 mod late_release;
 mod overtaken;
