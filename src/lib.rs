@@ -139,7 +139,9 @@ pub use dotmsg_core::publisher::Publisher;
 pub use dotmsg_core::sim;
 #[cfg(feature = "testing")]
 pub use dotmsg_core::testing;
-pub use dotmsg_core::{app, lag, log, middleware, progress, replay, reset, router, runtime};
+pub use dotmsg_core::{app, lag, log, middleware, progress, replay, reset, router, runtime, trace};
+#[cfg(feature = "otel")]
+pub use dotmsg_otel as otel;
 pub use handler::{
     Attempt, Batch, Classify, Each, FromPayload, FromRef, HandlerError, Json, Key, MessageId,
     Origin, Outgoing, State,
