@@ -129,6 +129,9 @@ where
     if let Some(done) = line.command.without_app(&mut args::embedded(), console)? {
         return Ok(done);
     }
+    if let Command::Config(show) = line.command {
+        return show.run(&app.explain()?, line.common.json, console);
+    }
     if !line.command.works() {
         let handle = app.open().await?;
         return closing(&handle, line.command, line.common, console).await;

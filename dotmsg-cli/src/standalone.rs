@@ -5,9 +5,10 @@ use std::path::Path;
 
 use clap::{CommandFactory, Parser};
 use dotmsg::App;
-use dotmsg::config::{Config, RouteDefaults, Value};
+use dotmsg::config::{Config, Value};
 
 use crate::args::{self, Source, Standalone};
+use crate::commands::Command;
 use crate::console::Console;
 use crate::exit::{Exit, Failure, Outcome};
 use crate::{closing, ended};
@@ -34,12 +35,23 @@ async fn command(line: Standalone, console: &mut Console) -> Outcome {
         let message = "--work is for the command of a service, which has the handlers to run";
         return Err(Failure::usage(message));
     }
-    let app = app(&line)?;
-    let handle = app.open().await?;
+    let app = App::with_config(config(&line)?);
+    if let Command::Config(show) = line.command {
+        let explained = app.explain_configured()?;
+        return show.run(&explained, line.common.json, console);
+    }
+    let handle = match line.command.needs_routes() {
+        true => app.open_configured().await?,
+        false => {
+            let backend = line.common.backend.as_deref();
+            app.open_backend(backend.unwrap_or("main")).await?
+        }
+    };
     closing(&handle, line.command, line.common, console).await
 }
 
-fn app(line: &Standalone) -> Outcome<App> {
+/// File, profile and environment, and what the command line says beside them.
+fn config(line: &Standalone) -> Outcome<Config> {
     let source = &line.source;
     let mut config = file(source)?
         .profile(source.profile.as_deref())
@@ -48,10 +60,12 @@ fn app(line: &Standalone) -> Outcome<App> {
         let backend = line.common.backend.as_deref().unwrap_or("main");
         config = config.set(&format!("backend.{backend}.url"), &**url);
     }
-    let app = App::with_config(config);
-    match named(line)? {
-        Some(route) => Ok(app.route(route, async || {})),
-        None => Ok(app),
+    match &source.group {
+        Some(group) => named(config, line, group),
+        None if source.topic.is_some() || !source.tiers.is_empty() => {
+            Err(Failure::usage("a route needs both --topic and --group"))
+        }
+        None => Ok(config),
     }
 }
 
@@ -63,31 +77,24 @@ fn file(source: &Source) -> Outcome<Config> {
     }
 }
 
-/// The route that the command line names.
-fn named(line: &Standalone) -> Outcome<Option<RouteDefaults>> {
-    let Source {
-        topic,
-        group,
-        tiers,
-        ..
-    } = &line.source;
-    let (Some(topic), Some(group)) = (topic, group) else {
-        return match (topic, group, tiers.is_empty()) {
-            (None, None, true) => Ok(None),
-            _ => Err(Failure::usage("a route needs both --topic and --group")),
-        };
+/// Adds the route that the command line names.
+fn named(config: Config, line: &Standalone, group: &str) -> Outcome<Config> {
+    let Some(topic) = &line.source.topic else {
+        return Err(Failure::usage("a route needs both --topic and --group"));
     };
-    let mut route = RouteDefaults::new(name(group))
-        .with("topic", &**topic)
-        .with("group", &**group);
+    let key = |key: &str| format!("routes.{}.{key}", name(group));
+    let mut config = config
+        .set(&key("topic"), &**topic)
+        .set(&key("group"), group);
     if let Some(backend) = &line.common.backend {
-        route = route.with("backend", &**backend);
+        config = config.set(&key("backend"), &**backend);
     }
+    let tiers = &line.source.tiers;
     if !tiers.is_empty() {
         let tiers = tiers.iter().map(|tier| Value::from(&**tier)).collect();
-        route = route.with("retry.tiers", Value::List(tiers));
+        config = config.set(&key("retry.tiers"), Value::List(tiers));
     }
-    Ok(Some(route))
+    Ok(config)
 }
 
 /// A route of the command line is called like its group, as far as a name may be.

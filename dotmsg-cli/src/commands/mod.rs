@@ -1,5 +1,6 @@
 //! The commands, one file or folder each.
 
+mod config;
 mod describe;
 mod dlq;
 mod lag;
@@ -13,13 +14,15 @@ use clap_complete::Shell;
 
 use crate::console::Console;
 use crate::desk::Desk;
-use crate::exit::{EXIT_CODES, Exit, Outcome};
+use crate::exit::{EXIT_CODES, Exit, Failure, Outcome};
 
 /// What is to be done.
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
     /// Routes: their settings, their layers in order, their topics
     Describe(describe::Describe),
+    /// The resolved configuration, with the source of each value and without secrets
+    Config(config::Show),
     /// Topics: what a start would create or refuse, or have it done
     #[command(subcommand)]
     Topics(topics::Topics),
@@ -67,6 +70,11 @@ impl Command {
         Ok(Some(Exit::Done))
     }
 
+    /// Whether it is about routes; else it is about a topic of a backend.
+    pub(crate) fn needs_routes(&self) -> bool {
+        !matches!(self, Self::Produce(_) | Self::Tail(_))
+    }
+
     /// Whether it wants the handlers to run meanwhile.
     pub(crate) fn works(&self) -> bool {
         match self {
@@ -84,6 +92,9 @@ impl Command {
             Self::Offsets(offsets) => offsets.run(desk).await,
             Self::Produce(produce) => produce.run(desk).await,
             Self::Tail(tail) => tail.run(desk).await,
+            Self::Config(_) => Err(Failure::usage(
+                "an app that is open does not have its configuration any more",
+            )),
             Self::Completions { .. } | Self::ExitCodes => Ok(Exit::Done),
         }
     }

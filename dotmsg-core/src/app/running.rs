@@ -331,6 +331,29 @@ where
     })
 }
 
+/// Opens the backends of what is resolved, and nothing is planned.
+pub(super) async fn open_resolved<R: Adapters>(
+    app: &App<(), R>,
+    resolved: &Resolved,
+) -> Result<AppHandle> {
+    let registry = R::registry();
+    let backends = Backends {
+        registry: &registry,
+        given: &app.given,
+        partitioners: &app.partitioners,
+        clock: &app.clock,
+    };
+    let open = backends.open(resolved).await?;
+    log_configuration(resolved, &open, &app.given);
+    let routes = resolved.routes.iter();
+    let routes = routes.map(|spec| handle_of(spec.clone(), &open[&spec.backend], &app.classes));
+    Ok(AppHandle {
+        shutdown: Arc::new(watch::channel(Shutdown::No).0),
+        routes: routes.collect(),
+        backends: Arc::new(with_publishers(open)),
+    })
+}
+
 /// One line that says which configuration this is: a service that runs on the wrong data looks like any other.
 fn log_configuration(
     resolved: &Resolved,
