@@ -98,6 +98,9 @@ impl ReplayArgs {
             limit = rest;
         }
         let report = chosen.rest(desk, limit).await?;
+        if self.canary.letters().is_some() && !desk.json {
+            desk.line("the rest:")?;
+        }
         print(desk, &report, false)?;
         Ok(Exit::Done)
     }
