@@ -75,6 +75,9 @@ pub(crate) struct Common {
     /// The backend, by its name in the configuration [default: main, or the route's]
     #[arg(long, global = true, value_name = "NAME")]
     pub(crate) backend: Option<String>,
+    /// The route that the command line describes: it is meant where no other one is named.
+    #[arg(skip)]
+    pub(crate) described: Option<String>,
 }
 
 /// The description of the command line that a service offers.

@@ -18,6 +18,7 @@ pub(crate) struct Desk<'a> {
     pub(crate) json: bool,
     pub(crate) yes: bool,
     backend: Option<String>,
+    described: Option<String>,
 }
 
 impl<'a> Desk<'a> {
@@ -28,13 +29,14 @@ impl<'a> Desk<'a> {
             json: common.json,
             yes: common.yes,
             backend: common.backend.clone(),
+            described: common.described.clone(),
         }
     }
 
-    /// The route of this name; the only one, when none is named.
+    /// The route of this name; when none is named the one that the command line describes, or the only one.
     pub(crate) fn route(&self, name: Option<&str>) -> Outcome<RouteHandle> {
         let routes = self.app.routes();
-        match (name, routes) {
+        match (name.or(self.described.as_deref()), routes) {
             (Some(name), _) => self
                 .app
                 .route(name)
@@ -49,10 +51,11 @@ impl<'a> Desk<'a> {
         }
     }
 
-    /// The routes of these names; all, when none is named.
+    /// The routes of these names; when none is named the one that the command line describes, or all.
     pub(crate) fn routes(&self, names: &[String]) -> Outcome<Vec<RouteHandle>> {
         if names.is_empty() {
             return match self.app.routes() {
+                _ if self.described.is_some() => Ok(vec![self.route(None)?]),
                 [] => Err(Failure::usage(NO_ROUTES)),
                 routes => Ok(routes.to_vec()),
             };

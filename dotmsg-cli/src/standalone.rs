@@ -26,7 +26,7 @@ pub(crate) async fn run(args: impl IntoIterator<Item = OsString>, console: &mut 
     }
 }
 
-async fn command(line: Standalone, console: &mut Console) -> Outcome {
+async fn command(mut line: Standalone, console: &mut Console) -> Outcome {
     let mut description = Standalone::command();
     if let Some(done) = line.command.without_app(&mut description, console)? {
         return Ok(done);
@@ -40,6 +40,7 @@ async fn command(line: Standalone, console: &mut Console) -> Outcome {
         let explained = app.explain_configured()?;
         return show.run(&explained, line.common.json, console);
     }
+    line.common.described = line.source.group.as_deref().map(name);
     let handle = match line.command.needs_routes() {
         true => app.open_configured().await?,
         false => {

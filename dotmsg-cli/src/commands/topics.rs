@@ -3,7 +3,9 @@
 use clap::{Args, Subcommand};
 use dotmsg::app::RouteHandle;
 use dotmsg::backend::Retention;
-use dotmsg::runtime::{PlannedTopic, TopicPlan, TopicStep};
+use dotmsg::runtime::{
+    PlannedTopic, RouteTopics, TopicPlan, TopicStep, check_sources, prepare_topics,
+};
 use serde_json::json;
 
 use super::describe::{partitions, role};
@@ -17,7 +19,7 @@ pub(crate) enum Topics {
     /// Say what a start would do; exit code 2 when that is anything
     Plan(Of),
     /// Do it
-    Apply(All),
+    Apply(Of),
     /// Say what is not as a start needs it; exit code 2 when that is anything
     Check(Of),
 }
@@ -29,16 +31,12 @@ pub(crate) struct Of {
     routes: Vec<String>,
 }
 
-/// All routes: one may read what another writes.
-#[derive(Debug, Args)]
-pub(crate) struct All {}
-
 impl Topics {
     pub(crate) async fn run(self, desk: &mut Desk<'_>) -> Outcome {
         match self {
             Self::Plan(of) => look(desk, &of, true).await,
             Self::Check(of) => look(desk, &of, false).await,
-            Self::Apply(All {}) => apply(desk).await,
+            Self::Apply(of) => apply(desk, &of).await,
         }
     }
 }
@@ -73,12 +71,21 @@ async fn planned(desk: &Desk<'_>, route: &RouteHandle) -> Outcome<TopicPlan> {
     Ok(plan)
 }
 
-async fn apply(desk: &mut Desk<'_>) -> Outcome {
+async fn apply(desk: &mut Desk<'_>, of: &Of) -> Outcome {
+    let routes = desk.routes(&of.routes)?;
     let mut before = Vec::new();
-    for route in desk.routes(&[])? {
-        before.push(planned(desk, &route).await?);
+    for route in &routes {
+        before.push(planned(desk, route).await?);
     }
-    desk.app.prepare_topics().await?;
+    if routes.len() == desk.app.routes().len() {
+        desk.app.prepare_topics().await?;
+    } else {
+        let topics: Vec<RouteTopics> = routes.iter().map(RouteHandle::topics).collect();
+        check_sources(&topics).await?;
+        for topics in &topics {
+            prepare_topics(topics).await?;
+        }
+    }
     if before.iter().all(TopicPlan::is_fulfilled) && !desk.json {
         desk.line("nothing to do: all topics are as a start needs them")?;
     }

@@ -33,7 +33,11 @@ fn steps() -> Vec<Step> {
                     command: command.to_owned(),
                     says: Vec::new(),
                 }),
-                None => steps.last_mut().expect("a command").says.push(line.to_owned()),
+                None => steps
+                    .last_mut()
+                    .expect("a command")
+                    .says
+                    .push(line.to_owned()),
             },
         }
     }
@@ -109,9 +113,10 @@ fn the_session_of_the_page_is_what_happens() {
         let said = format!("{}{}", ended.out, ended.err);
         let said: Vec<&str> = said.lines().collect();
         let alike = said.len() == step.says.len()
-            && said.iter().zip(&step.says).all(|(said, page)| {
-                is_like(&squeezed(said), &squeezed(page))
-            });
+            && said
+                .iter()
+                .zip(&step.says)
+                .all(|(said, page)| is_like(&squeezed(said), &squeezed(page)));
         if !alike {
             let (command, said) = (&step.command, said.join("\n"));
             wrong += &format!("$ {command}\n{said}\n");

@@ -50,7 +50,9 @@ impl Ended {
     pub(crate) fn json(&self) -> Vec<Value> {
         let lines = self.out.lines();
         lines
-            .map(|line| serde_json::from_str(line).unwrap_or_else(|error| panic!("{line}: {error}")))
+            .map(|line| {
+                serde_json::from_str(line).unwrap_or_else(|error| panic!("{line}: {error}"))
+            })
             .collect()
     }
 
@@ -107,7 +109,7 @@ impl Desk {
 
     /// Runs `dotmsg` with the words of a line, and this on its input.
     pub(crate) fn run_with(&self, line: &str, input: &str) -> Ended {
-        let words: Vec<&str> = line.split(' ').collect();
+        let words: Vec<&str> = line.split_whitespace().collect();
         dotmsg(self.dir.path(), &words, input.as_bytes())
     }
 
@@ -121,11 +123,15 @@ impl Desk {
     }
 
     pub(crate) fn app(&self) -> App {
+        App::with_config(self.config()).handler(bill)
+    }
+
+    /// The configuration, from wherever it is read.
+    pub(crate) fn config(&self) -> Config {
         let data = self.dir.path().join("data");
         let text = CONFIG.replace("./data", data.to_str().unwrap());
         let text = text.replace("[routes.ship]\nconcurrency = 3\n", "");
-        let config = Config::from_toml("dotmsg.toml", &text).unwrap();
-        App::with_config(config).handler(bill)
+        Config::from_toml("dotmsg.toml", &text).unwrap()
     }
 }
 
