@@ -23,9 +23,9 @@
 //! Every command works through the contract of a backend, so it does the same on each; `--json` makes its output JSON, one object
 //! a line; the exit codes are [`Exit`]. What each command says and does: `docs/cli.md`.
 //!
-//! - `args`, `routes`: what a command line says; which routes it is about;
+//! - `args`, `standalone`: what a command line says; the binary, without handlers;
 //! - `commands`: a file or folder for each;
-//! - `desk`: what all of them work with: the open app, and where to write;
+//! - `desk`: what all of them work with: the open app, which routes are meant, and where to write;
 //! - `console`, `escape`, `table`, `json`, `time`, `exit`: output, and how a command ends.
 //!
 //! What must stay true: bytes of messages reach a terminal escaped only; results go to standard output and nothing else does;
@@ -196,3 +196,8 @@ fn ended(console: &mut Console, json: bool, outcome: Outcome) -> Exit {
     };
     exit
 }
+
+/// The page of the command, compiled: a snippet that does not work is a failing test.
+#[cfg(doctest)]
+#[doc = include_str!("../../docs/cli.md")]
+mod docs {}
