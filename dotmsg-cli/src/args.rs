@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use clap::error::ErrorKind;
-use clap::{Args, CommandFactory, Parser};
+use clap::{ArgAction, Args, CommandFactory, Parser};
 
 use crate::commands::Command;
 use crate::console::Console;
@@ -51,7 +51,11 @@ pub(crate) struct Source {
     /// The URL of the backend, in place of the configured one (one with a password belongs into the environment)
     #[arg(long, global = true)]
     pub(crate) url: Option<String>,
-    /// A route that is not in the configuration, or not in full: its topic, without the prefix of the backend
+    /// A route that is not in the configuration, or not in full: its name, so that what [routes.<name>] says is for it
+    /// [default: that of its group]
+    #[arg(long, global = true, value_name = "NAME")]
+    pub(crate) route: Option<String>,
+    /// The same: its topic, without the prefix of the backend
     #[arg(long, global = true)]
     pub(crate) topic: Option<String>,
     /// The same: its consumer group
@@ -60,6 +64,9 @@ pub(crate) struct Source {
     /// The same: the delays of its retry tiers, such as 5s,1m
     #[arg(long, global = true, value_delimiter = ',', value_name = "DELAYS")]
     pub(crate) tiers: Vec<String>,
+    /// Say on standard error what happens; twice: in detail
+    #[arg(short, long, global = true, action = ArgAction::Count)]
+    pub(crate) verbose: u8,
 }
 
 /// What every command understands.
@@ -78,6 +85,9 @@ pub(crate) struct Common {
     /// The route that the command line describes: it is meant where no other one is named.
     #[arg(skip)]
     pub(crate) described: Option<String>,
+    /// Routes that the configuration does not describe in full: their names, and what they lack.
+    #[arg(skip)]
+    pub(crate) incomplete: Vec<(String, String)>,
 }
 
 /// The description of the command line that a service offers.

@@ -19,6 +19,7 @@ pub(crate) struct Desk<'a> {
     pub(crate) yes: bool,
     backend: Option<String>,
     described: Option<String>,
+    incomplete: Vec<(String, String)>,
 }
 
 impl<'a> Desk<'a> {
@@ -30,6 +31,7 @@ impl<'a> Desk<'a> {
             yes: common.yes,
             backend: common.backend.clone(),
             described: common.described.clone(),
+            incomplete: common.incomplete.clone(),
         }
     }
 
@@ -64,6 +66,12 @@ impl<'a> Desk<'a> {
     }
 
     fn unknown(&self, name: &str) -> Failure {
+        if let Some((_, lacks)) = self.incomplete.iter().find(|(one, _)| one == name) {
+            return Failure::usage(format!(
+                "route {name} lacks {lacks}, which may stand in the attribute of its handler: say --route {name} with --topic and --group, \
+                 set it in [routes.{name}], or use the commands of the service itself"
+            ));
+        }
         let name = escape::line(name.as_bytes());
         match self.app.routes() {
             [] => Failure::usage(format!("there is no route {name}. {NO_ROUTES}")),

@@ -23,7 +23,7 @@
 //! Every command works through the contract of a backend, so it does the same on each; `--json` makes its output JSON, one object
 //! a line; the exit codes are [`Exit`]. What each command says and does: `docs/cli.md`.
 //!
-//! - `args`, `standalone`: what a command line says; the binary, without handlers;
+//! - `args`, `standalone`, `described`: what a command line says; the binary, without handlers; a route in words;
 //! - `commands`: a file or folder for each;
 //! - `desk`: what all of them work with: the open app, which routes are meant, and where to write;
 //! - `console`, `escape`, `table`, `json`, `time`, `exit`: output, and how a command ends.
@@ -34,6 +34,7 @@
 mod args;
 mod commands;
 mod console;
+mod described;
 mod desk;
 mod escape;
 mod exit;
@@ -195,6 +196,15 @@ fn ended(console: &mut Console, json: bool, outcome: Outcome) -> Exit {
         false => writeln!(console.err, "error: {}", escape::lines(&message)),
     };
     exit
+}
+
+/// A service may answer in a task of its own.
+#[cfg(test)]
+#[allow(dead_code, reason = "it is compiled, not called")]
+fn a_command_may_be_spawned(app: App<()>, handle: &AppHandle, console: &mut Console) {
+    fn may_be_spawned(_: impl Future + Send) {}
+    may_be_spawned(run_on(handle, [], console));
+    may_be_spawned(run_in(app, [], console));
 }
 
 /// The page of the command, compiled: a snippet that does not work is a failing test.

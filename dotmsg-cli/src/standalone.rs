@@ -5,11 +5,12 @@ use std::path::Path;
 
 use clap::{CommandFactory, Parser};
 use dotmsg::App;
-use dotmsg::config::{Config, Value};
+use dotmsg::config::Config;
 
 use crate::args::{self, Source, Standalone};
 use crate::commands::Command;
 use crate::console::Console;
+use crate::described;
 use crate::exit::{Exit, Failure, Outcome};
 use crate::{closing, ended};
 
@@ -35,14 +36,19 @@ async fn command(mut line: Standalone, console: &mut Console) -> Outcome {
         let message = "--work is for the command of a service, which has the handlers to run";
         return Err(Failure::usage(message));
     }
-    let app = App::with_config(config(&line)?);
+    log(line.source.verbose);
+    let config = config(&line)?;
+    let app = App::with_config(config.clone());
     if let Command::Config(show) = line.command {
         let explained = app.explain_configured()?;
         return show.run(&explained, line.common.json, console);
     }
-    line.common.described = line.source.group.as_deref().map(name);
+    line.common.described = described::name(&line.source);
     let handle = match line.command.needs_routes() {
-        true => app.open_configured().await?,
+        true => {
+            line.common.incomplete = described::incomplete(&config)?;
+            app.open_configured().await?
+        }
         false => {
             let backend = line.common.backend.as_deref();
             app.open_backend(backend.unwrap_or("main")).await?
@@ -61,13 +67,28 @@ fn config(line: &Standalone) -> Outcome<Config> {
         let backend = line.common.backend.as_deref().unwrap_or("main");
         config = config.set(&format!("backend.{backend}.url"), &**url);
     }
-    match &source.group {
-        Some(group) => named(config, line, group),
-        None if source.topic.is_some() || !source.tiers.is_empty() => {
-            Err(Failure::usage("a route needs both --topic and --group"))
-        }
-        None => Ok(config),
+    match described::name(source) {
+        Some(route) => Ok(described::with_route(config, line, &route)),
+        None if source.tiers.is_empty() => Ok(config),
+        None => Err(Failure::usage(
+            "--tiers is for a route that --topic and --group name",
+        )),
     }
+}
+
+/// What happens, on standard error; nothing of it, unless it is asked for.
+fn log(verbose: u8) {
+    let level = match verbose {
+        0 => return,
+        1 => tracing::Level::INFO,
+        _ => tracing::Level::DEBUG,
+    };
+    let subscriber = tracing_subscriber::fmt()
+        .with_max_level(level)
+        .with_writer(std::io::stderr)
+        .with_ansi(false);
+    // Somebody may have set another one; then that is told.
+    let _ = subscriber.try_init();
 }
 
 fn file(source: &Source) -> Outcome<Config> {
@@ -76,33 +97,4 @@ fn file(source: &Source) -> Outcome<Config> {
         None if Path::new(DEFAULT_FILE).exists() => Ok(Config::from_file(DEFAULT_FILE)?),
         None => Ok(Config::new()),
     }
-}
-
-/// Adds the route that the command line names.
-fn named(config: Config, line: &Standalone, group: &str) -> Outcome<Config> {
-    let Some(topic) = &line.source.topic else {
-        return Err(Failure::usage("a route needs both --topic and --group"));
-    };
-    let key = |key: &str| format!("routes.{}.{key}", name(group));
-    let mut config = config
-        .set(&key("topic"), &**topic)
-        .set(&key("group"), group);
-    if let Some(backend) = &line.common.backend {
-        config = config.set(&key("backend"), &**backend);
-    }
-    let tiers = &line.source.tiers;
-    if !tiers.is_empty() {
-        let tiers = tiers.iter().map(|tier| Value::from(&**tier)).collect();
-        config = config.set(&key("retry.tiers"), Value::List(tiers));
-    }
-    Ok(config)
-}
-
-/// A route of the command line is called like its group, as far as a name may be.
-fn name(group: &str) -> String {
-    let allowed = |character: char| character.is_alphanumeric() || matches!(character, '_' | '-');
-    group
-        .chars()
-        .map(|one| if allowed(one) { one } else { '-' })
-        .collect()
 }

@@ -8,8 +8,10 @@ use clap::Args;
 use dotmsg::app::RouteHandle;
 use dotmsg::clock::Timestamp;
 use dotmsg::lag::{self, Lag, PartitionLag};
+use dotmsg::replay::Done;
 use serde_json::json;
 
+use super::dlq::count;
 use crate::desk::Desk;
 use crate::exit::{Exit, Failure, Outcome};
 use crate::table::Table;
@@ -57,8 +59,9 @@ impl LagArgs {
                     desk.line("")?;
                 }
                 let lag = of(route, before.as_ref()).await?;
+                let letters = letters_left(route).await?;
                 most = most.max(lag.records());
-                print(desk, route, &lag)?;
+                print(desk, route, &lag, letters)?;
                 *before = Some(lag);
             }
             desk.console.out.flush()?;
@@ -94,13 +97,28 @@ fn velocities(now: &mut PartitionLag, before: &PartitionLag, seconds: f64) {
     now.consumed = Some(ended.max(0.0) / seconds);
 }
 
-fn print(desk: &mut Desk<'_>, route: &RouteHandle, lag: &Lag) -> Outcome<()> {
+/// Dead letters that nobody has seen to; none where there is no topic for them yet.
+async fn letters_left(route: &RouteHandle) -> Outcome<u64> {
+    let (admin, topic) = (route.backend.admin(), &route.topology.dead_letter);
+    let Some(described) = admin.topic(topic).await? else {
+        return Ok(0);
+    };
+    let done = Done::read(&*route.backend, &route.topology).await?;
+    let mut left = 0;
+    for partition in 0..described.partitions {
+        left += done.left(partition, admin.offsets(topic, partition).await?);
+    }
+    Ok(left)
+}
+
+fn print(desk: &mut Desk<'_>, route: &RouteHandle, lag: &Lag, letters: u64) -> Outcome<()> {
     if desk.json {
-        return desk.object(&object(route, lag));
+        return desk.object(&object(route, lag, letters));
     }
     let (name, behind) = (&route.spec.handler, lag.records());
+    let letters = count(letters);
     desk.line(format!(
-        "{name}: {} in group {}, {behind} behind",
+        "{name}: {} in group {}, {behind} behind, {letters} left",
         lag.topic, lag.group
     ))?;
     let watched = lag.partitions.iter().any(|one| one.consumed.is_some());
@@ -151,7 +169,7 @@ fn catch_up(one: &PartitionLag) -> String {
     }
 }
 
-fn object(route: &RouteHandle, lag: &Lag) -> serde_json::Value {
+fn object(route: &RouteHandle, lag: &Lag, letters: u64) -> serde_json::Value {
     let partitions: Vec<_> = lag
         .partitions
         .iter()
@@ -176,6 +194,7 @@ fn object(route: &RouteHandle, lag: &Lag) -> serde_json::Value {
         "group": lag.group,
         "at": time::instant(lag.at),
         "behind": lag.records(),
+        "dead_letters_left": letters,
         "partitions": partitions,
     })
 }

@@ -45,6 +45,9 @@ pub(crate) struct Tail {
     /// End after so many records
     #[arg(long, value_name = "RECORDS")]
     max: Option<u64>,
+    /// Print headers too
+    #[arg(short = 'H', long)]
+    headers: bool,
     /// The name of the topic is the broker's: no prefix is put before it
     #[arg(long)]
     exact: bool,
@@ -106,6 +109,9 @@ impl Tail {
                     && self.max.is_none_or(|max| printed < max)
                 {
                     print(desk, topic, partition, &record)?;
+                    if self.headers && !desk.json {
+                        print_headers(desk, &record)?;
+                    }
                     printed += 1;
                 }
                 self.through(&mut left, reader, topic, partition, next);
@@ -176,6 +182,14 @@ impl Tail {
         }
         Ok(ranges)
     }
+}
+
+fn print_headers(desk: &mut Desk<'_>, record: &Record) -> Outcome<()> {
+    for (name, value) in record.message.headers.iter() {
+        let value = value.map_or("(null)".into(), |value| escape::line(value));
+        desk.line(format!("    {}: {value}", escape::line(name.as_bytes())))?;
+    }
+    Ok(())
 }
 
 fn print(desk: &mut Desk<'_>, topic: &str, partition: u32, record: &Record) -> Outcome<()> {

@@ -1,7 +1,7 @@
 //! `topics`: what a start would do to the topics of routes, and doing it.
 
 use clap::{Args, Subcommand};
-use dotmsg::app::RouteHandle;
+use dotmsg::app::{AppHandle, RouteHandle};
 use dotmsg::backend::Retention;
 use dotmsg::runtime::{
     PlannedTopic, RouteTopics, TopicPlan, TopicStep, check_sources, prepare_topics,
@@ -44,7 +44,7 @@ impl Topics {
 async fn look(desk: &mut Desk<'_>, of: &Of, all: bool) -> Outcome {
     let mut exit = Exit::Done;
     for route in desk.routes(&of.routes)? {
-        let plan = planned(desk, &route).await?;
+        let plan = planned(desk.app, &route).await?;
         if !plan.is_fulfilled() {
             exit = Exit::Differs;
         }
@@ -57,10 +57,10 @@ async fn look(desk: &mut Desk<'_>, of: &Of, all: bool) -> Outcome {
 }
 
 /// The plan of a route. A source that another route makes for its group is not missing.
-async fn planned(desk: &Desk<'_>, route: &RouteHandle) -> Outcome<TopicPlan> {
+async fn planned(app: &AppHandle, route: &RouteHandle) -> Outcome<TopicPlan> {
     let mut plan = route.topics().plan().await?;
     let is_made = |name: &str| {
-        let mut others = desk.app.routes().iter();
+        let mut others = app.routes().iter();
         others.any(|other| other.topology.own_topics().any(|own| **own == *name))
     };
     for topic in &mut plan.topics {
@@ -75,7 +75,7 @@ async fn apply(desk: &mut Desk<'_>, of: &Of) -> Outcome {
     let routes = desk.routes(&of.routes)?;
     let mut before = Vec::new();
     for route in &routes {
-        before.push(planned(desk, route).await?);
+        before.push(planned(desk.app, route).await?);
     }
     if routes.len() == desk.app.routes().len() {
         desk.app.prepare_topics().await?;

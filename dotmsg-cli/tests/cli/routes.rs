@@ -107,7 +107,7 @@ async fn lag_is_what_is_not_committed() {
         .ok();
     let text = desk.run("lag").ok().out;
     assert!(
-        text.starts_with("bill: orders in group billing, 3 behind\n"),
+        text.starts_with("bill: orders in group billing, 3 behind, 0 dead letters left\n"),
         "{text}"
     );
     assert_eq!(desk.run("lag --fail-above 3").code, 0);
@@ -176,11 +176,15 @@ async fn positions_are_shown_and_moved_after_a_preview() {
 #[test]
 fn a_wrong_call_does_nothing_and_says_how_it_is_right() {
     let desk = Desk::new();
+    desk.run("lag shop")
+        .fails_with(64, "there is no route shop; there are bill");
     desk.run("lag ship")
-        .fails_with(64, "there is no route ship; there are bill");
+        .fails_with(64, "route ship lacks topic and group");
+    desk.run("--route ship --topic orders lag")
+        .fails_with(64, "lacks group");
     desk.run("offset").fails_with(64, "offsets");
-    desk.run("--topic orders lag")
-        .fails_with(64, "--topic and --group");
+    desk.run("--topic orders lag").fails_with(64, "lacks group");
+    desk.run("--tiers 5s lag").fails_with(64, "--tiers is for");
     desk.run("dlq replay").fails_with(64, "or say --all");
     desk.run("dlq discard --all --kind x")
         .fails_with(64, "no room");

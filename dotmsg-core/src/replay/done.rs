@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use super::DeadLetter;
 use super::positions::{Access, Positions};
-use crate::backend::{Backend, PositionStore};
+use crate::backend::{Backend, OffsetRange, PositionStore};
 use crate::error::Result;
 use crate::progress::ResumeMap;
 use crate::router::Topology;
@@ -28,6 +28,16 @@ impl Done {
         };
         let positions = Positions::open(backend, topology, access).await?;
         Ok(Self(positions.into_settled()))
+    }
+
+    /// How many of the offsets that a partition of the dead-letter topic holds are left: neither replayed nor discarded. On
+    /// brokers whose topics have gaps, those are among them.
+    #[must_use]
+    pub fn left(&self, partition: u32, holds: OffsetRange) -> u64 {
+        match self.0.get(&partition) {
+            Some(settled) => settled.unsettled_in(holds.start..holds.end),
+            None => holds.end - holds.start,
+        }
     }
 
     /// Whether it has been replayed or discarded.

@@ -488,6 +488,13 @@ fn what_is_discarded_is_done_with_and_never_published() {
         let left = letters.iter().filter(|letter| !done.has(letter));
         let left: Vec<&str> = left.map(|letter| &*letter.kind).collect();
         assert_eq!(left, ["schema"]);
+        let (mut left, route) = (0, test.handle().route("bill").unwrap());
+        let admin = route.backend.admin();
+        for partition in 0..2 {
+            let holds = admin.offsets(&route.topology.dead_letter, partition);
+            left += done.left(partition, holds.await.unwrap());
+        }
+        assert_eq!(left, 1);
         // Only the one that is left; and all of them when it is asked for.
         let report = test.replay_with("bill", |replay| replay).await;
         assert_eq!((report.replayed, report.replayed_before), (1, 2));

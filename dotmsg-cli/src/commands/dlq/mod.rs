@@ -13,6 +13,8 @@ mod replay;
 mod select;
 mod show;
 
+pub(crate) use replay::count;
+
 use clap::Subcommand;
 
 use crate::desk::Desk;

@@ -222,7 +222,7 @@ fn print(desk: &mut Desk<'_>, report: &ReplayReport, dry: bool) -> Outcome<()> {
 }
 
 /// So many dead letters, in words.
-pub(super) fn count(letters: u64) -> String {
+pub(crate) fn count(letters: u64) -> String {
     match letters {
         1 => "1 dead letter".to_owned(),
         letters => format!("{letters} dead letters"),
