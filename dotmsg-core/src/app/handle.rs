@@ -14,7 +14,7 @@ use crate::publisher::Publisher;
 use crate::replay::{DeadLetters, Replay};
 use crate::reset::Reset;
 use crate::router::{RouteSpec, Topology};
-use crate::runtime::{RouteStats, Shutdown};
+use crate::runtime::{RouteStats, RouteTopics, Shutdown};
 
 /// One route of a running app.
 #[derive(Clone, Debug)]
@@ -27,6 +27,8 @@ pub struct RouteHandle {
     pub stats: Arc<RouteStats>,
     /// Its backend.
     pub backend: Arc<dyn Backend>,
+    /// Create its source topic with this many partitions at the start when it is missing; `None`: that is an error.
+    pub auto_create: Option<u32>,
     /// Its circuit breaker, if the configuration gives it one: whether its handler is called now.
     pub breaker: Option<Arc<Breaker>>,
 }
@@ -59,6 +61,17 @@ impl RouteHandle {
     pub async fn lag(&self) -> Result<Lag> {
         let lag = self.stats.look_at_lag().await;
         lag.map_err(|error| error.with("route", &self.spec.handler))
+    }
+
+    /// The route as far as its topics depend on it: what a start would do to them ([`RouteTopics::plan`]).
+    #[must_use]
+    pub fn topics(&self) -> RouteTopics {
+        RouteTopics {
+            route: Arc::clone(&self.spec),
+            topology: Arc::clone(&self.topology),
+            backend: Arc::clone(&self.backend),
+            auto_create: self.auto_create,
+        }
     }
 
     /// Its dead letters, replayed or not.
@@ -100,7 +113,12 @@ impl RouteHandle {
 }
 
 /// An open backend and its publisher.
-pub(super) type OpenBackend = (Arc<dyn Backend>, Publisher);
+#[derive(Clone, Debug)]
+pub(super) struct OpenBackend {
+    pub(super) backend: Arc<dyn Backend>,
+    pub(super) publisher: Publisher,
+    pub(super) topic_prefix: String,
+}
 
 /// Stops and inspects a running app; cheap to clone.
 #[derive(Clone, Debug)]
@@ -166,13 +184,24 @@ impl AppHandle {
     /// An open backend, by its name in the configuration.
     #[must_use]
     pub fn backend(&self, name: &str) -> Option<&Arc<dyn Backend>> {
-        self.backends.get(name).map(|(backend, _)| backend)
+        self.backends.get(name).map(|open| &open.backend)
     }
 
     /// A publisher to a backend, by its name in the configuration.
     #[must_use]
     pub fn publisher(&self, backend: &str) -> Option<&Publisher> {
-        self.backends.get(backend).map(|(_, publisher)| publisher)
+        self.backends.get(backend).map(|open| &open.publisher)
+    }
+
+    /// The names of the open backends: those that a route names; all that the configuration has when there are no routes.
+    pub fn backend_names(&self) -> impl Iterator<Item = &str> {
+        self.backends.keys().map(String::as_str)
+    }
+
+    /// What every topic name starts with on a backend, by its name in the configuration.
+    #[must_use]
+    pub fn topic_prefix(&self, backend: &str) -> Option<&str> {
+        self.backends.get(backend).map(|open| &*open.topic_prefix)
     }
 
     /// Flushes and closes every backend. A running app does so itself when its routes have ended; this is for one that was
@@ -182,8 +211,8 @@ impl AppHandle {
     /// The first failure, after all have been tried.
     pub async fn close(&self) -> Result<()> {
         let mut closed = Ok(());
-        for (backend, _) in self.backends.values() {
-            closed = closed.and(backend.close().await);
+        for open in self.backends.values() {
+            closed = closed.and(open.backend.close().await);
         }
         closed
     }

@@ -14,6 +14,8 @@ mod run_on;
 mod running;
 mod signals;
 mod starting;
+mod tool;
+mod topics;
 
 pub use figures::{Attribute, FIGURES, Figure, FigureKind, FigureValue};
 pub use handle::{AppHandle, RouteHandle};

@@ -29,7 +29,7 @@ use crate::publisher::Publisher;
 use crate::router::{
     BreakerSpec, DeliverySemantics, Front, RouteSpec, SharedLimits, StackParts, Topology,
 };
-use crate::runtime::{RouteContext, RouteReport, RouteStats, Shutdown, check_sources, prepare};
+use crate::runtime::{RouteContext, RouteReport, RouteStats, Shutdown};
 use crate::trace::{RouteTracer, TracedPublisher, TracedRoute, Tracer};
 
 /// All backends together are closed within this, whatever they do: their routes have ended, so nothing waits for them.
@@ -116,8 +116,8 @@ impl Running {
 /// Closes the backends.
 async fn close(handle: &AppHandle) {
     let deadline = Instant::now() + CLOSE_WITHIN;
-    for (name, (backend, _)) in handle.backends.iter() {
-        match timeout_at(deadline, backend.close()).await {
+    for (name, open) in handle.backends.iter() {
+        match timeout_at(deadline, open.backend.close()).await {
             Ok(Ok(())) => {}
             Ok(Err(error)) => {
                 tracing::warn!(backend = %name, %error, "closing a backend failed");
@@ -194,7 +194,7 @@ where
     };
     tokio::select! {
         biased;
-        prepared = prepare_all(&planned) => prepared?,
+        prepared = handle.prepare_topics() => prepared?,
         () = &mut stop => {
             drop(planned);
             close(&handle).await;
@@ -292,10 +292,7 @@ where
             route: Arc::clone(&handle.spec),
             topology: Arc::clone(&handle.topology),
             backend: Arc::clone(&open.backend),
-            auto_create: open
-                .config
-                .auto_create
-                .then_some(open.config.auto_create_partitions),
+            auto_create: handle.auto_create,
             instance: Some(open.config.instance_id.clone()).filter(|name| !name.is_empty()),
             clock: Arc::clone(&app.clock),
             stats: Arc::clone(&handle.stats),
@@ -339,6 +336,30 @@ where
         handle,
         planned,
         http: resolved.http,
+    })
+}
+
+/// Opens the backends of what is resolved, and nothing is planned.
+pub(super) async fn open_resolved<R: Adapters>(
+    app: &App<(), R>,
+    resolved: &Resolved,
+) -> Result<AppHandle> {
+    let registry = R::registry();
+    let backends = Backends {
+        registry: &registry,
+        given: &app.given,
+        partitioners: &app.partitioners,
+        clock: &app.clock,
+        tracer: app.tracer.as_deref(),
+    };
+    let open = backends.open(resolved).await?;
+    log_configuration(resolved, &open, &app.given);
+    let routes = resolved.routes.iter();
+    let routes = routes.map(|spec| handle_of(spec.clone(), &open[&spec.backend], &app.classes));
+    Ok(AppHandle {
+        shutdown: Arc::new(watch::channel(Shutdown::No).0),
+        routes: routes.collect(),
+        backends: Arc::new(with_publishers(open)),
     })
 }
 
@@ -428,29 +449,15 @@ impl Backends<'_> {
     }
 }
 
-/// Checks every route and creates its group's topics before any runs: one route may read what another writes. Routes
-/// that read another's own topic (its dead letters, say) come last, so that it exists with the partitions it should have.
-async fn prepare_all<S>(planned: &[Planned<S>]) -> Result<()> {
-    let reads_own_topic = |context: &RouteContext| {
-        planned.iter().any(|other| {
-            let mut own = other.context.topology.own_topics();
-            own.any(|topic| *topic == context.topology.source)
-        })
-    };
-    let contexts: Vec<_> = planned.iter().map(|planned| &planned.context).collect();
-    check_sources(&contexts).await?;
-    for last in [false, true] {
-        for planned in planned {
-            if reads_own_topic(&planned.context) == last {
-                prepare(&planned.context).await?;
-            }
-        }
-    }
-    Ok(())
-}
-
 fn with_publishers(open: BTreeMap<String, Open>) -> BTreeMap<String, OpenBackend> {
-    let with_publisher = |(name, open): (String, Open)| (name, (open.backend, open.publisher));
+    let with_publisher = |(name, open): (String, Open)| {
+        let open = OpenBackend {
+            backend: open.backend,
+            publisher: open.publisher,
+            topic_prefix: open.config.topic_prefix,
+        };
+        (name, open)
+    };
     open.into_iter().map(with_publisher).collect()
 }
 
@@ -489,6 +496,10 @@ fn traced(tracer: &dyn Tracer, handle: &RouteHandle, open: &Open) -> Arc<dyn Rou
 fn handle_of(spec: RouteSpec, open: &Open, classes: &ErrorClasses) -> RouteHandle {
     RouteHandle {
         breaker: breaker(&spec, classes),
+        auto_create: open
+            .config
+            .auto_create
+            .then_some(open.config.auto_create_partitions),
         topology: Arc::new(Topology::of(&spec, &open.config.topic_prefix)),
         spec: Arc::new(spec),
         stats: Arc::new(RouteStats::default()),

@@ -11,14 +11,17 @@
 //!
 //! - `letter`, `letters`: what a dead letter says, and reading them in order up to the end seen at the start;
 //! - `origin`: the payload of a dead letter that was written by reference;
-//! - `options`, `filter`: which ones, where to, how fast;
+//! - `options`, `filter`: which ones, how many, where to, how fast;
 //! - `run`, `page`, `report`: the run, what is published together, what came of it;
-//! - `pass`, `positions`: what is settled of one partition, and where that is kept.
+//! - `pass`, `positions`: what is settled of one partition, and where that is kept; `done`: the same for whoever only looks.
 //!
-//! What must stay true: a dead letter is settled only once its replay is confirmed, so that a crash between the two
+//! A letter that is not worth a replay is discarded ([`Replay::discard`]): noted in the same place, so that it is not met again.
+//!
+//! What must stay true: a dead letter is settled only once its replay is confirmed or it was discarded, so that a crash between the two
 //! repeats (one page at most) and never forgets; one that was left out, for whatever reason, stays unsettled for a later
 //! run; the run ends even when what it replays becomes a dead letter again.
 
+mod done;
 mod filter;
 mod letter;
 mod letters;
@@ -30,6 +33,7 @@ mod positions;
 mod report;
 mod run;
 
+pub use done::Done;
 pub use letter::DeadLetter;
 pub use letters::DeadLetters;
 pub use options::Replay;

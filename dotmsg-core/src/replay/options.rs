@@ -1,4 +1,4 @@
-//! What a replay is told: which dead letters, where to, how fast.
+//! What a replay is told: which dead letters, how many, where to, how fast.
 
 use std::sync::Arc;
 
@@ -41,7 +41,9 @@ pub struct Replay {
     pub(super) per_second: Option<u32>,
     pub(super) max_replays: u32,
     pub(super) dry_run: bool,
+    pub(super) limit: Option<u64>,
     pub(super) to_origin: bool,
+    pub(super) discard: bool,
     pub(super) again: bool,
 }
 
@@ -56,7 +58,9 @@ impl Replay {
             per_second: None,
             max_replays: DEFAULT_MAX_REPLAYS,
             dry_run: false,
+            limit: None,
             to_origin: false,
+            discard: false,
             again: false,
         }
     }
@@ -99,6 +103,13 @@ impl Replay {
         self
     }
 
+    /// At most this many, the first of those that the conditions choose; the others stay for a later run. Default: no limit.
+    #[must_use]
+    pub fn limit(mut self, letters: u64) -> Self {
+        self.limit = Some(letters);
+        self
+    }
+
     /// Leaves out what was replayed this often already. Default 3.
     #[must_use]
     pub fn max_replays(mut self, max: u32) -> Self {
@@ -118,6 +129,14 @@ impl Replay {
     #[must_use]
     pub fn to_origin(mut self, to_origin: bool) -> Self {
         self.to_origin = to_origin;
+        self
+    }
+
+    /// Publishes nothing: what the conditions choose is given up, and counts as done like what was replayed. The letters stay in
+    /// their topic, where [`Replay::again`] finds them. The loop guard leaves none of them out.
+    #[must_use]
+    pub fn discard(mut self) -> Self {
+        self.discard = true;
         self
     }
 

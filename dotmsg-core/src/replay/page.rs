@@ -24,8 +24,16 @@ pub(super) struct Page {
 #[derive(Debug)]
 struct Item {
     offset: u64,
-    /// `None`: left out, or replayed before.
-    record: Option<PublishRecord>,
+    what: What,
+}
+
+/// What is to be done about one letter of a page.
+#[derive(Debug)]
+enum What {
+    /// Nothing: it is left out, or an earlier run is through with it.
+    Nothing,
+    Publish(Box<PublishRecord>),
+    Discard,
 }
 
 /// What became of one letter of a page.
@@ -34,6 +42,7 @@ pub(super) enum Became {
     /// Nothing was to be done.
     Passed,
     Replayed,
+    Discarded,
     TooLarge,
     /// Not published, or not known to be.
     Failed(Error),
@@ -50,8 +59,14 @@ impl Page {
 
     /// A letter that is not published.
     pub(super) fn leave_out(&mut self, offset: u64) {
-        let record = None;
-        self.items.push(Item { offset, record });
+        let what = What::Nothing;
+        self.items.push(Item { offset, what });
+    }
+
+    /// A letter that is given up.
+    pub(super) fn discard(&mut self, offset: u64) {
+        let what = What::Discard;
+        self.items.push(Item { offset, what });
     }
 
     /// A letter that is. `message` is its message, without control headers.
@@ -70,11 +85,11 @@ impl Page {
         self.bytes += message.size();
         self.items.push(Item {
             offset: letter.offset,
-            record: Some(PublishRecord {
+            what: What::Publish(Box::new(PublishRecord {
                 topic: Arc::clone(topic),
                 partition: Some(letter.partition),
                 message,
-            }),
+            })),
         });
     }
 
@@ -85,25 +100,27 @@ impl Page {
         dry_run: bool,
     ) -> Vec<(u64, Became)> {
         self.bytes = 0;
-        let mut items = std::mem::take(&mut self.items);
-        let records = items.iter().map(|item| item.record.is_some());
-        let wanted: Vec<bool> = records.collect();
-        let records: Vec<PublishRecord> = items
-            .iter_mut()
-            .filter_map(|item| item.record.take())
-            .collect();
-        let mut outcomes = Vec::new();
-        if !dry_run && !records.is_empty() {
-            outcomes = publisher.publish(records).await;
+        let (mut records, mut places) = (Vec::new(), Vec::new());
+        let mut became: Vec<(u64, Became)> = Vec::with_capacity(self.items.len());
+        for Item { offset, what } in self.items.drain(..) {
+            let so_far = match what {
+                What::Nothing => Became::Passed,
+                What::Discard => Became::Discarded,
+                What::Publish(record) => {
+                    records.push(*record);
+                    places.push(became.len());
+                    Became::Replayed
+                }
+            };
+            became.push((offset, so_far));
         }
-        let mut outcomes = outcomes.into_iter();
-        let became = |wanted: bool| match wanted {
-            false => Became::Passed,
-            true if dry_run => Became::Replayed,
-            true => outcome(outcomes.next()),
-        };
-        let offsets = items.iter().map(|item| item.offset);
-        offsets.zip(wanted.into_iter().map(became)).collect()
+        if !dry_run && !records.is_empty() {
+            let mut outcomes = publisher.publish(records).await.into_iter();
+            for place in places {
+                became[place].1 = outcome(outcomes.next());
+            }
+        }
+        became
     }
 }
 

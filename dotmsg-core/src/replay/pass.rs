@@ -1,7 +1,7 @@
 //! One pass over a partition of a dead-letter topic: what is settled of it afterwards.
 //!
 //! A pure state machine. What must stay true: an offset that holds a dead letter is settled only if it was before or was
-//! replayed in this pass; what lies ahead of the pass stays as it was found.
+//! replayed or discarded in this pass; what lies ahead of the pass stays as it was found.
 
 use std::ops::Range;
 
@@ -41,7 +41,7 @@ impl Pass {
         self.before.watermark()
     }
 
-    /// Whether an earlier run has replayed it.
+    /// Whether an earlier run is through with it.
     pub(super) fn was_settled(&self, offset: u64) -> bool {
         self.before.is_settled(offset)
     }
@@ -53,10 +53,10 @@ impl Pass {
     }
 
     /// The dead letter at the next offset is through. Offsets that are left out between two calls hold none.
-    pub(super) fn pass(&mut self, offset: u64, replayed: bool) {
+    pub(super) fn pass(&mut self, offset: u64, done: bool) {
         debug_assert!(offset >= self.at, "offsets ascend");
         self.at = offset + 1;
-        if replayed || self.was_settled(offset) {
+        if done || self.was_settled(offset) {
             return;
         }
         match self.unsettled.last_mut() {

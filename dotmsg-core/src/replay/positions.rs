@@ -127,6 +127,14 @@ impl Positions {
         record.map_or_else(ResumeMap::default, |record| record.source.clone())
     }
 
+    /// What is settled, by partition.
+    pub(super) fn into_settled(self) -> BTreeMap<u32, ResumeMap> {
+        let records = self.records.into_iter();
+        records
+            .map(|(partition, record)| (partition, record.source))
+            .collect()
+    }
+
     /// Stores what is settled of a partition, confirmed; gives how many settled offsets had no room.
     pub(super) async fn store(&mut self, partition: u32, settled: ResumeMap) -> Result<u64> {
         let Some(member) = &mut self.member else {

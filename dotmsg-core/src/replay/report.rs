@@ -6,10 +6,14 @@
 pub struct ReplayReport {
     /// Published and confirmed; in a dry run, those that would have been.
     pub replayed: u64,
-    /// An earlier run has replayed them. Counted in offsets, so that gaps, on brokers that have some, are among them.
+    /// Given up ([`Replay::discard`](super::Replay::discard)); in a dry run, those that would have been.
+    pub discarded: u64,
+    /// An earlier run has replayed or discarded them. Counted in offsets, so that gaps, on brokers that have some, are among them.
     pub replayed_before: u64,
     /// Left out by a condition.
     pub filtered: u64,
+    /// Chosen, and beyond the limit of this run.
+    pub beyond_limit: u64,
     /// Left out by the loop guard.
     pub exhausted: u64,
     /// By reference, and gone at their origin.
@@ -20,7 +24,7 @@ pub struct ReplayReport {
     pub foreign: u64,
     /// Removed by retention before they were replayed, and not reported by an earlier run.
     pub removed: u64,
-    /// Replayed, but too scattered for the backend's limit on a position record: a later run replays them again.
+    /// Replayed or discarded, but too scattered for the backend's limit on a position record: a later run replays them again.
     pub unrecorded: u64,
 }
 
@@ -28,6 +32,7 @@ pub struct ReplayReport {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum LeftOut {
     Filtered,
+    BeyondLimit,
     Exhausted,
     Gone,
     TooLarge,
@@ -38,6 +43,7 @@ impl ReplayReport {
     pub(super) fn count(&mut self, left_out: LeftOut) {
         *match left_out {
             LeftOut::Filtered => &mut self.filtered,
+            LeftOut::BeyondLimit => &mut self.beyond_limit,
             LeftOut::Exhausted => &mut self.exhausted,
             LeftOut::Gone => &mut self.gone,
             LeftOut::TooLarge => &mut self.too_large,

@@ -28,9 +28,11 @@ pub(super) struct Run {
     /// The one that is being read.
     partition: u32,
     page: Page,
-    /// Replayed or removed since the last commit.
+    /// Chosen so far, of what the limit counts.
+    chosen: u64,
+    /// Replayed, discarded or removed since the last commit.
     uncommitted: usize,
-    /// Replayed, and left out of the record, by partition.
+    /// Done, and left out of the record, by partition.
     unrecorded: BTreeMap<u32, u64>,
     next_at: Option<Instant>,
     report: ReplayReport,
@@ -66,6 +68,7 @@ impl Run {
             overtaken,
             partition: 0,
             page: Page::default(),
+            chosen: 0,
             uncommitted: 0,
             unrecorded: BTreeMap::new(),
             next_at: None,
@@ -79,7 +82,7 @@ impl Run {
         ended.and(left)?;
         self.report.unrecorded = self.unrecorded.into_values().sum();
         if self.report.unrecorded > 0 {
-            tracing::warn!(topic = %self.options.topology.dead_letter, letters = self.report.unrecorded, "replayed, and not noted for want of room in the position record: another replay repeats them");
+            tracing::warn!(topic = %self.options.topology.dead_letter, letters = self.report.unrecorded, "done, and not noted for want of room in the position record: another run repeats them");
         }
         Ok(self.report)
     }
@@ -148,6 +151,14 @@ impl Run {
         if !options.filter.takes(letter) {
             return Ok(Err(LeftOut::Filtered));
         }
+        if options.limit.is_some_and(|limit| self.chosen >= limit) {
+            return Ok(Err(LeftOut::BeyondLimit));
+        }
+        if options.discard {
+            self.chosen += 1;
+            self.page.discard(letter.offset);
+            return Ok(Ok(()));
+        }
         if letter.replays() >= options.max_replays && !options.to_origin {
             return Ok(Err(LeftOut::Exhausted));
         }
@@ -163,6 +174,7 @@ impl Run {
         } else {
             &letter.message
         };
+        self.chosen += 1;
         self.page
             .add(letter, message, &options.topology, options.to_origin);
         Ok(Ok(()))
@@ -178,12 +190,16 @@ impl Run {
         let outcomes = self.page.publish(&*self.publisher, dry_run).await;
         let mut failed = None;
         for (offset, became) in outcomes {
-            let replayed = matches!(became, Became::Replayed);
-            self.pass().pass(offset, replayed);
+            let done = matches!(became, Became::Replayed | Became::Discarded);
+            self.pass().pass(offset, done);
             match became {
                 Became::Passed => {}
                 Became::Replayed => {
                     self.report.replayed += 1;
+                    self.uncommitted += 1;
+                }
+                Became::Discarded => {
+                    self.report.discarded += 1;
                     self.uncommitted += 1;
                 }
                 Became::TooLarge => self.report.count(LeftOut::TooLarge),

@@ -14,5 +14,7 @@ pub use spec::{
     Limits, LogMismatch, MissingPosition, Ordering, Park, RetryOrder, RetrySpec, RouteSpec,
     ShedSpec, Start,
 };
-pub use stack::{Front, SharedLimits, StackParts, batch_stack, full_stack, stack};
+pub use stack::{
+    Front, ListedLayer, SharedLimits, StackParts, batch_stack, full_stack, layers, stack,
+};
 pub use topology::{DefaultNames, TopicNames, Topology};

@@ -9,29 +9,45 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::RouteContext;
 use super::group::{GroupState, growth_error};
-use crate::backend::{Retention, TopicDescription, TopicSpec};
+use crate::backend::{Backend, Retention, TopicDescription, TopicSpec};
 use crate::error::{Error, ErrorKind, Result};
-use crate::router::{Growth, Ordering};
+use crate::router::{Growth, Ordering, RouteSpec, Topology};
 
 /// Tiers and replays are kept this much longer than can be needed: clocks disagree, and segments end when they end.
 const MARGIN: Duration = Duration::from_secs(24 * 60 * 60);
 
+/// A route as far as its topics depend on it.
+#[derive(Clone, Debug)]
+pub struct RouteTopics {
+    /// The route.
+    pub route: Arc<RouteSpec>,
+    /// Its topics.
+    pub topology: Arc<Topology>,
+    /// Its backend.
+    pub backend: Arc<dyn Backend>,
+    /// Create the source topic with this many partitions when it is missing; `None`: a missing one is an error.
+    pub auto_create: Option<u32>,
+}
+
 /// Creates the group's own topics, with the partitions of the source; checks those that exist.
-pub(super) async fn declare_topics(context: &RouteContext) -> Result<()> {
+pub(super) async fn declare_topics(context: &RouteTopics) -> Result<()> {
     let source = source_topic(context).await?;
-    check_growth(context, source.partitions).await?;
-    check_ladder(context, &source)?;
+    check_source(context, &source).await?;
     for name in context.topology.own_topics() {
-        check_name(context, name)?;
         declare(context, name, &source).await?;
     }
     Ok(())
 }
 
+/// What the source topic must not be.
+pub(super) async fn check_source(context: &RouteTopics, source: &TopicDescription) -> Result<()> {
+    check_growth(context, source.partitions).await?;
+    check_ladder(context, source)
+}
+
 /// The source topic, created if the backend's settings say so.
-async fn source_topic(context: &RouteContext) -> Result<TopicDescription> {
+async fn source_topic(context: &RouteTopics) -> Result<TopicDescription> {
     let admin = context.backend.admin();
     let name = &context.topology.source;
     if let Some(topic) = admin.topic(name).await? {
@@ -71,17 +87,17 @@ fn create_topics(backend: &str) -> String {
 ///
 /// # Errors
 /// All that are missing and are not to be created; the backend's.
-pub async fn check_sources(contexts: &[&RouteContext]) -> Result<()> {
+pub async fn check_sources(contexts: &[RouteTopics]) -> Result<()> {
     let mut missing = Vec::new();
     let mut backends = BTreeSet::new();
     for context in contexts {
         let source = &context.topology.source;
-        let is_own = |other: &&RouteContext| {
+        let is_own = |other: &&RouteTopics| {
             other.route.backend == context.route.backend
                 && other.topology.own_topics().any(|own| own == source)
         };
         if context.auto_create.is_some()
-            || contexts.iter().any(is_own)
+            || contexts.iter().any(|other| is_own(&other))
             || context.backend.admin().topic(source).await?.is_some()
         {
             continue;
@@ -113,7 +129,7 @@ pub async fn check_sources(contexts: &[&RouteContext]) -> Result<()> {
 }
 
 /// Messages that wait behind an away head are unsettled in the source: it has to keep them until the head is through.
-fn check_ladder(context: &RouteContext, source: &TopicDescription) -> Result<()> {
+fn check_ladder(context: &RouteTopics, source: &TopicDescription) -> Result<()> {
     let ladder = ladder(context);
     let Some(kept) = source.retention.filter(|kept| *kept < ladder) else {
         return Ok(());
@@ -135,11 +151,11 @@ fn check_ladder(context: &RouteContext, source: &TopicDescription) -> Result<()>
 }
 
 /// All delays of the ladder, one after the other.
-fn ladder(context: &RouteContext) -> Duration {
+fn ladder(context: &RouteTopics) -> Duration {
     context.route.retry.tiers.iter().sum()
 }
 
-fn check_name(context: &RouteContext, name: &str) -> Result<()> {
+fn check_name(context: &RouteTopics, name: &str) -> Result<()> {
     let limit = context.backend.capability().max_topic_bytes;
     if name.len() <= limit {
         return Ok(());
@@ -156,9 +172,29 @@ fn check_name(context: &RouteContext, name: &str) -> Result<()> {
 }
 
 /// Makes one of the group's own topics what it has to be.
-async fn declare(context: &RouteContext, name: &Arc<str>, source: &TopicDescription) -> Result<()> {
+async fn declare(context: &RouteTopics, name: &Arc<str>, source: &TopicDescription) -> Result<()> {
     let admin = context.backend.admin();
     let there = admin.topic(name).await?;
+    let spec = wanted(context, name, source, there.as_ref())?;
+    let retention = spec.retention;
+    admin.create_topic(spec).await?;
+    match admin.topic(name).await? {
+        Some(topic) if !topic.keeps(retention) => Err(keeps_too_little(&topic, retention)),
+        _ => Ok(()),
+    }
+}
+
+/// What one of the group's own topics has to be, beside what is there.
+///
+/// # Errors
+/// What is there cannot become that.
+pub(super) fn wanted(
+    context: &RouteTopics,
+    name: &Arc<str>,
+    source: &TopicDescription,
+    there: Option<&TopicDescription>,
+) -> Result<TopicSpec> {
+    check_name(context, name)?;
     let partitions = there.map_or(source.partitions, |topic| topic.partitions);
     if partitions < source.partitions {
         return Err(Error::new(
@@ -171,21 +207,15 @@ async fn declare(context: &RouteContext, name: &Arc<str>, source: &TopicDescript
         .with("source partitions", source.partitions)
         .remedy("Give it as many partitions as the source: retries stay in the partition of their source's number"));
     }
-    let retention = retention_of(context, name, source);
-    let spec = TopicSpec {
+    Ok(TopicSpec {
         name: name.to_string(),
         partitions,
-        retention,
-    };
-    admin.create_topic(spec).await?;
-    match admin.topic(name).await? {
-        Some(topic) if !topic.keeps(retention) => Err(keeps_too_little(&topic, retention)),
-        _ => Ok(()),
-    }
+        retention: retention_of(context, name, source),
+    })
 }
 
 /// How long one of the group's own topics has to keep its records.
-fn retention_of(context: &RouteContext, name: &Arc<str>, source: &TopicDescription) -> Retention {
+fn retention_of(context: &RouteTopics, name: &Arc<str>, source: &TopicDescription) -> Retention {
     match source.retention {
         // Nothing waits longer in a tier than its origin is kept, but for the ladder.
         Some(kept) if *name != context.topology.dead_letter => {
@@ -216,7 +246,7 @@ fn keeps_too_little(topic: &TopicDescription, needed: Retention) -> Error {
 }
 
 /// Under key order a topic that gained partitions has moved keys between them.
-async fn check_growth(context: &RouteContext, partitions: u32) -> Result<()> {
+async fn check_growth(context: &RouteTopics, partitions: u32) -> Result<()> {
     let route = &context.route;
     if route.ordering != Ordering::Key || route.on_partition_growth == Growth::Accept {
         return Ok(());

@@ -26,11 +26,13 @@ mod takeover;
 mod tests;
 mod ticket;
 mod tiers;
+mod topic_plan;
 mod worker;
 mod workers;
 
-pub use declare::check_sources;
+pub use declare::{RouteTopics, check_sources};
 pub use pump::{RouteReport, Shutdown};
-pub use route::{RouteContext, prepare, run};
+pub use route::{RouteContext, prepare, prepare_topics, run};
 pub use stats::RouteStats;
 pub use stuck::{STUCK_MAX, StuckCall};
+pub use topic_plan::{PlannedTopic, TopicPlan, TopicRole, TopicStep};

@@ -7,7 +7,7 @@ use tokio::sync::watch;
 use tower_service::Service;
 use tracing::Instrument;
 
-use super::declare::declare_topics;
+use super::declare::{RouteTopics, declare_topics};
 use super::pump::{
     ABANDON_WITHIN, LEAVE_WITHIN, Pump, PumpParts, RouteReport, Shutdown, Transacting,
 };
@@ -53,6 +53,19 @@ pub struct RouteContext {
     pub provided: Option<Arc<Provided>>,
 }
 
+impl RouteContext {
+    /// As far as its topics depend on it.
+    #[must_use]
+    pub fn topics(&self) -> RouteTopics {
+        RouteTopics {
+            route: Arc::clone(&self.route),
+            topology: Arc::clone(&self.topology),
+            backend: Arc::clone(&self.backend),
+            auto_create: self.auto_create,
+        }
+    }
+}
+
 /// Refuses what the backend cannot keep, with the reason.
 ///
 /// # Errors
@@ -92,8 +105,16 @@ pub(super) fn check_capability(route: &RouteSpec, capability: &Capability) -> Re
 /// # Errors
 /// What the backend cannot keep, a missing source topic, topics that do not fit.
 pub async fn prepare(context: &RouteContext) -> Result<()> {
-    check_capability(&context.route, &context.backend.capability())?;
-    declare_topics(context).await
+    prepare_topics(&context.topics()).await
+}
+
+/// [`prepare`], for whoever does not run the route.
+///
+/// # Errors
+/// The same.
+pub async fn prepare_topics(of: &RouteTopics) -> Result<()> {
+    check_capability(&of.route, &of.backend.capability())?;
+    declare_topics(of).await
 }
 
 /// Runs a route until its shutdown is complete.

@@ -9,7 +9,7 @@ use dotmsg_core::backend::{Backend, PositionStore};
 use dotmsg_core::delivery::Delivery;
 use dotmsg_core::error::ErrorKind;
 use dotmsg_core::handler::HandlerError;
-use dotmsg_core::replay::{Replay, ReplayReport};
+use dotmsg_core::replay::{Done, Replay, ReplayReport};
 use dotmsg_core::testing::{Became, TestApp, TestBrokers, run};
 
 use tokio::time::timeout;
@@ -450,4 +450,61 @@ fn a_replay_whose_record_has_expired_says_so_and_begins_anew_when_told_to() {
         let report = test.replay("bill").await;
         assert_eq!(report.replayed_before, 2);
     });
+}
+
+#[test]
+fn a_limit_takes_the_first_and_leaves_the_others_for_later() {
+    run(async {
+        let mut test = with_letters(1, &["rate", "schema", "rate", "rate"]).await;
+        let first = |replay: Replay| replay.kind("rate").limit(2);
+        let dry = test
+            .replay_with("bill", |replay| first(replay).dry_run(true))
+            .await;
+        assert_eq!((dry.replayed, dry.filtered, dry.beyond_limit), (2, 1, 1));
+        // What failed again is behind: a limit takes what has waited longest.
+        let report = test.replay_with("bill", first).await;
+        assert_eq!((report.replayed, report.beyond_limit), (2, 1));
+        test.assert_became("bill", "3", &[Became::DeadLettered]);
+        let report = test.replay_with("bill", |replay| replay.limit(0)).await;
+        assert_eq!((report.replayed, report.beyond_limit), (0, 4));
+    });
+}
+
+#[test]
+fn what_is_discarded_is_done_with_and_never_published() {
+    run(async {
+        let mut test = with_letters(2, &["rate", "schema", "rate"]).await;
+        let dry = test
+            .replay_with("bill", |replay| replay.kind("rate").discard().dry_run(true))
+            .await;
+        assert_eq!((dry.replayed, dry.discarded, dry.filtered), (0, 2, 1));
+        let report = test
+            .replay_with("bill", |replay| replay.kind("rate").discard())
+            .await;
+        assert_eq!((report.replayed, report.discarded), (0, 2));
+        test.assert_calls("bill", 3);
+        let done = done(&test).await;
+        let letters = test.dead_letters("bill");
+        let left = letters.iter().filter(|letter| !done.has(letter));
+        let left: Vec<&str> = left.map(|letter| &*letter.kind).collect();
+        assert_eq!(left, ["schema"]);
+        let (mut left, route) = (0, test.handle().route("bill").unwrap());
+        let admin = route.backend.admin();
+        for partition in 0..2 {
+            let holds = admin.offsets(&route.topology.dead_letter, partition);
+            left += done.left(partition, holds.await.unwrap());
+        }
+        assert_eq!(left, 1);
+        // Only the one that is left; and all of them when it is asked for.
+        let report = test.replay_with("bill", |replay| replay).await;
+        assert_eq!((report.replayed, report.replayed_before), (1, 2));
+        let again = |replay: Replay| replay.again().kind("rate");
+        assert_eq!(test.replay_with("bill", again).await.replayed, 2);
+    });
+}
+
+/// What the runs so far are through with.
+async fn done(test: &TestApp) -> Done {
+    let route = test.handle().route("bill").unwrap();
+    Done::read(&*route.backend, &route.topology).await.unwrap()
 }

@@ -29,9 +29,11 @@
 
 mod first;
 mod front;
+mod listed;
 mod shared;
 
 pub use front::Front;
+pub use listed::{ListedLayer, layers};
 pub use shared::SharedLimits;
 
 use std::convert::Infallible;

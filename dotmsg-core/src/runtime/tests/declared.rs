@@ -13,7 +13,7 @@ use crate::error::ErrorKind;
 use crate::handler::{HandlerError, Returned};
 use crate::log::{LogBroker, LogOptions};
 use crate::router::{RetryOrder, RouteSpec};
-use crate::runtime::{RouteContext, prepare};
+use crate::runtime::{RouteContext, TopicPlan, TopicStep, prepare};
 
 const KEPT: Duration = Duration::from_secs(60);
 const LONG: Duration = Duration::from_secs(100 * 24 * 60 * 60);
@@ -113,4 +113,48 @@ async fn topics_that_are_there_follow_the_ladder() {
         kept.push(replay.retention.unwrap());
     }
     assert_eq!(kept[1] - kept[0], Duration::from_secs(40));
+}
+
+/// The plan of a route, and what it would do to each topic.
+async fn planned(context: &RouteContext) -> (TopicPlan, Vec<String>) {
+    let plan = context.topics().plan().await.unwrap();
+    let steps = plan.topics.iter().map(|one| {
+        let step = match &one.step {
+            TopicStep::Keep => "keep".to_owned(),
+            TopicStep::Create(spec) => format!("create {}", spec.partitions),
+            TopicStep::KeepLonger(_) => "keep longer".to_owned(),
+            TopicStep::Missing => "missing".to_owned(),
+            TopicStep::CreateLater => "create later".to_owned(),
+        };
+        format!("{}: {step}", one.name)
+    });
+    let steps = steps.collect();
+    (plan, steps)
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_plan_is_what_a_start_does_and_is_fulfilled_by_it() {
+    let world = world().await;
+    let mut context_of = context(&world, spec(10));
+    context_of.auto_create = None;
+    let (plan, steps) = planned(&context_of).await;
+    assert!(!plan.is_fulfilled());
+    let own = "orders.billing.retry.10s: create later orders.billing.replay: create later orders.billing.dlq: create later";
+    assert_eq!(steps.join(" "), format!("orders: missing {own}"));
+    context_of.auto_create = Some(3);
+    let (_, steps) = planned(&context_of).await;
+    let own = own.replace("later", "3");
+    assert_eq!(steps.join(" "), format!("orders: create 3 {own}"));
+    prepare(&context_of).await.unwrap();
+    let (plan, steps) = planned(&context_of).await;
+    assert!(plan.is_fulfilled(), "{steps:?}");
+    // A longer ladder wants what is there to be kept for longer, and one more topic.
+    let longer = context(&world, spec(50));
+    let (_, steps) = planned(&longer).await;
+    let expected = "orders: keep orders.billing.retry.50s: create 3 orders.billing.replay: keep longer orders.billing.dlq: keep";
+    assert_eq!(steps.join(" "), expected);
+    // What a start refuses is in the plan.
+    let (plan, _) = planned(&context(&world, spec(60 * 60))).await;
+    assert!(!plan.is_fulfilled());
+    assert!(plan.refused.unwrap().to_string().contains("ladder 3600s"));
 }
