@@ -103,7 +103,7 @@ fn value(text: &str, line: &str) -> f64 {
     found.trim().parse().unwrap()
 }
 
-const ROUTE: &str = r#"dotmsg_route="bill",messaging_destination_name="orders",messaging_consumer_group_name="billing""#;
+const ROUTE: &str = r#"dotmsg_handler="bill",messaging_destination_name="orders",messaging_consumer_group_name="billing""#;
 
 #[tokio::test]
 async fn metrics_tell_what_happened() {

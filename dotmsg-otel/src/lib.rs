@@ -1,4 +1,4 @@
-//! Traces of [dotmsg](https://docs.rs/dotmsg) for OpenTelemetry.
+//! Traces and metrics of [dotmsg](https://docs.rs/dotmsg) for OpenTelemetry: [`Traces`], [`Metrics`].
 //!
 //! Only the API of OpenTelemetry is used: SDK, sampler and exporter are the application's.
 //!
@@ -42,6 +42,7 @@
 
 mod call;
 mod context;
+mod metrics;
 mod names;
 mod route;
 mod sending;
@@ -50,4 +51,5 @@ mod span;
 mod story;
 mod traces;
 
+pub use metrics::Metrics;
 pub use traces::Traces;

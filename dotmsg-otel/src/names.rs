@@ -3,6 +3,16 @@
 //! They stand here and not in a dependency, because the conventions are in development: the version that they are of is told with
 //! each span ([`SCHEMA_URL`]).
 
+use opentelemetry::InstrumentationScope;
+
+/// Who makes the spans and the instruments.
+pub(crate) fn scope() -> InstrumentationScope {
+    InstrumentationScope::builder("dotmsg")
+        .with_version(env!("CARGO_PKG_VERSION"))
+        .with_schema_url(SCHEMA_URL)
+        .build()
+}
+
 /// The version of the semantic conventions.
 pub(crate) const SCHEMA_URL: &str = "https://opentelemetry.io/schemas/1.42.0";
 

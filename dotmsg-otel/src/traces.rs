@@ -4,7 +4,6 @@ use std::fmt;
 use std::sync::Arc;
 
 use dotmsg_core::trace::{RouteTracer, SendTracer, TracedPublisher, TracedRoute, Tracer};
-use opentelemetry::InstrumentationScope;
 use opentelemetry::trace::{self, TracerProvider};
 
 use crate::names;
@@ -22,12 +21,8 @@ impl<T> Traces<T> {
     /// Spans of this provider: the one that the SDK gave the application, or `opentelemetry::global::tracer_provider()`.
     #[must_use]
     pub fn new<P: TracerProvider<Tracer = T>>(provider: &P) -> Self {
-        let scope = InstrumentationScope::builder("dotmsg")
-            .with_version(env!("CARGO_PKG_VERSION"))
-            .with_schema_url(names::SCHEMA_URL)
-            .build();
         Self {
-            tracer: Arc::new(provider.tracer_with_scope(scope)),
+            tracer: Arc::new(provider.tracer_with_scope(names::scope())),
             settings: Settings::default(),
         }
     }

@@ -1,6 +1,7 @@
 //! Traces: an app under the harness, with the SDK of OpenTelemetry and an exporter that keeps spans in this process.
 
 mod batches;
+mod metrics;
 mod nesting;
 mod passing;
 mod story;

@@ -10,7 +10,7 @@
 
 use super::RouteHandle;
 use crate::clock::Timestamp;
-use crate::metrics::{HistogramSnapshot, Kinds};
+use crate::metrics::{Histogram, HistogramSnapshot, Kinds};
 use crate::runtime::RouteStats;
 
 /// One figure, of which each route has one value or one for each partition or kind.
@@ -67,18 +67,29 @@ enum Read {
     Outcomes,
     Kinds(fn(&RouteStats) -> &Kinds),
     Now(fn(&RouteHandle) -> f64),
-    Durations(fn(&RouteStats) -> HistogramSnapshot),
+    Durations(fn(&RouteStats) -> &Histogram),
     Partitions(fn(&crate::lag::PartitionLag, Timestamp) -> Option<f64>),
 }
 
 impl Figure {
+    /// Where the durations of one route are counted; `None`: it is no histogram.
+    #[must_use]
+    pub fn histogram<'r>(&self, route: &'r RouteHandle) -> Option<&'r Histogram> {
+        match self.read {
+            Read::Durations(of) => Some(of(&route.stats)),
+            _ => None,
+        }
+    }
+
     /// Its values of one route. `now` is what ages are counted to.
     pub fn read(&self, route: &RouteHandle, now: Timestamp, tell: Tell<'_>) {
         let stats = &*route.stats;
         match self.read {
             Read::Count(count) => tell(None, FigureValue::Count(count(stats))),
             Read::Now(now) => tell(None, FigureValue::Now(now(route))),
-            Read::Durations(durations) => tell(None, FigureValue::Durations(durations(stats))),
+            Read::Durations(durations) => {
+                tell(None, FigureValue::Durations(durations(stats).snapshot()));
+            }
             Read::Outcomes => {
                 for (outcome, count) in OUTCOMES {
                     let value = FigureValue::Count(count(stats));
@@ -114,7 +125,7 @@ impl RouteHandle {
     #[must_use]
     pub fn attributes(&self) -> [(&'static str, String); 3] {
         [
-            ("dotmsg.route", self.spec.handler.clone()),
+            ("dotmsg.handler", self.spec.handler.clone()),
             (
                 "messaging.destination.name",
                 self.topology.source.to_string(),
@@ -171,7 +182,7 @@ const fn now(
 
 const fn durations(
     name: &'static str,
-    of: fn(&RouteStats) -> HistogramSnapshot,
+    of: fn(&RouteStats) -> &Histogram,
     help: &'static str,
 ) -> Figure {
     figure(name, "s", FigureKind::Histogram, Read::Durations(of), help)
@@ -205,7 +216,7 @@ pub const FIGURES: &[Figure] = &[
     ),
     durations(
         "messaging.process.duration",
-        |stats| stats.metrics().calls.snapshot(),
+        |stats| &stats.metrics().calls,
         "How long calls of the handler take, repeats included; of calls that end at once one in sixteen is measured and counts for all",
     ),
     kinds(
@@ -235,12 +246,12 @@ pub const FIGURES: &[Figure] = &[
     ),
     durations(
         "dotmsg.settlement.duration",
-        |stats| stats.metrics().settlements.snapshot(),
+        |stats| &stats.metrics().settlements,
         "From when a message was fetched until all up to it were settled; of one message of each partition at a time",
     ),
     durations(
         "dotmsg.commit.duration",
-        |stats| stats.metrics().commits.snapshot(),
+        |stats| &stats.metrics().commits,
         "How long a commit of progress takes until the broker has answered",
     ),
     counter(

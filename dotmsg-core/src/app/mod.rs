@@ -54,6 +54,12 @@ pub trait Adapters {
     }
 }
 
+/// Shows elsewhere what an app measures: all of [`FIGURES`].
+pub trait Exporter: fmt::Debug + Send + Sync + 'static {
+    /// Called once, before the first message is handled. What reads the figures keeps a clone of the handle.
+    fn start(&self, app: &AppHandle);
+}
+
 /// Listens on an address for an app; what it gives serves until it is dropped.
 pub type ServeHttp =
     fn(SocketAddr, AppHandle) -> BoxFuture<'static, Result<BoxFuture<'static, ()>>>;
@@ -91,6 +97,7 @@ pub struct App<S = (), R = NoAdapters> {
     partitioners: Partitioners,
     seed: Option<u64>,
     measured: bool,
+    exporters: Vec<Box<dyn Exporter>>,
     tracer: Option<Arc<dyn Tracer>>,
     /// Handlers that were added before the state, for the error.
     too_early: Vec<String>,
@@ -114,6 +121,7 @@ impl<R: Adapters> App<(), R> {
             partitioners: Partitioners::new(),
             seed: None,
             measured: false,
+            exporters: Vec::new(),
             tracer: None,
             too_early: Vec::new(),
             #[cfg(feature = "testing")]
@@ -147,6 +155,7 @@ impl<R: Adapters> App<(), R> {
             partitioners: self.partitioners,
             seed: self.seed,
             measured: self.measured,
+            exporters: self.exporters,
             tracer: self.tracer,
             too_early: self
                 .routes
@@ -281,6 +290,14 @@ where
     pub fn measured(mut self) -> Self {
         self.measured = true;
         self
+    }
+
+    /// Has this exporter show what the app measures, and measures calls of handlers ([`App::measured`]). There may be several. That
+    /// of OpenTelemetry is in the crate `dotmsg-otel` (feature `otel` of `dotmsg`).
+    #[must_use]
+    pub fn exporter(mut self, exporter: impl Exporter) -> Self {
+        self.exporters.push(Box::new(exporter));
+        self.measured()
     }
 
     /// Traces what the app handles and publishes. Default: nobody does, and contexts of messages are passed on as they are. That of

@@ -164,7 +164,7 @@ where
 /// Starts, unless `stop` resolves before the routes run: then what was opened is closed, and there is nothing to drain.
 /// `stop` is not polled once it has resolved, or once the routes run.
 pub(super) async fn start_unless<S, R>(
-    app: App<S, R>,
+    mut app: App<S, R>,
     stop: impl Future<Output = ()>,
 ) -> Result<Option<Running>>
 where
@@ -174,6 +174,7 @@ where
     tokio::pin!(stop);
     let state = Arc::clone(&app.state);
     let layers = app.layers.clone();
+    let exporters = std::mem::take(&mut app.exporters);
     #[cfg(feature = "testing")]
     let observer = app.observer.get().cloned();
     let Opened {
@@ -200,6 +201,9 @@ where
             close(&handle).await;
             return Ok(None);
         }
+    }
+    for exporter in &exporters {
+        exporter.start(&handle);
     }
     let mut tasks = JoinSet::new();
     for planned in planned {

@@ -3,6 +3,8 @@
 //! The bounds are the same for all that is measured, so that figures of different routes can be added up. They hold those that
 //! OpenTelemetry advises for `messaging.process.duration`, with finer ones below, where most handlers are.
 
+use std::fmt;
+use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::time::Duration;
 
@@ -14,11 +16,15 @@ pub const BOUNDS_SECONDS: [f64; 19] = [
 
 const BUCKETS: usize = BOUNDS_SECONDS.len() + 1;
 
+/// Who hears of each duration as it is counted, and how often it counts.
+type Sink = Box<dyn Fn(Duration, u64) + Send + Sync>;
+
 /// Counts durations by bucket; written by several tasks at once.
-#[derive(Debug, Default)]
+#[derive(Default)]
 pub struct Histogram {
     buckets: [AtomicU64; BUCKETS],
     sum_ns: AtomicU64,
+    sink: OnceLock<Sink>,
 }
 
 /// What a [`Histogram`] held at one moment.
@@ -38,6 +44,15 @@ impl Histogram {
         self.buckets[bucket].fetch_add(times, Relaxed);
         let ns = u64::try_from(took.as_nanos()).unwrap_or(u64::MAX);
         self.sum_ns.fetch_add(ns.saturating_mul(times), Relaxed);
+        if let Some(sink) = self.sink.get() {
+            sink(took, times);
+        }
+    }
+
+    /// Tells `sink` of each duration from now on and how often it counts: for an exporter that takes no buckets. It is called
+    /// inline, so it must be quick. `false`: another one is told already, and stays.
+    pub fn forward(&self, sink: impl Fn(Duration, u64) + Send + Sync + 'static) -> bool {
+        self.sink.set(Box::new(sink)).is_ok()
     }
 
     /// As of now. What is recorded meanwhile may be in one part of it and not in another.
@@ -47,6 +62,12 @@ impl Histogram {
             buckets: std::array::from_fn(|bucket| self.buckets[bucket].load(Relaxed)),
             sum_seconds: Duration::from_nanos(self.sum_ns.load(Relaxed)).as_secs_f64(),
         }
+    }
+}
+
+impl fmt::Debug for Histogram {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.snapshot().fmt(f)
     }
 }
 
