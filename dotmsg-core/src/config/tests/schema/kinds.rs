@@ -13,8 +13,10 @@ pub(super) const ROUTE_NAME: &str = r"^[^\s.:,;/\\]+$";
 const PREFIX: &str = "^[A-Za-z0-9._-]*$";
 const URL: &str = r"^[a-z][a-z0-9+.-]*:\S*$";
 const SIZE: &str = r"^[0-9]+(\.[0-9]*)?\s*([KkMmGgTtPpEe]([Ii]?[Bb]|[Ii])?|[Bb])?$";
-const LISTEN: &str = r"^(none|([0-9]{1,3}(\.[0-9]{1,3}){3}|\[[0-9A-Fa-f:.]+\]):[0-9]{1,5})$";
 const RATE: &str = "^0*[1-9][0-9]*/[smhd]$";
+/// An address of the fourth or sixth version, and a port.
+const LISTEN: &str =
+    r"^(none|([0-9]{1,3}\.){3}[0-9]{1,3}:[0-9]{1,5}|\[[0-9A-Fa-f:.]+(%[0-9]+)?\]:[0-9]{1,5})$";
 const UNITS: &str = "nanos|nsec|ns|usec|us|µs|millis|msec|ms|seconds|second|secs|sec|s|minutes|minute|mins|min|m|hours|hour|hrs|hr|h|days|day|d|weeks|week|wks|wk|w|months|month|M|years|year|yrs|yr|y";
 
 pub(super) fn schema(kind: Kind) -> Json {

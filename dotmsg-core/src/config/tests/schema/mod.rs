@@ -46,30 +46,41 @@ fn schema() -> Json {
     schema
 }
 
+/// The tables at the top; `profile`, which holds the others, is not among them.
 fn sections(documented: &Documented) -> Map<String, Json> {
-    let definitions = ["backend", "store", "limit", "route"];
-    // `telemetry` has tables with names of its own, and `profile`, the last one, holds the others.
-    let sections = keys::SECTIONS.iter().zip(definitions);
-    let section = |(section, definition): (&&str, &str)| {
-        let names = match *section {
-            "routes" => kinds::ROUTE_NAME,
-            _ => kinds::NAME,
-        };
-        let body = json!({
-            "description": documented.section(section),
-            "type": "object",
-            "propertyNames": { "pattern": names },
-            "additionalProperties": { "$ref": format!("#/definitions/{definition}") },
-        });
-        ((*section).to_owned(), body)
+    let section = |section: &&str| ((*section).to_owned(), section_of(documented, section));
+    keys::PROFILE_SECTIONS.iter().map(section).collect()
+}
+
+fn section_of(documented: &Documented, section: &str) -> Json {
+    let (definition, names) = match section {
+        "backend" => ("backend", kinds::NAME),
+        "store" => ("store", kinds::NAME),
+        "limits" => ("limit", kinds::NAME),
+        "routes" => ("route", kinds::ROUTE_NAME),
+        "telemetry" => return telemetry(documented),
+        other => panic!("{other} has no schema"),
     };
-    let mut sections: Map<String, Json> = sections.map(section).collect();
-    let mut http = table(documented, "telemetry.http", keys::HTTP, "");
-    http["description"] = json!("The HTTP endpoint.");
-    let mut telemetry = closed([("http".to_owned(), http)].into_iter().collect());
-    telemetry["description"] = json!(documented.section("telemetry"));
-    sections.insert("telemetry".into(), telemetry);
-    sections
+    json!({
+        "description": documented.section(section),
+        "type": "object",
+        "propertyNames": { "pattern": names },
+        "additionalProperties": { "$ref": format!("#/definitions/{definition}") },
+    })
+}
+
+/// Its tables have fixed names.
+fn telemetry(documented: &Documented) -> Json {
+    let tables = keys::TELEMETRY.iter().map(|name| {
+        assert_eq!(*name, "http", "its keys are not listed here");
+        let path = format!("telemetry.{name}");
+        let mut schema = table(documented, &path, keys::HTTP, "");
+        documented.describe(&path, &mut schema);
+        ((*name).to_owned(), schema)
+    });
+    let mut schema = closed(tables.collect());
+    schema["description"] = json!(documented.section("telemetry"));
+    schema
 }
 
 /// A table that takes these keys and no others.
