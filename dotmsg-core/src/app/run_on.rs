@@ -134,18 +134,22 @@ async fn is_handled(app: &AppHandle, topic: &str) -> Result<()> {
     for route in app.routes() {
         let stats = &route.stats;
         settled += stats.handled() + stats.discarded() + stats.duplicates() + stats.shed();
-        let failed = match (stats.dead_lettered(), stats.away()) {
-            (0, 0) => continue,
-            (0, _) => "the message failed and waits in a tier for its next attempt",
-            _ => "the message became a dead letter",
-        };
-        let failed = error(ErrorKind::Invalid, topic, failed).with("route", &route.spec.handler);
-        return Err(match newest_letter(route).await? {
-            Some(letter) => failed
-                .with("kind", &letter.kind)
-                .with("reason", &letter.reason),
-            None => failed,
-        });
+        let failed =
+            |what| error(ErrorKind::Invalid, topic, what).with("route", &route.spec.handler);
+        if stats.dead_lettered() > 0 {
+            let failed = failed("the message became a dead letter");
+            return Err(match newest_letter(route).await? {
+                Some(letter) => failed
+                    .with("kind", &letter.kind)
+                    .with("reason", &letter.reason),
+                None => failed,
+            });
+        }
+        if stats.away() > 0 {
+            return Err(failed(
+                "the message failed and waits in a tier for its next attempt",
+            ));
+        }
     }
     match settled {
         0 => Err(

@@ -389,3 +389,43 @@ async fn a_backend_that_does_not_close_does_not_keep_the_app() {
     assert_eq!(report.expect("it ends").unwrap().routes.len(), 1);
     assert!(started.elapsed() <= Duration::from_millis(5_005));
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_run_on_one_message_says_what_became_of_it() {
+    async fn fails() -> Result<(), HandlerError> {
+        Err(HandlerError::transient("the rates service is down").kind("no_rate"))
+    }
+    let app = || app().backend("main", memory_with_topics());
+    app()
+        .route(bill(), nothing)
+        .run_on("orders", 7)
+        .await
+        .unwrap();
+
+    let elsewhere = app().route(bill(), nothing).run_on("bills", 7).await;
+    let error = elsewhere.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::NotFound);
+    assert!(error.to_string().contains("no handler took"), "{error}");
+
+    let dead = app().route(bill(), fails).run_on("orders", 7).await;
+    let text = dead.unwrap_err().to_string();
+    for part in [
+        "dead letter",
+        "route bill",
+        "kind no_rate",
+        "rates service is down",
+    ] {
+        assert!(text.contains(part), "{part}: {text}");
+    }
+
+    let tiers = bill().with("retry.tiers", ["5s"]);
+    let away = app().route(tiers, fails).run_on("orders", 7).await;
+    let error = away.unwrap_err();
+    assert!(error.to_string().contains("waits in a tier"), "{error}");
+}
+
+fn memory_with_topics() -> Arc<dyn Backend> {
+    let mut options = LogOptions::new(clock());
+    options.auto_create = true;
+    Arc::new(LogBroker::memory(options))
+}
