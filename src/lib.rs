@@ -72,12 +72,14 @@ pub use dotmsg_core::sim;
 #[cfg(feature = "testing")]
 pub use dotmsg_core::testing;
 pub use dotmsg_core::{
-    app, lag, log, metrics, middleware, progress, replay, reset, router, runtime,
+    app, lag, log, metrics, middleware, progress, replay, reset, router, runtime, trace,
 };
 #[cfg(feature = "http")]
 pub use dotmsg_http as http;
 #[cfg(feature = "kafka")]
 pub use dotmsg_kafka::kafka_capability;
+#[cfg(feature = "otel")]
+pub use dotmsg_otel as otel;
 pub use handler::{
     Attempt, Batch, Classify, Each, FromPayload, FromRef, HandlerError, Json, Key, MessageId,
     Origin, Outgoing, State,

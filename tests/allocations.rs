@@ -250,6 +250,7 @@ fn through_the_layers(id: impl Fn(u64) -> Option<String>) -> [u64; 3] {
         enlistment: None,
         breaker: None,
         limits: dotmsg::router::SharedLimits::default(),
+        tracer: None,
     };
     let handler = service_fn(|_: Delivery| async { Ok(dotmsg::handler::Returned::default()) });
     let mut service = full_stack(dotmsg::handler::Erased::new(handler), parts);

@@ -30,3 +30,4 @@ mod seen;
 pub mod sim;
 #[cfg(feature = "testing")]
 pub mod testing;
+pub mod trace;

@@ -9,8 +9,10 @@ use std::sync::Arc;
 
 use crate::backend::{self, PublishOutcome, PublishRecord, Published};
 use crate::clock::{Clock, SystemClock, Timestamp};
+use crate::delivery::{Span, SpanEnd};
 use crate::error::{Error, ErrorKind, Result};
 use crate::message::Message;
+use crate::trace::SendTracer;
 
 /// Publishes at once, under the topic names of the app; cheap to clone.
 ///
@@ -63,6 +65,7 @@ struct Inner {
     prefix: String,
     publisher: Arc<dyn backend::Publisher>,
     clock: Arc<dyn Clock>,
+    tracer: Option<Arc<dyn SendTracer>>,
 }
 
 impl Publisher {
@@ -73,6 +76,7 @@ impl Publisher {
             prefix: String::new(),
             publisher,
             clock: Arc::new(SystemClock),
+            tracer: None,
         }))
     }
 
@@ -87,6 +91,13 @@ impl Publisher {
     #[must_use]
     pub fn clock(mut self, clock: Arc<dyn Clock>) -> Self {
         Arc::make_mut(&mut self.0).clock = clock;
+        self
+    }
+
+    /// The same, traced: each call of it is a span below the current one, and its messages carry that context.
+    #[must_use]
+    pub fn tracer(mut self, tracer: Arc<dyn SendTracer>) -> Self {
+        Arc::make_mut(&mut self.0).tracer = Some(tracer);
         self
     }
 
@@ -109,13 +120,20 @@ impl Publisher {
     }
 
     /// Publishes messages in one call, each with an outcome of its own, in order.
-    pub async fn publish_all(&self, topic: &str, messages: Vec<Message>) -> Vec<PublishOutcome> {
+    pub async fn publish_all(
+        &self,
+        topic: &str,
+        mut messages: Vec<Message>,
+    ) -> Vec<PublishOutcome> {
         let Inner {
             prefix,
             publisher,
             clock,
+            tracer,
         } = &*self.0;
         let topic: Arc<str> = format!("{prefix}{topic}").into();
+        let tracer = tracer.as_ref();
+        let span = tracer.and_then(|tracer| tracer.send(&topic, &mut messages));
         let now = clock.now();
         let records = messages
             .into_iter()
@@ -130,7 +148,26 @@ impl Publisher {
                 }
             })
             .collect();
-        publisher.publish(records).await
+        let outcomes = publisher.publish(records).await;
+        if let Some(span) = span {
+            end(span, &outcomes);
+        }
+        outcomes
+    }
+}
+
+/// Ends the span of a call: it failed when one of its messages was not confirmed.
+fn end(span: Box<dyn Span>, outcomes: &[PublishOutcome]) {
+    let failure = outcomes.iter().find_map(|outcome| match outcome {
+        PublishOutcome::Ok(_) => None,
+        PublishOutcome::Failed(error) | PublishOutcome::Unknown(error) => Some(error),
+    });
+    match failure {
+        None => span.end(SpanEnd::Done),
+        Some(error) => span.end(SpanEnd::Failed {
+            kind: &format!("{:?}", error.kind()),
+            message: &error.to_string(),
+        }),
     }
 }
 

@@ -53,6 +53,11 @@ const RULES: &[Rule] = &[
         dev: &[],
     },
     Rule {
+        name: "dotmsg-otel",
+        may: &["dotmsg-core"],
+        dev: &[],
+    },
+    Rule {
         name: "dotmsg-testkit",
         may: &["dotmsg-core"],
         dev: &[],
@@ -67,6 +72,7 @@ const RULES: &[Rule] = &[
             "dotmsg-amqp",
             "dotmsg-nats",
             "dotmsg-postgres",
+            "dotmsg-otel",
         ],
         dev: &["dotmsg-testkit"],
     },

@@ -21,15 +21,16 @@ delivery: message clock error
 config: router backend message clock error
 progress: delivery message clock error
 backend: delivery message clock error
-publisher: backend message clock error
+trace: delivery message clock error
+publisher: trace backend delivery message clock error
 handler: publisher delivery message clock error
-middleware: metrics handler backend delivery message clock error
-router: metrics middleware handler backend delivery message clock error
+middleware: trace metrics handler backend delivery message clock error
+router: trace metrics middleware handler backend delivery message clock error
 lag: progress backend delivery message clock error
 runtime: metrics lag router middleware handler progress backend delivery message clock error
 log: backend delivery message clock error
 registry: log config backend delivery message clock error
-app: metrics lag replay reset registry config runtime router middleware handler publisher progress backend delivery message clock error
+app: trace metrics lag replay reset registry config runtime router middleware handler publisher progress backend delivery message clock error
 replay: router progress backend delivery message clock error
 reset: router progress backend delivery message clock error
 sim: testing app lag replay reset log config runtime router middleware handler progress backend delivery message clock error

@@ -39,6 +39,7 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::handler::{Classify, ErrorClass, ErrorClasses, Layers};
 #[cfg(feature = "testing")]
 use crate::middleware::Observer;
+use crate::trace::Tracer;
 
 /// Which backends an app can open.
 pub trait Adapters {
@@ -88,6 +89,7 @@ pub struct App<S = (), R = NoAdapters> {
     partitioners: Partitioners,
     seed: Option<u64>,
     measured: bool,
+    tracer: Option<Arc<dyn Tracer>>,
     /// Handlers that were added before the state, for the error.
     too_early: Vec<String>,
     #[cfg(feature = "testing")]
@@ -110,6 +112,7 @@ impl<R: Adapters> App<(), R> {
             partitioners: Partitioners::new(),
             seed: None,
             measured: false,
+            tracer: None,
             too_early: Vec::new(),
             #[cfg(feature = "testing")]
             observer: ObserverSlot::default(),
@@ -142,6 +145,7 @@ impl<R: Adapters> App<(), R> {
             partitioners: self.partitioners,
             seed: self.seed,
             measured: self.measured,
+            tracer: self.tracer,
             too_early: self
                 .routes
                 .into_iter()
@@ -274,6 +278,14 @@ where
     #[must_use]
     pub fn measured(mut self) -> Self {
         self.measured = true;
+        self
+    }
+
+    /// Traces what the app handles and publishes. Default: nobody does, and contexts of messages are passed on as they are. That of
+    /// OpenTelemetry is in the crate `dotmsg-otel` (feature `otel` of `dotmsg`).
+    #[must_use]
+    pub fn tracer(mut self, tracer: impl Tracer) -> Self {
+        self.tracer = Some(Arc::new(tracer));
         self
     }
 

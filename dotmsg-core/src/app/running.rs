@@ -30,6 +30,7 @@ use crate::router::{
     BreakerSpec, DeliverySemantics, Front, RouteSpec, SharedLimits, StackParts, Topology,
 };
 use crate::runtime::{RouteContext, RouteReport, RouteStats, Shutdown, check_sources, prepare};
+use crate::trace::{RouteTracer, TracedPublisher, TracedRoute, Tracer};
 
 /// All backends together are closed within this, whatever they do: their routes have ended, so nothing waits for them.
 const CLOSE_WITHIN: Duration = Duration::from_secs(5);
@@ -140,6 +141,8 @@ struct Open {
     config: BackendConfig,
     backend: Arc<dyn Backend>,
     publisher: Publisher,
+    /// The same for handlers.
+    handlers_publisher: Publisher,
 }
 
 /// A route that is ready to run.
@@ -270,6 +273,7 @@ where
         given: &app.given,
         partitioners: &app.partitioners,
         clock: &app.clock,
+        tracer: app.tracer.as_deref(),
     };
     let open = backends.open(&resolved).await?;
     log_configuration(&resolved, &open, &app.given);
@@ -314,6 +318,10 @@ where
             front: Front::of(&handle.spec, &app.clock),
             metrics: Arc::clone(handle.stats.metrics()),
             measured: app.measured || resolved.http.is_some(),
+            tracer: app
+                .tracer
+                .as_deref()
+                .map(|tracer| traced(tracer, &handle, open)),
         };
         handles.push(handle);
         planned.push(Planned {
@@ -366,6 +374,7 @@ struct Backends<'a> {
     given: &'a BTreeMap<String, Arc<dyn Backend>>,
     partitioners: &'a Partitioners,
     clock: &'a Arc<dyn Clock>,
+    tracer: Option<&'a dyn Tracer>,
 }
 
 impl Backends<'_> {
@@ -378,17 +387,33 @@ impl Backends<'_> {
                 continue;
             }
             let backend = self.one(config).await?;
-            let publisher = Publisher::new(backend.publisher())
-                .topic_prefix(&*config.topic_prefix)
-                .clock(Arc::clone(self.clock));
             let one = Open {
                 config: config.clone(),
+                publisher: self.publisher(config, &*backend, false),
+                handlers_publisher: self.publisher(config, &*backend, true),
                 backend,
-                publisher,
             };
             open.insert(config.name.clone(), one);
         }
         Ok(open)
+    }
+
+    fn publisher(
+        &self,
+        config: &BackendConfig,
+        backend: &dyn Backend,
+        for_handlers: bool,
+    ) -> Publisher {
+        let publisher = Publisher::new(backend.publisher())
+            .topic_prefix(&*config.topic_prefix)
+            .clock(Arc::clone(self.clock));
+        match self.tracer {
+            None => publisher,
+            Some(tracer) => {
+                let traced = TracedPublisher::new(config.adapter(), for_handlers);
+                publisher.tracer(tracer.publisher(&traced))
+            }
+        }
     }
 
     async fn one(&self, config: &BackendConfig) -> Result<Arc<dyn Backend>> {
@@ -433,7 +458,7 @@ fn with_publishers(open: BTreeMap<String, Open>) -> BTreeMap<String, OpenBackend
 /// extractor says of its needs.
 fn provided(route: &RouteSpec, open: &Open) -> Option<Arc<Provided>> {
     (route.delivery != DeliverySemantics::ExactlyOnce)
-        .then(|| Arc::new(Provided::new().with(open.publisher.clone())))
+        .then(|| Arc::new(Provided::new().with(open.handlers_publisher.clone())))
 }
 
 /// The circuit of a route, which all its workers share.
@@ -450,6 +475,15 @@ fn breaker(route: &RouteSpec, classes: &ErrorClasses) -> Option<Arc<Breaker>> {
 /// What layers and pump of a route share when its messages are returned in transactions.
 fn enlistment(route: &RouteSpec) -> Option<Arc<Enlistment>> {
     (route.delivery == DeliverySemantics::ExactlyOnce).then(Arc::default)
+}
+
+/// Who traces a route.
+fn traced(tracer: &dyn Tracer, handle: &RouteHandle, open: &Open) -> Arc<dyn RouteTracer> {
+    let route = &handle.spec;
+    let traced = TracedRoute::new(&route.handler, &route.group, &handle.topology.source)
+        .adapter(open.config.adapter())
+        .batches(route.batch.is_some());
+    tracer.route(&traced)
 }
 
 fn handle_of(spec: RouteSpec, open: &Open, classes: &ErrorClasses) -> RouteHandle {

@@ -62,6 +62,12 @@ impl BackendConfig {
         }
     }
 
+    /// Which adapter it is of: the scheme of its URL, such as `kafka`, `log` or `memory`.
+    #[must_use]
+    pub fn adapter(&self) -> &str {
+        keys::adapter(&self.url)
+    }
+
     /// The URL as errors and logs may show it.
     #[must_use]
     pub fn safe_url(&self) -> String {

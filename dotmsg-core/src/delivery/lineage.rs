@@ -9,7 +9,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 
 use crate::clock::Timestamp;
-use crate::message::Headers;
+use crate::message::{Headers, TraceParent};
 
 /// The names of the control headers.
 pub mod control {
@@ -25,6 +25,8 @@ pub mod control {
     pub const ORIGIN_TIMESTAMP: &str = "dotmsg-origin-timestamp";
     /// The offset in the group's replay topic, for a record whose head came from there.
     pub const REPLAY_OFFSET: &str = "dotmsg-replay-offset";
+    /// The span that retries and replays of a traced message go on from, as `traceparent` has it.
+    pub const TRACE: &str = "dotmsg-trace";
     /// How many times it was replayed.
     pub const REPLAY_COUNT: &str = "dotmsg-replay-count";
     /// The consumer group.
@@ -78,6 +80,8 @@ pub struct Lineage {
     pub epoch: u64,
     /// When the first attempt failed.
     pub first_failure: Option<Timestamp>,
+    /// The span that the next attempt goes on from, when the message is traced.
+    pub trace: Option<TraceParent>,
 }
 
 impl Lineage {
@@ -96,6 +100,9 @@ impl Lineage {
             handler: headers.get_str(control::HANDLER).unwrap_or_default().into(),
             epoch: number(headers, control::EPOCH).unwrap_or(0),
             first_failure: number(headers, control::FIRST_FAILURE).map(Timestamp),
+            trace: headers
+                .get(control::TRACE)
+                .and_then(|value| TraceParent::parse(value)),
         })
     }
 
@@ -119,6 +126,9 @@ impl Lineage {
         }
         if let Some(first) = self.first_failure {
             put(control::FIRST_FAILURE, first.to_string());
+        }
+        if let Some(trace) = self.trace {
+            put(control::TRACE, trace.to_string());
         }
     }
 }
@@ -145,7 +155,9 @@ mod tests {
             handler: "bill".into(),
             epoch: 9,
             first_failure: Some(Timestamp(12)),
+            trace: TraceParent::parse(b"00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"),
         };
+        assert!(lineage.trace.is_some());
         let mut headers = Headers::new();
         headers.append(control::ATTEMPT, Some("99".into()));
         headers.append("dotmsg-id", Some("i".into()));

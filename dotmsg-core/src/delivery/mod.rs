@@ -8,11 +8,13 @@ mod lineage;
 mod provided;
 mod settlement;
 mod source;
+mod story;
 
 pub use lineage::{Lineage, control, is_control_header};
 pub use provided::Provided;
 pub use settlement::Settlement;
 pub use source::{Position, Role, Stream};
+pub use story::{Sent, Span, SpanEnd, Story};
 
 use std::any::Any;
 use std::borrow::Cow;
@@ -46,6 +48,8 @@ struct Inner {
     lineage: Option<Box<Lineage>>,
     condemned: Option<&'static str>,
     companion: Option<Companion>,
+    /// Only on a copy that [`Delivery::traced`] made, so that whoever uses a handle again finds none.
+    story: Option<Arc<dyn Story>>,
 }
 
 /// Something of the runtime's own that accompanies a delivery to a layer.
@@ -69,6 +73,7 @@ impl Delivery {
                 lineage,
                 condemned: None,
                 companion: None,
+                story: None,
             }),
             attempt,
             mark: Mark::default(),
@@ -92,6 +97,7 @@ impl Delivery {
         inner.appended_at = appended_at;
         inner.condemned = None;
         inner.companion = None;
+        inner.story = None;
         if !Arc::ptr_eq(&inner.stream, stream) {
             inner.stream = Arc::clone(stream);
         }
@@ -119,6 +125,7 @@ impl Delivery {
             && inner.lineage.is_none()
         {
             debug_assert!(inner.companion.is_none(), "only a refilled one has it");
+            debug_assert!(inner.story.is_none(), "only a copy has it");
             std::mem::swap(&mut inner.message, message);
             inner.offset = offset;
             inner.appended_at = appended_at;
@@ -183,6 +190,32 @@ impl Delivery {
     #[inline]
     pub(crate) fn mark_mut(&mut self) -> &mut Mark {
         &mut self.mark
+    }
+
+    /// The same delivery in a handle of its own, which is traced.
+    #[must_use]
+    pub(crate) fn traced(&self, story: Arc<dyn Story>) -> Self {
+        let inner = &*self.inner;
+        Self {
+            inner: Arc::new(Inner {
+                message: inner.message.clone(),
+                offset: inner.offset,
+                appended_at: inner.appended_at,
+                stream: Arc::clone(&inner.stream),
+                lineage: inner.lineage.clone(),
+                condemned: inner.condemned,
+                companion: inner.companion.clone(),
+                story: Some(story),
+            }),
+            attempt: self.attempt,
+            mark: self.mark,
+        }
+    }
+
+    /// Who traces it; `None`: nobody, or it is not sampled.
+    #[must_use]
+    pub fn story(&self) -> Option<&Arc<dyn Story>> {
+        self.inner.story.as_ref()
     }
 
     /// The kind of failure it was set aside with.

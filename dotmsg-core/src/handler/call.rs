@@ -104,6 +104,14 @@ impl Answer {
         one.into_iter().chain(each.iter().map(Result::as_ref))
     }
 
+    /// The failure of the first delivery that failed.
+    pub(crate) fn first_failure(&self) -> Option<&HandlerError> {
+        match &self.0 {
+            Answered::One(_) => None,
+            Answered::Each(results) => results.iter().find_map(|result| result.as_ref().err()),
+        }
+    }
+
     /// A result for each of `count` deliveries.
     ///
     /// # Errors

@@ -6,10 +6,13 @@
 
 mod cut;
 mod headers;
+mod trace_parent;
 
 pub(crate) use cut::{Pen, cut};
 
 pub use headers::{HeaderName, Headers};
+pub(crate) use trace_parent::pass_on;
+pub use trace_parent::{TRACEPARENT, TRACESTATE, TraceParent};
 
 use bytes::Bytes;
 

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::backend::{PublishOutcome, PublishRecord, Published, Publisher};
-use crate::delivery::Delivery;
+use crate::delivery::{Delivery, Span, SpanEnd};
 use crate::error::{Error, ErrorKind};
 
 use super::pace;
@@ -55,6 +55,18 @@ pub(super) async fn confirmed(
         if !pace::pause(stream, delay).await {
             return Err(Unconfirmed::Stopping);
         }
+    }
+}
+
+/// Ends the span of such a record. That of one that was given up is cut off.
+pub(super) fn end_span(span: Option<Box<dyn Span>>, sent: &Result<Published, Unconfirmed>) {
+    match (span, sent) {
+        (Some(span), Ok(_)) => span.end(SpanEnd::Done),
+        (Some(span), Err(Unconfirmed::TooLarge(error))) => span.end(SpanEnd::Failed {
+            kind: "too_large",
+            message: &error.to_string(),
+        }),
+        (Some(_), Err(Unconfirmed::Stopping)) | (None, _) => {}
     }
 }
 

@@ -11,6 +11,7 @@
 //! | [`limits`] | what is too large or not ours is not even tried |
 //! | [`retry_in_place`] | a repeat passes everything inside of it again |
 //! | [`publish_returned`] | a failed publish is a failed attempt |
+//! | [`spans`] | one for each attempt, and its end shows what the attempt came to |
 //! | [`rate_limit`] | counts messages, repeats included, since these call the same downstream; a message waits before it is in a batch |
 //! | [`circuit_breaker`] | inside of whatever repeats, so that repeats wait as well; outside of the batch, so that it sees each message |
 //! | [`batch`] | (handlers of batches) outward single deliveries, inward calls |
@@ -57,6 +58,7 @@ pub mod publish_returned;
 pub mod rate_limit;
 pub mod retry_in_place;
 pub mod shed;
+pub mod spans;
 pub mod tiers;
 pub mod timeout;
 pub mod trace;

@@ -56,6 +56,7 @@ impl Provenance {
                 handler: Arc::clone(&self.handler),
                 epoch: stream.epoch,
                 first_failure: None,
+                trace: None,
             },
         };
         if stream.role == Role::Replay {
@@ -65,6 +66,10 @@ impl Provenance {
         lineage.handler = Arc::clone(&self.handler);
         lineage.epoch = stream.epoch;
         lineage.first_failure.get_or_insert(first_failure);
+        // Without a tracer here, what an earlier one left stays.
+        if let Some(story) = delivery.story() {
+            lineage.trace = Some(story.origin());
+        }
         lineage
     }
 }

@@ -136,6 +136,7 @@ pub(crate) fn lineage() -> Lineage {
         handler: "bill".into(),
         epoch: 8,
         first_failure: Some(Timestamp(12)),
+        trace: None,
     }
 }
 

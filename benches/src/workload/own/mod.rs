@@ -176,6 +176,7 @@ fn parts(
         front,
         metrics: Arc::clone(stats.metrics()),
         measured: false,
+        tracer: None,
     };
     (context, parts)
 }

@@ -8,10 +8,10 @@ use bytes::Bytes;
 use super::DeadLetterParts;
 use crate::backend::PublishRecord;
 use crate::clock::Timestamp;
-use crate::delivery::{Delivery, control, is_control_header};
+use crate::delivery::{Delivery, Sent, control, is_control_header};
 use crate::handler::HandlerError;
 use crate::message::{ID_HEADER, Message};
-use crate::middleware::confirm::{Unconfirmed, confirmed};
+use crate::middleware::confirm::{Unconfirmed, confirmed, end_span};
 use crate::middleware::{Ended, Failed, Outcome, pace, text};
 
 /// Pause before a dead letter that cannot be made smaller is tried again: an operator has to raise a limit.
@@ -59,12 +59,19 @@ pub(super) async fn bury(
     );
     let mut form = Form::Whole;
     loop {
+        let mut message = letter(&parts, &delivery, &failed, form, now);
+        let span = delivery.story().map(|story| {
+            let kind = failed.error.kind_name();
+            story.send(&parts.topic, &mut message, Sent::DeadLetter { kind })
+        });
         let record = PublishRecord {
             topic: Arc::clone(&parts.topic),
             partition: Some(delivery.stream().partition),
-            message: letter(&parts, &delivery, &failed, form, now),
+            message,
         };
-        let error = match confirmed(&parts.publisher, record, &delivery).await {
+        let sent = confirmed(&parts.publisher, record, &delivery).await;
+        end_span(span, &sent);
+        let error = match sent {
             Ok(_) => {
                 parts.metrics.dead_letters.count(failed.error.kind_name());
                 return Outcome::Settled(Ended::DeadLettered);

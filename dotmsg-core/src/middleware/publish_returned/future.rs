@@ -8,7 +8,7 @@ use std::task::{Context, Poll, ready};
 
 use pin_project_lite::pin_project;
 
-use super::{Desk, Way, passage, send};
+use super::{Desk, Way, passage, send, traced};
 use crate::backend::BoxFuture;
 use crate::delivery::Delivery;
 use crate::handler::{HandlerError, Returned};
@@ -73,9 +73,13 @@ async fn leave(
     delivery: Delivery,
     mut returned: Returned,
 ) -> Result<Outcome, HandlerError> {
-    if let Way::Transaction(enlistment) = &desk.way {
-        return poll_fn(|cx| passage::enlist(cx, &desk, enlistment, &delivery, &mut returned))
-            .await;
-    }
-    send::send(desk, delivery, returned).await
+    let spans = traced::begin(&desk, &delivery, &mut returned);
+    let result = match &desk.way {
+        Way::Transaction(enlistment) => {
+            poll_fn(|cx| passage::enlist(cx, &desk, enlistment, &delivery, &mut returned)).await
+        }
+        Way::Runs(_) => send::send(desk, delivery, returned).await,
+    };
+    traced::end(spans, &result);
+    result
 }

@@ -10,6 +10,9 @@
 //! `publish`: the handler runs again, and returns messages with the same ids. A failure that no repeat can mend
 //! (too large, unknown topic, unsupported) is permanent.
 //!
+//! A message goes on in the trace of the one it was returned for: if that is traced it has a span of its own, and else the trace
+//! context of its parent as it stands there, unless the handler gave it one.
+//!
 //! With `delivery = "exactly_once"` they go into the open transaction instead, and the delivery is settled in the same one
 //! ([`Enlistment`]).
 
@@ -20,6 +23,7 @@ mod passage;
 mod records;
 mod runs;
 mod send;
+mod traced;
 
 pub use enlist::Enlistment;
 pub(crate) use enlist::{Call, Enlisted, Place};

@@ -10,7 +10,7 @@ use crate::backend::PublishRecord;
 use crate::clock::Timestamp;
 use crate::delivery::Delivery;
 use crate::handler::Outgoing;
-use crate::message::cut;
+use crate::message::{cut, pass_on};
 
 /// Topics whose names are kept; a handler that names them freely makes the others anew.
 const NAMES: usize = 32;
@@ -20,7 +20,7 @@ const NAMES: usize = 32;
 pub(super) struct Names(Mutex<Vec<(Box<str>, Arc<str>)>>);
 
 impl Names {
-    fn of(&self, prefix: &str, topic: &str) -> Arc<str> {
+    pub(super) fn of(&self, prefix: &str, topic: &str) -> Arc<str> {
         let mut names = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some((_, known)) = names.iter().find(|(name, _)| **name == *topic) {
             return Arc::clone(known);
@@ -33,9 +33,11 @@ impl Names {
     }
 }
 
-/// Gives each message what it has not: an id, a stamp. Doing it again changes nothing.
+/// Gives each message what it has not: an id, a stamp, the trace context of its parent. Doing it again changes nothing.
 pub(super) fn complete(parts: &PublishParts, delivery: &Delivery, outgoing: &mut [Outgoing]) {
     let mut now = None;
+    // One that is traced gives its messages contexts of their own.
+    let passes_on = delivery.story().is_none();
     for (index, outgoing) in outgoing.iter_mut().enumerate() {
         let message = &mut outgoing.message;
         if message.id().is_none() {
@@ -44,6 +46,9 @@ pub(super) fn complete(parts: &PublishParts, delivery: &Delivery, outgoing: &mut
         }
         if message.timestamp == Timestamp::default() {
             message.timestamp = *now.get_or_insert_with(|| parts.clock.now());
+        }
+        if passes_on {
+            pass_on(delivery.headers(), &mut message.headers);
         }
     }
 }

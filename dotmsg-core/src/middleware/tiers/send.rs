@@ -5,8 +5,8 @@ use std::time::Duration;
 
 use super::TierParts;
 use crate::backend::{PublishRecord, Published};
-use crate::delivery::Delivery;
-use crate::middleware::confirm::{Unconfirmed, confirmed};
+use crate::delivery::{Delivery, Sent};
+use crate::middleware::confirm::{Unconfirmed, confirmed, end_span};
 use crate::middleware::text;
 use crate::middleware::{Away, Failed, Outcome};
 
@@ -29,6 +29,17 @@ pub(super) async fn send(
         .lineage(&delivery, failed.attempts, first_failure)
         .write(&mut message.headers);
     let partition = delivery.stream().partition;
+    let span = delivery.story().map(|story| {
+        let kind = failed.error.kind_name();
+        story.send(
+            topic,
+            &mut message,
+            Sent::Retry {
+                kind,
+                delay: *delay,
+            },
+        )
+    });
     let record = PublishRecord {
         topic: Arc::clone(topic),
         partition: Some(partition),
@@ -45,7 +56,9 @@ pub(super) async fn send(
         tier = ?delay,
         "failed; it waits in a tier"
     );
-    match confirmed(&parts.publisher, record, &delivery).await {
+    let sent = confirmed(&parts.publisher, record, &delivery).await;
+    end_span(span, &sent);
+    match sent {
         Ok(published) => Ok(away(*delay, partition, published)),
         Err(Unconfirmed::Stopping) => Ok(Outcome::Interrupted),
         Err(Unconfirmed::TooLarge(error)) => {

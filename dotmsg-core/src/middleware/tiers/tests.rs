@@ -69,6 +69,7 @@ async fn the_copy_carries_its_origin_to_the_same_partition() {
             handler: "bill".into(),
             epoch: 9,
             first_failure: Some(clock().now()),
+            trace: None,
         }
     );
 }

@@ -2,7 +2,8 @@
 //!
 //! The span `delivery` has level debug; without a subscriber that takes it, a message pays the check of one static. It
 //! shows where the message is from, its key and its id (escaped and shortened), never its payload. What went wrong is
-//! logged where it is decided, inside this span: a warning for each tier, an error for each dead letter.
+//! logged where it is decided, inside this span: a warning for each tier, an error for each dead letter. Of a delivery that is traced
+//! ([`trace`](crate::trace)) it shows `trace_id`, which joins logs and traces.
 
 mod future;
 mod layer;
@@ -35,7 +36,7 @@ impl<S> Trace<S> {
     #[cold]
     fn span(&self, delivery: &Delivery) -> Span {
         let position = delivery.position();
-        tracing::debug_span!(
+        let span = tracing::debug_span!(
             "delivery",
             handler = &*self.handler,
             topic = position.topic,
@@ -44,7 +45,12 @@ impl<S> Trace<S> {
             attempt = delivery.attempt(),
             key = %text::shown_key(delivery.key()),
             id = %text::Shown(&delivery.id()),
-        )
+            trace_id = tracing::field::Empty,
+        );
+        if let Some(story) = delivery.story() {
+            span.record("trace_id", format_args!("{:032x}", story.origin().trace_id));
+        }
+        span
     }
 }
 

@@ -1,6 +1,6 @@
 //! The first call of a handler, and what takes over when it is not a plain success.
 //!
-//! What must stay true: a first call is made only for what [`LimitParts::admits`] and with nobody tracing, since the layers
+//! What must stay true: a first call is made only for what [`LimitParts::admits`] and what nobody traces, since the layers
 //! that refuse and trace stand outside; its result, whatever it is, reaches the full stack as the answer to the first
 //! call that the full stack makes, so that attempts, pauses and failures count as if it had made it itself.
 
@@ -18,12 +18,13 @@ use tower_service::Service;
 
 use super::{Layers, StackParts, limit_parts, metrics_layer};
 use crate::backend::BoxFuture;
-use crate::delivery::{Delivery, Settlement};
+use crate::delivery::{Delivery, Settlement, Story};
 use crate::handler::{HandlerError, HandlerResult, Returned};
 use crate::middleware::limits::LimitParts;
 use crate::middleware::metrics::{Stopwatch, count_failures};
 use crate::middleware::publish_returned::{Passage, Passed};
 use crate::middleware::{Ended, Outcome};
+use crate::trace::RouteTracer;
 
 /// A route's stack: the bounded handler, and all other layers for whenever they are needed.
 pub(super) struct FirstCall<B> {
@@ -33,6 +34,7 @@ pub(super) struct FirstCall<B> {
     limits: Arc<LimitParts>,
     /// Calls that were made, if they are measured.
     calls: Option<u32>,
+    tracer: Option<Arc<dyn RouteTracer>>,
     rest: Arc<Rest<B>>,
 }
 
@@ -53,6 +55,7 @@ impl<B: Clone> FirstCall<B> {
             bounded: bounded.clone(),
             not_ready: None,
             calls: parts.measured.then_some(0),
+            tracer: parts.tracer.clone(),
             rest: Arc::new(Rest {
                 bounded: Mutex::new(bounded),
                 layers: Layers::new(&parts, &limits),
@@ -98,7 +101,12 @@ where
 
     #[inline]
     fn call(&mut self, delivery: Delivery) -> Self::Future {
-        if self.not_ready.is_none()
+        let story = self
+            .tracer
+            .as_ref()
+            .and_then(|tracer| tracer.follow(&delivery));
+        if story.is_none()
+            && self.not_ready.is_none()
             && self.limits.admits(&delivery)
             && !tracing::enabled!(tracing::Level::DEBUG)
         {
@@ -112,7 +120,7 @@ where
             };
         }
         ResponseFuture::Rest {
-            rest: self.call_all(delivery),
+            rest: self.call_all(delivery, story),
         }
     }
 }
@@ -124,7 +132,15 @@ where
 {
     /// The full stack from its beginning.
     #[cold]
-    fn call_all(&mut self, delivery: Delivery) -> BoxFuture<'static, Result<Outcome, Infallible>> {
+    fn call_all(
+        &mut self,
+        delivery: Delivery,
+        story: Option<Arc<dyn Story>>,
+    ) -> BoxFuture<'static, Result<Outcome, Infallible>> {
+        let delivery = match story {
+            Some(story) => delivery.traced(story),
+            None => delivery,
+        };
         let next = self.bounded.clone();
         // The one that was found ready is the one that is called.
         let bounded = std::mem::replace(&mut self.bounded, next);

@@ -1,13 +1,13 @@
 //! The layers of one route, composed in their order.
 //!
-//! shed → dedup → trace → dead letter → tiers → limits → in-place retry → publish returned → rate limit → circuit breaker →
+//! shed → dedup → trace → dead letter → tiers → limits → in-place retry → publish returned → spans → rate limit → circuit breaker →
 //! concurrency limit → metrics → timeout → catch panic → handler.
 //!
 //! What most routes do without (shed, dedup, the limits that they share, the circuit breaker) is in a stack of its own ([`full_stack`], around a
 //! handler whose type is not told): a layer that is off still enlarges the future of every message, and the code of
 //! every handler.
 //!
-//! For batches: … → circuit breaker → batch → concurrency limit → metrics → timeout → catch panic → handler. So a rate counts messages
+//! For batches: … → circuit breaker → batch → concurrency limit → spans → metrics → timeout → catch panic → handler. So a rate counts messages
 //! and a concurrency calls, of which a batch is one.
 //!
 //! The two limits are those that a route shares with others ([`SharedLimits`]). They stand where repeats pass them too, since
@@ -20,6 +20,9 @@
 //!
 //! *Shed* and *dedup* stand in front of all that (`front`): what they end costs no call at all, and what is remembered as handled has
 //! come through everything.
+//!
+//! Whether a message is traced is asked before the first call (`first`): one that is goes through the full stack, where its spans are,
+//! and all others as if there were no tracer.
 //!
 //! A clone of the stack is built anew from its parts. Every message touches the reference counts of the layers' parts;
 //! shared by the workers, they would travel between the cores with each message.
@@ -53,10 +56,12 @@ use crate::middleware::limits::{CheckLimitsLayer, LimitParts, SizeLimits};
 use crate::middleware::metrics::MetricsLayer;
 use crate::middleware::publish_returned::{Desk, Enlistment, PublishParts, PublishReturnedLayer};
 use crate::middleware::retry_in_place::{RepeatPolicy, RetryInPlaceLayer, RetryParts};
+use crate::middleware::spans::SpansLayer;
 use crate::middleware::tiers::{TierParts, TiersLayer};
 use crate::middleware::timeout::{Timeout, TimeoutLayer};
 use crate::middleware::trace::TraceLayer;
 use crate::middleware::{Outcome, Provenance};
+use crate::trace::RouteTracer;
 
 /// What the layers of a route need.
 #[derive(Clone, Debug)]
@@ -87,6 +92,8 @@ pub struct StackParts {
     pub metrics: Arc<RouteMetrics>,
     /// Whether first calls of the handler are measured, and repeats.
     pub measured: bool,
+    /// Who traces the route; `None`: nobody.
+    pub tracer: Option<Arc<dyn RouteTracer>>,
 }
 
 impl StackParts {
@@ -142,7 +149,8 @@ where
 {
     let concurrency = parts.limits.concurrency(&parts.route);
     let measured = metrics_layer(&parts).layer(timed(handler, &parts));
-    let bounded = batch_layer(&parts).layer(concurrency.layer(measured));
+    let spans = SpansLayer::new(parts.tracer.clone()).layer(measured);
+    let bounded = batch_layer(&parts).layer(concurrency.layer(spans));
     // What is measured is calls, and a message is none.
     parts.measured = false;
     guarded(bounded, parts, true)
@@ -209,6 +217,7 @@ fn batch_layer(parts: &StackParts) -> BatchLayer {
 /// The layers outside of the bounded handler.
 #[derive(Debug)]
 struct Layers {
+    spans: SpansLayer,
     publish: PublishReturnedLayer,
     retry: RetryInPlaceLayer,
     limits: CheckLimitsLayer,
@@ -220,6 +229,7 @@ struct Layers {
 impl Layers {
     fn new(parts: &StackParts, limits: &Arc<LimitParts>) -> Self {
         Self {
+            spans: spans_layer(parts),
             publish: publish_layer(parts),
             retry: retry_layer(parts),
             limits: CheckLimitsLayer::shared(Arc::clone(limits)),
@@ -244,13 +254,19 @@ impl Layers {
         B: Service<Delivery, Response = Returned, Error = HandlerError> + Clone + Send + 'static,
         B::Future: Send + 'static,
     {
-        let service = self.publish.layer(bounded);
+        let service = self.publish.layer(self.spans.layer(bounded));
         let service = self.retry.layer(service);
         let service = self.limits.layer(service);
         let service = self.tiers.layer(service);
         let service = self.dead_letter.layer(service);
         self.trace.layer(service)
     }
+}
+
+/// Calls of a batch have their spans further in.
+fn spans_layer(parts: &StackParts) -> SpansLayer {
+    let single = parts.route.batch.is_none();
+    SpansLayer::new(parts.tracer.clone().filter(|_| single))
 }
 
 fn publish_layer(parts: &StackParts) -> PublishReturnedLayer {

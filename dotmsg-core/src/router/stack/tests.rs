@@ -40,6 +40,7 @@ fn parts(route: RouteSpec, publisher: &Arc<ScriptedPublisher>) -> StackParts {
         front: Front::default(),
         metrics: Arc::default(),
         measured: false,
+        tracer: None,
     }
 }
 

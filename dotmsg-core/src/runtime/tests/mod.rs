@@ -170,6 +170,7 @@ impl World {
             front: Front::of(&context.route, &self.clock),
             metrics: Arc::default(),
             measured: false,
+            tracer: None,
         };
         Route {
             stats: Arc::clone(&context.stats),
