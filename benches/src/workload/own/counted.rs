@@ -15,7 +15,10 @@ use serde::Deserialize;
 
 use super::{AnnotatedOf, Latch, Outcome, Workload, memory, one_thread, start};
 
-const fn workload(name: &'static str, run: fn(u64) -> Result<Outcome, String>) -> Workload {
+pub(super) const fn workload(
+    name: &'static str,
+    run: fn(u64) -> Result<Outcome, String>,
+) -> Workload {
     Workload {
         name,
         messages: 2_000_000,
@@ -66,7 +69,7 @@ impl<'d> FromDelivery<'d, Latch> for Counted<'d> {
 }
 
 #[dotmsg::handler(topic = "orders", group = "bench", state = Latch)]
-async fn take_bytes(Counted(latch): Counted<'_>, frame: &[u8]) {
+pub(super) async fn take_bytes(Counted(latch): Counted<'_>, frame: &[u8]) {
     black_box(frame[0]);
     latch.arrived();
 }
@@ -85,7 +88,7 @@ async fn take_and_yield(Counted(latch): Counted<'_>, frame: &[u8]) {
 }
 
 /// What a workload changes of a route's defaults.
-fn spec(batch: usize, workers: usize) -> RouteSpec {
+pub(super) fn spec(batch: usize, workers: usize) -> RouteSpec {
     let mut spec = RouteSpec::new("bench", "orders", "bench");
     spec.limits.batch_messages = batch;
     spec.limits.workers = workers;

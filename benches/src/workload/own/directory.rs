@@ -10,6 +10,7 @@ use std::time::{Duration, Instant};
 use dotmsg::backend::{Backend, BatchLimits, PublishOutcome, PublishRecord, ReadBatch};
 use dotmsg::clock::{Clock, SystemClock};
 use dotmsg::log::{Fsync, LogBroker, LogOptions};
+use dotmsg::message::Headers;
 use dotmsg::router::RouteSpec;
 
 use super::counted::Counted;
@@ -111,7 +112,9 @@ fn append(messages: u64) -> Result<Outcome, String> {
     let per_call = BATCH as u64 * BATCHES_PER_SYNC;
     let calls = messages.div_ceil(per_call);
     runtime.block_on(fill(&broker, 1, |number| (number, payload(RECORD_BYTES))))?;
-    let batch = records(0..per_call, |number| (number, payload(RECORD_BYTES)));
+    let batch = records(0..per_call, &Headers::new(), |number| {
+        (number, payload(RECORD_BYTES))
+    });
     let before = folder.bytes()?;
     let mut failed = None;
     let mut outcome = timed(calls * per_call, || {

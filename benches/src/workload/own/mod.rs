@@ -8,6 +8,7 @@
 mod clocked;
 mod counted;
 mod directory;
+mod traced;
 
 use std::sync::Arc;
 
@@ -18,7 +19,7 @@ use dotmsg::handler::{
     Annotated, AnnotatedHandler, ByAttribute, Erased, ErrorClasses, Handler, HandlerService,
 };
 use dotmsg::log::{LogBroker, LogOptions};
-use dotmsg::message::Message;
+use dotmsg::message::{Headers, Message};
 use dotmsg::middleware::circuit_breaker::{Breaker, BreakerPolicy};
 use dotmsg::router::{
     BreakerSpec, Front, RouteSpec, SharedLimits, StackParts, Topology, full_stack, stack,
@@ -44,6 +45,7 @@ pub(super) fn workloads() -> impl Iterator<Item = Workload> {
         .into_iter()
         .chain(clocked::WORKLOADS)
         .chain(directory::WORKLOADS)
+        .chain(traced::WORKLOADS)
 }
 
 type AnnotatedOf<T, H> = AnnotatedHandler<<H as Annotated<T>>::Meta>;
@@ -71,9 +73,21 @@ fn memory(
     spec: RouteSpec,
     start: impl FnOnce(RouteContext, StackParts, Arc<Latch>) -> Route,
 ) -> Result<Outcome, String> {
+    memory_with(runtime, messages, &Headers::new(), spec, start)
+}
+
+/// The same, of messages with these headers.
+fn memory_with(
+    runtime: Runtime,
+    messages: u64,
+    headers: &Headers,
+    spec: RouteSpec,
+    start: impl FnOnce(RouteContext, StackParts, Arc<Latch>) -> Route,
+) -> Result<Outcome, String> {
     let clock: Arc<dyn Clock> = Arc::new(SystemClock);
     let broker = LogBroker::memory(LogOptions::new(Arc::clone(&clock)));
-    runtime.block_on(fill(&broker, messages, |number| (number, BODY.into())))?;
+    let body = |number| (number, BODY.into());
+    runtime.block_on(fill_with(&broker, messages, headers, body))?;
     drain(&runtime, &broker, messages, spec, start)
 }
 
@@ -185,6 +199,16 @@ fn parts(
 async fn fill(
     broker: &LogBroker,
     messages: u64,
+    content: impl FnMut(u64) -> (u64, Vec<u8>),
+) -> Result<(), String> {
+    fill_with(broker, messages, &Headers::new(), content).await
+}
+
+/// The same, each with these headers.
+async fn fill_with(
+    broker: &LogBroker,
+    messages: u64,
+    headers: &Headers,
     mut content: impl FnMut(u64) -> (u64, Vec<u8>),
 ) -> Result<(), String> {
     let topic = TopicSpec {
@@ -197,7 +221,10 @@ async fn fill(
     let publisher = broker.publisher();
     for first in (0..messages).step_by(FILL as usize) {
         let numbers = first..messages.min(first + FILL);
-        for outcome in publisher.publish(records(numbers, &mut content)).await {
+        for outcome in publisher
+            .publish(records(numbers, headers, &mut content))
+            .await
+        {
             if !matches!(outcome, PublishOutcome::Ok(_)) {
                 return Err(format!("the topic is not filled: {outcome:?}"));
             }
@@ -209,6 +236,7 @@ async fn fill(
 /// Records whose keys and payloads share one buffer.
 fn records(
     numbers: std::ops::Range<u64>,
+    headers: &Headers,
     mut content: impl FnMut(u64) -> (u64, Vec<u8>),
 ) -> Vec<PublishRecord> {
     let topic: Arc<str> = "orders".into();
@@ -232,6 +260,7 @@ fn records(
             message: Message {
                 key: Some(buffer.split_to(key)),
                 payload: Some(buffer.split_to(payload)),
+                headers: headers.clone(),
                 ..Message::default()
             },
         })

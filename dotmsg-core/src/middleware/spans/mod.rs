@@ -79,3 +79,6 @@ fn calling<T, S: Service<T>>(
     let call = future::within(span.as_deref(), || inner.call(called_with));
     ResponseFuture::new(call, span)
 }
+
+#[cfg(test)]
+mod tests;
