@@ -242,6 +242,8 @@ mod docs {
     mod duplicates_and_shedding {}
     #[doc = include_str!("../docs/lag.md")]
     mod lag {}
+    #[doc = include_str!("../docs/how-to/size-partitions.md")]
+    mod size_partitions {}
     #[doc = include_str!("../docs/telemetry.md")]
     mod telemetry {}
     #[doc = include_str!("../docs/concepts.md")]

@@ -12,7 +12,7 @@ use std::time::Duration;
 use super::group::{GroupState, growth_error};
 use crate::backend::{Backend, Retention, TopicDescription, TopicSpec};
 use crate::error::{Error, ErrorKind, Result};
-use crate::router::{Growth, Ordering, RouteSpec, Topology};
+use crate::router::{Growth, Limits, Ordering, RouteSpec, Topology};
 
 /// Tiers and replays are kept this much longer than can be needed: clocks disagree, and segments end when they end.
 const MARGIN: Duration = Duration::from_secs(24 * 60 * 60);
@@ -43,6 +43,7 @@ pub(super) async fn declare_topics(context: &RouteTopics) -> Result<()> {
 /// What the source topic must not be.
 pub(super) async fn check_source(context: &RouteTopics, source: &TopicDescription) -> Result<()> {
     check_growth(context, source.partitions).await?;
+    advise_concurrency(context, source);
     check_ladder(context, source)
 }
 
@@ -126,6 +127,23 @@ pub async fn check_sources(contexts: &[RouteTopics]) -> Result<()> {
     Err(Error::new(ErrorKind::NotFound, "start routes", message)
         .with("missing", missing.join(", "))
         .remedy(remedy))
+}
+
+/// Under partition order no more messages run at once than there are partitions. The default is no mistake of anybody's.
+fn advise_concurrency(context: &RouteTopics, source: &TopicDescription) {
+    let concurrency = context.route.limits.concurrency;
+    let chosen = concurrency != Limits::default().concurrency;
+    if context.route.ordering == Ordering::Partition
+        && chosen
+        && concurrency > source.partitions as usize
+    {
+        tracing::warn!(
+            topic = %source.name,
+            partitions = source.partitions,
+            concurrency,
+            "more concurrency than can be used: with ordering = \"partition\" one message of each partition runs at a time"
+        );
+    }
 }
 
 /// Messages that wait behind an away head are unsettled in the source: it has to keep them until the head is through.

@@ -12,6 +12,7 @@ mod leaving;
 mod outcomes;
 mod retries;
 mod source;
+mod spare;
 mod timing;
 mod transaction;
 
@@ -28,6 +29,7 @@ use tokio::time::{Instant, Sleep};
 use tower_service::Service;
 
 use self::lag::Looks;
+use self::spare::Spare;
 use self::transaction::Transaction;
 use super::partition::{Partition, Phase};
 use super::reports::Reports;
@@ -189,6 +191,7 @@ pub(crate) struct Pump<S: Service<Delivery>> {
     assigned: bool,
     /// When it is said that it has not heard yet.
     wait_told_at: Option<Instant>,
+    spare: Spare,
     granted: Vec<Granted>,
     /// A look at the group's records, while it begins.
     learning: Option<BoxFuture<'static, Result<Census>>>,
@@ -245,6 +248,7 @@ where
             started: false,
             assigned: false,
             wait_told_at: Some(Instant::now() + WAIT_TOLD_AFTER),
+            spare: Spare::No,
             granted: Vec::new(),
             learning: None,
             committing: None,

@@ -47,6 +47,7 @@ where
         next = earlier(next, self.end_at);
         next = earlier(next, self.looks.at);
         next = earlier(next, self.wait_told_at);
+        next = earlier(next, self.watch_spare(Instant::now()));
         let Some(next) = next else {
             self.timer_at = None;
             return false;
@@ -62,6 +63,7 @@ where
             if self.wait_told_at.is_some_and(|at| at <= next) {
                 self.tell_wait();
             }
+            self.tell_spare(next);
         }
         due
     }
