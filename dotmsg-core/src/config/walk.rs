@@ -165,7 +165,14 @@ impl Walk<'_> {
                             .unwrap_or_else(|| advice(key, known, "key here"));
                         format!("unknown key. {advice}")
                     }
-                    WrongSetting::Expected(expected) => format!("expected {expected}"),
+                    WrongSetting::Expected(expected) => {
+                        let value = setting(value).unwrap_or_default();
+                        let takes = |word: &&str| check(key, word).is_ok();
+                        match nearest(&value, words_of(&expected).filter(takes)) {
+                            Some(near) => format!("expected {expected}. Did you mean `{near}`?"),
+                            None => format!("expected {expected}"),
+                        }
+                    }
                     WrongSetting::Refused(reason) => reason,
                 };
                 self.error(entry, path.to_owned(), message);
@@ -301,6 +308,12 @@ pub(super) fn settings<'t>(
         }
     }
     refused
+}
+
+/// The words in what an adapter says that it takes (`one of a, b or c`). A number is none: nobody means its neighbour.
+fn words_of(expected: &str) -> impl Iterator<Item = &str> {
+    let words = expected.split([' ', ',', '"']);
+    words.filter(|word| word.starts_with(char::is_alphabetic))
 }
 
 /// A setting as its adapter gets it; `None` when it cannot be one.

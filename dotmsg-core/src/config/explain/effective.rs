@@ -8,7 +8,9 @@ use serde::Serialize;
 
 use super::super::BackendConfig;
 use super::super::keys::Word;
-use crate::router::{LimitSpec, Ordering, RouteSpec};
+use crate::router::{
+    BatchSpec, BreakerSpec, DedupSpec, LimitSpec, Ordering, RetryOrder, RouteSpec,
+};
 
 /// A value as a configuration file would have it: durations, sizes and rates are texts with their units.
 #[derive(Clone, Debug, PartialEq, Serialize)]
@@ -96,6 +98,15 @@ pub(super) fn setting(value: &str) -> SettingValue {
     }
 }
 
+/// The route with every default as it is when no other key is given, and with the same tables.
+pub(super) fn plain(route: &RouteSpec) -> RouteSpec {
+    let mut plain = RouteSpec::new(&*route.handler, &*route.topic, &*route.group);
+    plain.batch = route.batch.map(|_| BatchSpec::default());
+    plain.breaker = route.breaker.map(|_| BreakerSpec::default());
+    plain.dedup = route.dedup.map(|_| DedupSpec::default());
+    plain
+}
+
 /// A key of `[routes.<handler>]`.
 pub(super) fn route(route: &RouteSpec, path: &str) -> Option<SettingValue> {
     let (limits, retry) = (&route.limits, &route.retry);
@@ -116,10 +127,10 @@ pub(super) fn route(route: &RouteSpec, path: &str) -> Option<SettingValue> {
         "commit_interval" => time(route.commit_interval),
         "drain_timeout" => time(route.drain_timeout),
         "retry.tiers" => SettingValue::List(retry.tiers.iter().copied().map(duration).collect()),
-        // Of a whole partition, there is nothing to keep or to relax.
-        "retry.order" => match route.ordering {
-            Ordering::Partition => return None,
-            Ordering::Key | Ordering::None => word(retry.order),
+        // Of a whole partition there is nothing to keep, and the configuration must not say so.
+        "retry.order" => match (route.ordering, retry.order) {
+            (Ordering::Partition, RetryOrder::Keep) => return None,
+            (_, order) => word(order),
         },
         "retry.attempts" => number(retry.in_place.attempts),
         "retry.backoff" => time(retry.in_place.backoff),

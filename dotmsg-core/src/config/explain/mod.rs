@@ -16,6 +16,7 @@ use self::source::Sources;
 use super::layers::Asked;
 use super::{BackendConfig, Config, ConfigErrors, IncompleteRoute, Resolved, RouteDefaults, keys};
 use crate::backend::{SettingList, shown_url};
+use crate::router::RouteSpec;
 
 /// One key, and what it comes to.
 #[derive(Clone, Debug, PartialEq, Serialize)]
@@ -55,7 +56,7 @@ impl Explained {
     #[must_use]
     pub fn without_defaults(mut self) -> Self {
         self.settings
-            .retain(|setting| setting.source != Source::Default);
+            .retain(|setting| !matches!(setting.source, Source::Default | Source::Derived));
         self
     }
 }
@@ -203,10 +204,22 @@ impl Listing<'_> {
             self.add("telemetry", "http", key.path, Some(value));
         }
         for route in &resolved.routes {
-            let is_of_another = |path: &str| route.batch.is_none() && path.starts_with("batch.");
-            for key in keys::ROUTE.iter().filter(|key| !is_of_another(key.path)) {
-                let value = effective::route(route, key.path);
-                self.add("routes", &route.handler, key.path, value);
+            self.route(route);
+        }
+    }
+
+    fn route(&mut self, route: &RouteSpec) {
+        let plain = effective::plain(route);
+        let is_of_another = |path: &str| route.batch.is_none() && path.starts_with("batch.");
+        for key in keys::ROUTE.iter().filter(|key| !is_of_another(key.path)) {
+            let value = effective::route(route, key.path);
+            let is_plain = value == effective::route(&plain, key.path);
+            self.add("routes", &route.handler, key.path, value);
+            if let Some(last) = self.settings.last_mut()
+                && last.source == Source::Default
+                && !is_plain
+            {
+                last.source = Source::Derived;
             }
         }
     }

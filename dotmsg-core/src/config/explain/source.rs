@@ -14,6 +14,8 @@ use super::super::value::{self, Node, Table};
 pub enum Source {
     /// Nobody gave one.
     Default,
+    /// Nobody gave one, and the default is another because of other keys: it gives way to a smaller limit around it.
+    Derived,
     /// A default that the app sets in code ([`Config::default_value`](crate::config::Config::default_value)).
     CodeDefault,
     /// The chosen profile.
@@ -33,6 +35,7 @@ impl fmt::Display for Source {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Default => f.write_str("default"),
+            Self::Derived => f.write_str("default, by other keys"),
             Self::CodeDefault => f.write_str("default set in code"),
             Self::Profile { name, place } => write!(f, "profile {name}, {place}"),
             Self::At(place) => place.fmt(f),

@@ -51,7 +51,7 @@ fn line(setting: &Setting) -> (String, String) {
     let key = key.join(".");
     match (&setting.value, &setting.source) {
         (Some(value), source) => (format!("{key} = {value}"), source.to_string()),
-        (None, Source::Default) => (format!("# {key}"), "not set".to_owned()),
+        (None, Source::Default | Source::Derived) => (format!("# {key}"), "not set".to_owned()),
         (None, source) => (format!("# {key}"), source.to_string()),
     }
 }

@@ -1,6 +1,9 @@
 //! The resolved configuration with its sources: what it prints, that it can be read again, and that it shows no secret.
 
-use super::super::{Config, RouteDefaults, SettingValue, Source, keys};
+use proptest::prelude::*;
+
+use super::super::kind::Kind;
+use super::super::{Config, RouteDefaults, SettingValue, Source, Value, keys};
 use super::{bill, config, vars};
 use crate::backend::{Registry, SettingList};
 use crate::log::log_factory;
@@ -225,4 +228,76 @@ group = 'x'
         .resolve_configured()
         .unwrap();
     assert_eq!(production.incomplete.len(), 3);
+}
+
+/// A value that a key of this kind takes, often.
+fn value_of(kind: Kind) -> BoxedStrategy<Value> {
+    let duration = (1_u32..100, prop_oneof!["ms", "s", "m"]);
+    let duration = duration.prop_map(|(number, unit)| format!("{number}{unit}"));
+    let texts = |texts: &[&'static str]| {
+        let texts: Vec<Value> = texts.iter().map(|text| Value::from(*text)).collect();
+        proptest::sample::select(texts).boxed()
+    };
+    match kind {
+        Kind::Count { min, max } => {
+            let range = i64::try_from(min).unwrap()..=i64::try_from(max.min(2_000)).unwrap();
+            range.prop_map(Value::Integer).boxed()
+        }
+        Kind::Bytes => {
+            let size = (1_u32..5_000, prop_oneof!["B", "KiB", "MiB"]);
+            let size = size.prop_map(|(number, unit)| format!("{number}{unit}"));
+            size.prop_map(Value::from).boxed()
+        }
+        Kind::Duration { .. } | Kind::Limit => duration.prop_map(Value::from).boxed(),
+        Kind::Fraction => (1_u32..=1_000_000)
+            .prop_map(|ppm| Value::Float(f64::from(ppm) / 1e6))
+            .boxed(),
+        Kind::Tiers => {
+            prop_oneof![Just(Value::from(["5s", "90s"])), Just(Value::List(vec![]))].boxed()
+        }
+        Kind::Word(words) => texts(words),
+        Kind::Names => Just(Value::from(["database"])).boxed(),
+        Kind::Name => texts(&["main", "other"]),
+        Kind::Prefix | Kind::Url | Kind::Boolean | Kind::Rate | Kind::Listen => {
+            unreachable!("no key of a route")
+        }
+    }
+}
+
+/// A handler with a few of the keys that a route may have.
+fn any_route() -> impl Strategy<Value = RouteDefaults> {
+    let free = keys::ROUTE
+        .iter()
+        .filter(|key| !matches!(key.path, "topic" | "group"));
+    let free: Vec<_> = free.collect();
+    let some = proptest::sample::subsequence(free, 0..10);
+    let given = some.prop_flat_map(|given| {
+        let values = given
+            .into_iter()
+            .map(|key| (Just(key.path), value_of(key.kind)));
+        values.collect::<Vec<_>>()
+    });
+    (given, any::<bool>()).prop_map(|(given, takes_batches)| RouteDefaults {
+        batch: takes_batches,
+        entries: bill().entries.into_iter().chain(given).collect(),
+        ..bill()
+    })
+}
+
+proptest! {
+    /// Whatever the keys: the printed file alone comes to the same route, and to the same text but for the sources.
+    #[test]
+    fn any_route_that_is_printed_is_read_as_the_same(route in any_route()) {
+        let given = Config::new()
+            .set("backend.main.url", "memory:")
+            .set("backend.other.url", "memory:")
+            .set("limits.database.rate", "1/s");
+        let resolved = given.resolve(std::slice::from_ref(&route));
+        prop_assume!(resolved.is_ok());
+        let printed = given.explain(std::slice::from_ref(&route)).unwrap().to_string();
+        let bare = RouteDefaults { entries: Vec::new(), ..route };
+        let read = config(&printed).resolve(&[bare]);
+        let read = read.map_err(|errors| TestCaseError::fail(format!("{errors}\n{printed}")))?;
+        prop_assert_eq!(&read.routes, &resolved.unwrap().routes, "{}", printed);
+    }
 }
