@@ -122,3 +122,38 @@ impl Write for Shared {
         Ok(())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn asked(input: &str, answers: bool, yes: bool) -> (Outcome<()>, String) {
+        let (mut console, captured) = Console::captured(input);
+        console.answers = answers;
+        (console.confirm("Discard all?", yes), captured.err())
+    }
+
+    #[test]
+    fn only_yes_is_yes() {
+        for (input, goes_on) in [
+            ("y\n", true),
+            ("yes\n", true),
+            ("n\n", false),
+            ("\n", false),
+            ("", false),
+        ] {
+            let (outcome, said) = asked(input, true, false);
+            assert_eq!(outcome.is_ok(), goes_on, "{input:?}");
+            assert_eq!(said, "Discard all? [y/N] ");
+        }
+    }
+
+    #[test]
+    fn nobody_is_asked_where_nobody_answers_or_it_is_said() {
+        let (outcome, said) = asked("y\n", false, false);
+        assert!(matches!(outcome, Err(Failure::Usage(why)) if why.contains("--yes")));
+        assert_eq!(said, "");
+        let (outcome, said) = asked("", false, true);
+        assert!(outcome.is_ok() && said.is_empty());
+    }
+}

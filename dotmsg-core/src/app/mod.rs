@@ -5,6 +5,7 @@
 
 mod adding;
 mod annotated;
+mod backends;
 mod figures;
 mod handle;
 mod health;

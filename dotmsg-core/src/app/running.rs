@@ -1,6 +1,5 @@
 //! From a configuration to running routes, and back to a report.
 
-use std::collections::BTreeMap;
 use std::future::Future;
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -10,14 +9,12 @@ use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tokio::time::{Instant, timeout_at};
 
-use super::handle::OpenBackend;
-use super::partitioning::{self, Partitioners};
+use super::backends::{Backends, Open, with_publishers};
+use super::partitioning;
 use super::signals::{self, Signals};
 use super::starting::Start;
 use super::{Adapters, App, AppHandle, Route, RouteHandle, needs};
-use crate::backend::{Backend, Registry};
-use crate::clock::Clock;
-use crate::config::{BackendConfig, Resolved};
+use crate::config::Resolved;
 use crate::delivery::Provided;
 use crate::error::{Error, ErrorKind, Result};
 use crate::handler::ErrorClasses;
@@ -25,12 +22,11 @@ use crate::handler::ErrorClasses;
 use crate::middleware::Watch;
 use crate::middleware::circuit_breaker::{Breaker, BreakerPolicy};
 use crate::middleware::publish_returned::Enlistment;
-use crate::publisher::Publisher;
 use crate::router::{
     BreakerSpec, DeliverySemantics, Front, RouteSpec, SharedLimits, StackParts, Topology,
 };
 use crate::runtime::{RouteContext, RouteReport, RouteStats, Shutdown};
-use crate::trace::{RouteTracer, TracedPublisher, TracedRoute, Tracer};
+use crate::trace::{RouteTracer, TracedRoute, Tracer};
 
 /// All backends together are closed within this, whatever they do: their routes have ended, so nothing waits for them.
 const CLOSE_WITHIN: Duration = Duration::from_secs(5);
@@ -134,15 +130,6 @@ fn panicked(panic: tokio::task::JoinError) -> Error {
         "the route's task panicked",
     )
     .source_error(panic)
-}
-
-/// A backend that is open, with what the configuration says of it.
-struct Open {
-    config: BackendConfig,
-    backend: Arc<dyn Backend>,
-    publisher: Publisher,
-    /// The same for handlers.
-    handlers_publisher: Publisher,
 }
 
 /// A route that is ready to run.
@@ -272,15 +259,7 @@ where
         app.routes.iter().map(|route| route.defined.needs),
         &resolved.routes,
     )?;
-    let backends = Backends {
-        registry: &registry,
-        given: &app.given,
-        partitioners: &app.partitioners,
-        clock: &app.clock,
-        tracer: app.tracer.as_deref(),
-    };
-    let open = backends.open(&resolved).await?;
-    log_configuration(&resolved, &open, &app.given);
+    let open = Backends::of(&app, &registry).open(&resolved).await?;
     let limits = SharedLimits::new(&resolved.limits);
     let (sender, shutdown) = watch::channel(Shutdown::No);
     let mut random = app
@@ -349,15 +328,7 @@ pub(super) async fn open_resolved<R: Adapters>(
     resolved: &Resolved,
 ) -> Result<AppHandle> {
     let registry = R::registry();
-    let backends = Backends {
-        registry: &registry,
-        given: &app.given,
-        partitioners: &app.partitioners,
-        clock: &app.clock,
-        tracer: app.tracer.as_deref(),
-    };
-    let open = backends.open(resolved).await?;
-    log_configuration(resolved, &open, &app.given);
+    let open = Backends::of(app, &registry).open(resolved).await?;
     let routes = resolved.routes.iter();
     let routes = routes.map(|spec| handle_of(spec.clone(), &open[&spec.backend], &app.classes));
     Ok(AppHandle {
@@ -365,104 +336,6 @@ pub(super) async fn open_resolved<R: Adapters>(
         routes: routes.collect(),
         backends: Arc::new(with_publishers(open)),
     })
-}
-
-/// One line that says which configuration this is: a service that runs on the wrong data looks like any other.
-fn log_configuration(
-    resolved: &Resolved,
-    open: &BTreeMap<String, Open>,
-    given: &BTreeMap<String, Arc<dyn Backend>>,
-) {
-    let backend = |(name, open): (&String, &Open)| {
-        let url = match given.contains_key(name) {
-            true => "given in code".to_owned(),
-            false => open.config.safe_url(),
-        };
-        match &*open.config.topic_prefix {
-            "" => format!("{name} = {url}"),
-            prefix => format!("{name} = {url} (topics {prefix}*)"),
-        }
-    };
-    let backends: Vec<String> = open.iter().map(backend).collect();
-    tracing::info!(
-        profile = %resolved.profile.as_deref().unwrap_or("none"),
-        backends = %backends.join(", "),
-        configuration = %resolved.sources.join(", "),
-        routes = resolved.routes.len(),
-        "configuration is resolved, backends are open"
-    );
-}
-
-/// Where an app's backends come from.
-struct Backends<'a> {
-    registry: &'a Registry,
-    given: &'a BTreeMap<String, Arc<dyn Backend>>,
-    partitioners: &'a Partitioners,
-    clock: &'a Arc<dyn Clock>,
-    tracer: Option<&'a dyn Tracer>,
-}
-
-impl Backends<'_> {
-    /// Opens those that a route names; all of them when there are no routes.
-    async fn open(&self, resolved: &Resolved) -> Result<BTreeMap<String, Open>> {
-        let mut open = BTreeMap::new();
-        for config in &resolved.backends {
-            let mut routes = resolved.routes.iter();
-            if !resolved.routes.is_empty() && !routes.any(|route| route.backend == config.name) {
-                continue;
-            }
-            let backend = self.one(config).await?;
-            let one = Open {
-                config: config.clone(),
-                publisher: self.publisher(config, &*backend, false),
-                handlers_publisher: self.publisher(config, &*backend, true),
-                backend,
-            };
-            open.insert(config.name.clone(), one);
-        }
-        Ok(open)
-    }
-
-    fn publisher(
-        &self,
-        config: &BackendConfig,
-        backend: &dyn Backend,
-        for_handlers: bool,
-    ) -> Publisher {
-        let publisher = Publisher::new(backend.publisher())
-            .topic_prefix(&*config.topic_prefix)
-            .clock(Arc::clone(self.clock));
-        match self.tracer {
-            None => publisher,
-            Some(tracer) => {
-                let traced = TracedPublisher::new(config.adapter(), for_handlers);
-                publisher.tracer(tracer.publisher(&traced))
-            }
-        }
-    }
-
-    async fn one(&self, config: &BackendConfig) -> Result<Arc<dyn Backend>> {
-        let backend = match self.given.get(&config.name) {
-            Some(given) => Arc::clone(given),
-            None => {
-                let options = config.options(Arc::clone(self.clock));
-                self.registry.open(options).await?
-            }
-        };
-        partitioning::partitioned(backend, config, self.partitioners)
-    }
-}
-
-fn with_publishers(open: BTreeMap<String, Open>) -> BTreeMap<String, OpenBackend> {
-    let with_publisher = |(name, open): (String, Open)| {
-        let open = OpenBackend {
-            backend: open.backend,
-            publisher: open.publisher,
-            topic_prefix: open.config.topic_prefix,
-        };
-        (name, open)
-    };
-    open.into_iter().map(with_publisher).collect()
 }
 
 /// What the deliveries of a route have for their extractors. No publisher where it would get round a transaction, whatever an
