@@ -2,7 +2,9 @@
 //!
 //! A page shows an example as a block of language `console` that begins with `$ cargo run --example NAME` and goes on with
 //! what that prints; the step builds all of these examples at once, runs each in an empty directory and compares. The page is
-//! the only copy of the expected output. A `rust` block right below `<!-- examples/FILE -->` is an excerpt: its lines stand
+//! the only copy of the expected output. In a tutorial the reader has a crate of their own: `<!-- example NAME -->` above a block with
+//! `$ cargo run` says which example is the same. A block of the page that begins with `# dotmsg.toml` is in the directory then.
+//! A `rust` block right below `<!-- examples/FILE -->` is an excerpt: its lines stand
 //! in that file, one after the other, whatever their indentation. So neither can go stale unnoticed.
 
 use crate::cargo;
@@ -14,6 +16,11 @@ use std::process::Stdio;
 
 /// What a session begins with.
 const COMMAND: &str = "$ cargo run --example ";
+/// What a session of a tutorial begins with, and what stands above it.
+const OWN_COMMAND: &str = "$ cargo run";
+const OWN_EXAMPLE: &str = "<!-- example ";
+/// What a configuration begins with, and is called.
+const CONFIGURATION: (&str, &str) = ("# dotmsg.toml", "dotmsg.toml");
 /// What stands above an excerpt.
 const EXCERPT: &str = "<!-- examples/";
 
@@ -23,6 +30,7 @@ struct Session {
     example: String,
     arguments: Vec<String>,
     expected: String,
+    configuration: Option<String>,
 }
 
 /// Lines of an example as a page shows them.
@@ -107,6 +115,11 @@ impl Session {
             .join(format!("xtask/session-{}", std::process::id()));
         std::fs::create_dir_all(&directory)
             .map_err(|error| format!("cannot make {}: {error}", directory.display()))?;
+        if let Some(configuration) = &self.configuration {
+            let path = directory.join(CONFIGURATION.1);
+            std::fs::write(&path, configuration)
+                .map_err(|error| format!("cannot write {}: {error}", path.display()))?;
+        }
         let program = workspace.target.join("debug/examples").join(&self.example);
         let output = cargo::command(&program, &directory)
             .args(&self.arguments)
@@ -141,20 +154,33 @@ fn blocks(page: &str) -> Vec<(&str, &str, Vec<&str>)> {
 }
 
 fn sessions_of(page: &str) -> Vec<Session> {
-    let session = |(_, language, lines): (&str, &str, Vec<&str>)| {
+    let blocks = blocks(page);
+    let configuration = blocks
+        .iter()
+        .find(|(.., lines)| lines.first() == Some(&CONFIGURATION.0))
+        .map(|(.., lines)| lines.join("\n"));
+    let session = |(above, language, lines): &(&str, &str, Vec<&str>)| {
         let (first, printed) = lines.split_first()?;
-        let mut words = first.strip_prefix(COMMAND)?.split_whitespace();
+        let own = above
+            .strip_prefix(OWN_EXAMPLE)
+            .and_then(|rest| rest.strip_suffix(" -->"));
+        let command = match own {
+            Some(example) if *first == OWN_COMMAND => example,
+            _ => first.strip_prefix(COMMAND)?,
+        };
+        let mut words = command.split_whitespace();
         let example = words.next()?.to_owned();
-        (language == "console").then(|| Session {
+        (*language == "console").then(|| Session {
             example,
             arguments: words
                 .filter(|word| *word != "--")
                 .map(str::to_owned)
                 .collect(),
             expected: printed.join("\n"),
+            configuration: own.and(configuration.clone()),
         })
     };
-    blocks(page).into_iter().filter_map(session).collect()
+    blocks.iter().filter_map(session).collect()
 }
 
 fn excerpts_of(page: &str) -> Vec<Excerpt> {
@@ -221,6 +247,15 @@ world
 $ cargo run
 nothing of ours
 ```
+```toml
+# dotmsg.toml
+[backend.main]
+```
+<!-- example tutorial -->
+```console
+$ cargo run
+first
+```
 ```sh
 $ cargo run --example flights
 ```
@@ -232,8 +267,15 @@ $ cargo run --example flights
             example: "hello".to_owned(),
             arguments: vec!["--to".to_owned(), "world".to_owned()],
             expected: "hello\n\nworld".to_owned(),
+            configuration: None,
         };
-        assert_eq!(sessions_of(PAGE), [session]);
+        let own = Session {
+            example: "tutorial".to_owned(),
+            arguments: Vec::new(),
+            expected: "first".to_owned(),
+            configuration: Some("# dotmsg.toml\n[backend.main]".to_owned()),
+        };
+        assert_eq!(sessions_of(PAGE), [session, own]);
         let excerpts = excerpts_of(PAGE);
         assert_eq!(excerpts.len(), 1);
         assert_eq!(excerpts[0].file, Path::new("examples/hello.rs"));

@@ -395,7 +395,11 @@ async fn a_run_on_one_message_says_what_became_of_it() {
     async fn fails() -> Result<(), HandlerError> {
         Err(HandlerError::transient("the rates service is down").kind("no_rate"))
     }
-    let app = || app().backend("main", memory_with_topics());
+    let app = || {
+        app()
+            .backend("main", memory_with_topics())
+            .configure(|config| config.set("backend.main.auto_create", true))
+    };
     app()
         .route(bill(), nothing)
         .run_on("orders", 7)

@@ -92,26 +92,49 @@ pub struct GroupDescription {
 /// Looks at and changes what a broker holds, outside any consumer group.
 pub trait Admin: std::fmt::Debug + Send + Sync + 'static {
     /// Identity of the cluster or log; empty where the backend has none.
+    ///
+    /// # Errors
+    /// The broker is away or does not answer, the rights do not suffice, the backend was closed: as every call here
+    /// ([`ErrorKind`](crate::error::ErrorKind)).
     fn cluster(&self) -> BoxFuture<'_, Result<String>>;
 
     /// The topics whose names begin with `prefix`, by name; all with an empty one. A backend describes no others for it: a
     /// member that begins asks for its own among those of everybody else.
+    ///
+    /// # Errors
+    /// As [`cluster`](Self::cluster).
     fn topics<'a>(&'a self, prefix: &'a str) -> BoxFuture<'a, Result<Vec<TopicDescription>>>;
 
     /// One topic, `None` when it does not exist.
+    ///
+    /// # Errors
+    /// As [`cluster`](Self::cluster).
     fn topic<'a>(&'a self, name: &'a str) -> BoxFuture<'a, Result<Option<TopicDescription>>>;
 
     /// Creates a topic; no error when it exists with as many partitions. Where the backend can, one that exists keeps its
     /// records from now on as the spec says, unless that is [`Retention::AsBackend`].
+    ///
+    /// # Errors
+    /// It exists with another number of partitions (`AlreadyExists`); the name is none, or too long (`Invalid`); else as
+    /// [`cluster`](Self::cluster).
     fn create_topic(&self, spec: TopicSpec) -> BoxFuture<'_, Result<()>>;
 
     /// The offsets a partition holds.
+    ///
+    /// # Errors
+    /// There is no such topic (`NotFound`) or partition (`NotFound` or `Invalid`); else as [`cluster`](Self::cluster).
     fn offsets<'a>(&'a self, topic: &'a str, partition: u32) -> BoxFuture<'a, Result<OffsetRange>>;
 
     /// All groups that have a position.
+    ///
+    /// # Errors
+    /// As [`cluster`](Self::cluster).
     fn groups(&self) -> BoxFuture<'_, Result<Vec<GroupDescription>>>;
 
     /// The encoded position records of a group in a topic, by partition.
+    ///
+    /// # Errors
+    /// As [`cluster`](Self::cluster).
     fn positions<'a>(
         &'a self,
         group: &'a str,

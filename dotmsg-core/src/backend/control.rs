@@ -66,6 +66,9 @@ pub trait Control: std::fmt::Debug + Send + Sync + 'static {
 
     /// Gives up partitions that are being revoked, after their last commit was answered. Each names its grant, for a release may
     /// arrive late: when the partition was lost meanwhile, and given again, it must not give that ownership away.
+    ///
+    /// # Errors
+    /// No answer: the group notices by itself, at the latest when the session has expired.
     fn release(&self, given_up: Vec<Granted>) -> BoxFuture<'_, Result<()>>;
 
     /// Stops handing over batches of this partition; what it fetched ahead stays bounded.
@@ -75,5 +78,8 @@ pub trait Control: std::fmt::Debug + Send + Sync + 'static {
     fn resume(&self, partition: u32, from: Option<u64>);
 
     /// Leaves the group within `deadline`. Nothing is committed by it.
+    ///
+    /// # Errors
+    /// It did not leave in time; the group notices when the session has expired.
     fn close(&self, deadline: Duration) -> BoxFuture<'_, Result<()>>;
 }

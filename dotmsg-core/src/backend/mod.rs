@@ -95,5 +95,8 @@ pub trait Backend: std::fmt::Debug + Send + Sync + 'static {
     fn admin(&self) -> Arc<dyn Admin>;
 
     /// Flushes and closes. Afterwards every call answers [`ErrorKind::Closed`](crate::error::ErrorKind::Closed).
+    ///
+    /// # Errors
+    /// What was published before could not be flushed. It is closed all the same.
     fn close(&self) -> BoxFuture<'_, Result<()>>;
 }

@@ -67,5 +67,8 @@ pub trait Publisher: std::fmt::Debug + Send + Sync + 'static {
     fn publish(&self, records: Vec<PublishRecord>) -> BoxFuture<'_, Vec<PublishOutcome>>;
 
     /// Waits until everything handed over before is confirmed or has failed, at most `deadline`.
+    ///
+    /// # Errors
+    /// Not everything was answered by the deadline; which messages, the outcomes of their calls say.
     fn flush(&self, deadline: Duration) -> BoxFuture<'_, Result<()>>;
 }

@@ -36,6 +36,9 @@ pub trait Reader: Send {
     fn unassign(&mut self, topic: &str, partition: u32);
 
     /// The next records of one assigned partition, into `batch` (cleared first); pending at the ends of all of them.
+    ///
+    /// # Errors
+    /// A topic that is gone, a record that is stored and cannot be read, a closed backend. A broker that is away is waited for.
     fn poll_batch(
         &mut self,
         cx: &mut Context<'_>,

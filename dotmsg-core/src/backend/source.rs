@@ -155,9 +155,16 @@ pub enum AssignmentEvent {
 /// Assignment events and batches of one group member.
 pub trait Source: Send {
     /// The next assignment event. Polled also while the route is at its limits.
+    ///
+    /// # Errors
+    /// The membership is over for good and ends its route: fenced by a later member of its name, closed, refused. What passes by
+    /// itself (a broker that is away) is no error and is waited for.
     fn poll_event(&mut self, cx: &mut Context<'_>) -> Poll<Result<AssignmentEvent>>;
 
     /// The next records of one partition that is not paused, into `batch` (cleared first).
+    ///
+    /// # Errors
+    /// As [`poll_event`](Self::poll_event); a record that is stored and cannot be read ([`ErrorKind::Corrupt`](crate::error::ErrorKind)).
     fn poll_batch(
         &mut self,
         cx: &mut Context<'_>,

@@ -95,9 +95,9 @@ pub struct InPlace {
 pub struct RetrySpec {
     /// Attempts in place.
     pub in_place: InPlace,
-    /// Delays of the tiers, strictly ascending; empty: no tiers.
+    /// Delays of the tiers, strictly ascending; empty: no tiers. Default none.
     pub tiers: Vec<Duration>,
-    /// What a failing message does to the later ones of its key.
+    /// What a failing message does to the later ones of its key. Default: they wait; with `ordering = "none"` they go on.
     pub order: RetryOrder,
 }
 
@@ -217,11 +217,11 @@ pub struct RouteSpec {
     pub group: String,
     /// The backend's name in the config. Default `main`.
     pub backend: String,
-    /// Which messages wait for each other.
+    /// Which messages wait for each other. Default: those of one key.
     pub ordering: Ordering,
-    /// Delivery semantics.
+    /// Delivery semantics. Default at least once.
     pub delivery: DeliverySemantics,
-    /// The retry policy.
+    /// The retry policy. Default: 3 calls in place, no tiers.
     pub retry: RetrySpec,
     /// What may be held.
     pub limits: Limits,
@@ -229,13 +229,13 @@ pub struct RouteSpec {
     pub shared_limits: Vec<String>,
     /// Time limit of one call of the handler; `None`: no limit. Default none.
     pub timeout: Option<Duration>,
-    /// Where a new group starts.
+    /// Where a new group starts. Default: at the first record.
     pub start: Start,
-    /// When a known group's position is missing.
+    /// When a known group's position is missing. Default: an error.
     pub on_missing_position: MissingPosition,
-    /// When the log is another one.
+    /// When the log is another one. Default: an error.
     pub on_log_mismatch: LogMismatch,
-    /// When the topic gains partitions.
+    /// When the topic gains partitions. Default: the route stops.
     pub on_partition_growth: Growth,
     /// Crash loop policy.
     pub crash_loop: CrashLoop,
@@ -243,13 +243,13 @@ pub struct RouteSpec {
     pub commit_interval: Duration,
     /// How long running handlers may take at shutdown or revocation. Default 30 s.
     pub drain_timeout: Duration,
-    /// How batches are formed; `None`: the handler takes one message at a time.
+    /// How batches are formed; `None`: the handler takes one message at a time. Default: as the handler's arguments say.
     pub batch: Option<BatchSpec>,
-    /// When the handler is not called for a while; `None`: never.
+    /// When the handler is not called for a while; `None`: never. Default never.
     pub breaker: Option<BreakerSpec>,
-    /// Which duplicates are known; `None`: none are.
+    /// Which duplicates are known; `None`: none are. Default none.
     pub dedup: Option<DedupSpec>,
-    /// Which messages are dropped without a call.
+    /// Which messages are dropped without a call. Default none.
     pub shed: ShedSpec,
 }
 
