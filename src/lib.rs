@@ -47,9 +47,9 @@
 //! | Stop | nothing new, running handlers have `drain_timeout`, commit, release; [`AppReport`](app::AppReport) says what was given up |
 //! | Configuration | attribute, then TOML, its profile, the environment (`DOTMSG__BACKEND__MAIN__URL`); all mistakes at once, with place and nearest name: [`config`] |
 //! | Backends | `memory:` and `log:./path`, embedded; `kafka://` with the feature `kafka`. RabbitMQ, NATS and Postgres are planned and refused by name |
-//! | Telemetry | counters, lag and health at any time ([`AppHandle`](app::AppHandle)); `[telemetry.http]` serves them, feature `http` |
+//! | Telemetry | counters, lag and health at any time ([`AppHandle`](app::AppHandle)); `[telemetry.http]` serves them, feature `http`; traces for OpenTelemetry ([`App::tracer`](app::App::tracer), feature `otel`) |
 //! | Tests | a handler is called as the function that it is; whole apps in virtual time: `dotmsg::testing` (feature `testing`); from seeds, on a broker that misbehaves: `dotmsg::sim` (feature `sim`) |
-//! | Features | none by default, and then no C code. `kafka` builds librdkafka and links the system's OpenSSL; `http` is the endpoint for metrics and health; `testing` and `sim` are for dev-dependencies |
+//! | Features | none by default, and then no C code. `kafka` builds librdkafka and links the system's OpenSSL; `http` is the endpoint for metrics and health; `otel` makes traces for OpenTelemetry; `testing` and `sim` are for dev-dependencies |
 //!
 //! A first look without any file: [`App::memory`](app::App::memory) and [`App::run_on`](app::App::run_on). Pages to read on, from a
 //! tutorial to each promise and its limits, are listed in `docs/README.md` of the repository.
@@ -244,6 +244,7 @@ mod docs {
     mod lag {}
     #[doc = include_str!("../docs/how-to/size-partitions.md")]
     mod size_partitions {}
+    #[cfg(feature = "otel")]
     #[doc = include_str!("../docs/telemetry.md")]
     mod telemetry {}
     #[doc = include_str!("../docs/concepts.md")]

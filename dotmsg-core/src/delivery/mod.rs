@@ -193,6 +193,7 @@ impl Delivery {
     }
 
     /// The same delivery in a handle of its own, which is traced.
+    #[cold]
     #[must_use]
     pub(crate) fn traced(&self, story: Arc<dyn Story>) -> Self {
         let inner = &*self.inner;

@@ -18,7 +18,7 @@ use tower_service::Service;
 
 use super::{Layers, StackParts, limit_parts, metrics_layer};
 use crate::backend::BoxFuture;
-use crate::delivery::{Delivery, Settlement, Story};
+use crate::delivery::{Delivery, Settlement};
 use crate::handler::{HandlerError, HandlerResult, Returned};
 use crate::middleware::limits::LimitParts;
 use crate::middleware::metrics::{Stopwatch, count_failures};
@@ -101,12 +101,13 @@ where
 
     #[inline]
     fn call(&mut self, delivery: Delivery) -> Self::Future {
-        let story = self
-            .tracer
-            .as_ref()
-            .and_then(|tracer| tracer.follow(&delivery));
-        if story.is_none()
-            && self.not_ready.is_none()
+        if let Some(tracer) = &self.tracer
+            && let Some(story) = tracer.follow(&delivery)
+        {
+            let rest = self.call_all(delivery.traced(story));
+            return ResponseFuture::Rest { rest };
+        }
+        if self.not_ready.is_none()
             && self.limits.admits(&delivery)
             && !tracing::enabled!(tracing::Level::DEBUG)
         {
@@ -120,7 +121,7 @@ where
             };
         }
         ResponseFuture::Rest {
-            rest: self.call_all(delivery, story),
+            rest: self.call_all(delivery),
         }
     }
 }
@@ -132,15 +133,7 @@ where
 {
     /// The full stack from its beginning.
     #[cold]
-    fn call_all(
-        &mut self,
-        delivery: Delivery,
-        story: Option<Arc<dyn Story>>,
-    ) -> BoxFuture<'static, Result<Outcome, Infallible>> {
-        let delivery = match story {
-            Some(story) => delivery.traced(story),
-            None => delivery,
-        };
+    fn call_all(&mut self, delivery: Delivery) -> BoxFuture<'static, Result<Outcome, Infallible>> {
         let next = self.bounded.clone();
         // The one that was found ready is the one that is called.
         let bounded = std::mem::replace(&mut self.bounded, next);
