@@ -19,9 +19,7 @@ impl Show {
     pub(crate) fn run(&self, explained: &Explained, json: bool, console: &mut Console) -> Outcome {
         let mut shown = explained.clone();
         if self.given {
-            shown
-                .settings
-                .retain(|one| one.source != dotmsg::config::Source::Default);
+            shown = shown.without_defaults();
         }
         match json {
             true => {
