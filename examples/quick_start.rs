@@ -2,6 +2,8 @@
 //!
 //! It reads `dotmsg.toml` in the directory where it runs, so it is run from the page: `cargo xtask sessions`.
 
+#![allow(clippy::print_stdout, reason = "a program speaks on standard output")]
+
 use dotmsg::{App, HandlerError, Json, Key, Message};
 
 #[derive(serde::Deserialize)]

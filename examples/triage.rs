@@ -4,6 +4,8 @@
 //! there is and hands back what a repaired service can handle; `App::open` gives it the topics and runs no handler. The log
 //! is a directory, as it must be for two programs. `cargo run --example triage` exits with 1 when anything is left or lost.
 
+#![allow(clippy::print_stdout, reason = "a program speaks on standard output")]
+
 use std::collections::BTreeMap;
 use std::path::Path;
 use std::process::ExitCode;

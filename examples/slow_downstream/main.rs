@@ -4,6 +4,8 @@
 //! the circuit breaker in `dotmsg.toml` a dozen parcels would be dead letters. Take the three lines of the breaker out and
 //! run it again: `cargo run --example slow_downstream` exits with 1 then, as it does when a limit is broken.
 
+#![allow(clippy::print_stdout, reason = "a program speaks on standard output")]
+
 mod partner;
 
 use std::process::ExitCode;

@@ -4,6 +4,8 @@
 //! prints what the sender sees and what is handled: `cargo run --example webhook`. It exits with 1 when an answer is not
 //! as it must be. `-- --serve 127.0.0.1:8080` serves until a signal instead, for a sender of your own.
 
+#![allow(clippy::print_stdout, reason = "a program speaks on standard output")]
+
 mod receiver;
 mod sender;
 
