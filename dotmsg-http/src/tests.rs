@@ -4,7 +4,8 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use dotmsg_core::app::{App, FIGURES, FigureKind, NoAdapters, Running};
+use dotmsg_core::app::{Adapters, App, FIGURES, FigureKind, NoAdapters, Running, ServeHttp};
+use dotmsg_core::backend::Registry;
 use dotmsg_core::config::{Config, RouteDefaults};
 use dotmsg_core::delivery::Delivery;
 use dotmsg_core::handler::HandlerError;
@@ -224,4 +225,57 @@ fn every_figure_is_in_the_guide() {
         let name = format!("`{name}{seconds}{total}`");
         assert!(guide.contains(&name), "{name}: {}", figure.help);
     }
+}
+
+struct WithHttp;
+
+impl Adapters for WithHttp {
+    fn registry() -> Registry {
+        Registry::new()
+    }
+
+    fn http() -> Option<ServeHttp> {
+        Some(crate::serve_http)
+    }
+}
+
+/// An app that is to listen there, started.
+async fn listening<R: Adapters>(address: SocketAddr) -> Result<Running, String> {
+    let broker = Arc::new(LogBroker::memory(LogOptions::default()));
+    let config = Config::new()
+        .set("backend.main.auto_create", true)
+        .set("telemetry.http.listen", address.to_string());
+    let route = RouteDefaults::new("bill")
+        .with("topic", "orders")
+        .with("group", "billing");
+    let app: App<(), R> = App::with_config(config).backend("main", broker);
+    let started = app.route(route, bill).start().await;
+    started.map_err(|error| error.to_string())
+}
+
+#[tokio::test]
+async fn the_configuration_opens_the_endpoint_and_a_port_that_is_taken_ends_the_start() {
+    let taken = bind("127.0.0.1:0".parse().unwrap()).await.unwrap();
+    let address = taken.address().unwrap();
+    let error = listening::<WithHttp>(address).await.unwrap_err();
+    assert!(error.contains(&address.to_string()), "{error}");
+    drop(taken);
+    let app = listening::<WithHttp>(address).await.unwrap();
+    let connected = timeout(DEADLINE, TcpStream::connect(address)).await;
+    connected.unwrap().unwrap();
+    app.handle().drain();
+    timeout(DEADLINE, app.wait()).await.unwrap().unwrap();
+    let gone = timeout(DEADLINE, TcpStream::connect(address)).await;
+    assert!(gone.unwrap().is_err(), "the endpoint ends with the app");
+}
+
+#[tokio::test]
+async fn a_program_without_the_endpoint_refuses_to_be_asked_for_it() {
+    let address = "127.0.0.1:9464".parse().unwrap();
+    let error = listening::<NoAdapters>(address).await.unwrap_err();
+    assert!(error.contains("feature `http`"), "{error}");
+    assert!(
+        error.contains("telemetry.http.listen 127.0.0.1:9464"),
+        "{error}"
+    );
 }
