@@ -11,7 +11,15 @@ fn is_active(character: char) -> bool {
     character.is_control()
         || matches!(
             character,
-            '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{206f}' | '\u{feff}'
+            '\u{ad}'
+                | '\u{61c}'
+                | '\u{180e}'
+                | '\u{200b}'..='\u{200f}'
+                | '\u{2028}'..='\u{202e}'
+                | '\u{2060}'..='\u{206f}'
+                | '\u{feff}'
+                | '\u{fff9}'..='\u{fffb}'
+                | '\u{e0000}'..='\u{e007f}'
         )
 }
 
@@ -54,7 +62,9 @@ pub(crate) fn json(text: &str) -> String {
     for character in text.chars() {
         match is_active(character) {
             true => {
-                let _ = write!(safe, "\\u{:04x}", u32::from(character));
+                for unit in character.encode_utf16(&mut [0; 2]) {
+                    let _ = write!(safe, "\\u{unit:04x}");
+                }
             }
             false => safe.push(character),
         }
@@ -71,6 +81,10 @@ mod tests {
         assert_eq!(line(b"\x1b[2Jgone\r\n"), "\\u{1b}[2Jgone\\r\\n");
         assert_eq!(line("c1 \u{9b}31m".as_bytes()), "c1 \\u{9b}31m");
         assert_eq!(line("\u{202e}abc".as_bytes()), "\\u{202e}abc");
+        assert_eq!(
+            line("a\u{61c}b\u{e0041}".as_bytes()),
+            "a\\u{61c}b\\u{e0041}"
+        );
         assert_eq!(line(b"ok \xff\xfe"), "ok \\xff\\xfe");
         assert_eq!(line("häuser 🏠".as_bytes()), "häuser 🏠");
         assert_eq!(lines("a\nb\x07"), "a\nb\\u{7}");
@@ -78,7 +92,7 @@ mod tests {
 
     #[test]
     fn json_stays_json() {
-        let wild = "\u{1b}]0;x\u{7}\u{202e}\u{9b}";
+        let wild = "\u{1b}]0;x\u{7}\u{202e}\u{9b}\u{61c}\u{e0041}";
         let text = json(&serde_json::json!({ "a": wild }).to_string());
         assert!(!text.chars().any(is_active), "{text:?}");
         let back: serde_json::Value = serde_json::from_str(&text).unwrap();

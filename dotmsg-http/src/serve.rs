@@ -18,6 +18,7 @@ use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
+use tokio::time::timeout;
 
 use crate::health::json_of;
 use crate::metrics::metrics_text;
@@ -26,6 +27,8 @@ use crate::metrics::metrics_text;
 const CONNECTIONS_MAX: usize = 64;
 /// A request has arrived by then, or its connection is closed.
 const REQUEST_WITHIN: Duration = Duration::from_secs(10);
+/// And its answer has been taken by then: who asks and does not read must not keep the room of others.
+const CONNECTION_WITHIN: Duration = Duration::from_secs(20);
 /// After an error of the system (no file descriptor is left, say) nothing is accepted for so long.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
@@ -102,10 +105,15 @@ fn connection(stream: TcpStream, app: AppHandle) -> impl Future<Output = ()> {
     let connection = http1::Builder::new()
         .timer(TokioTimer::new())
         .header_read_timeout(REQUEST_WITHIN)
+        // Whoever asks again connects again: what asks here does so every few seconds, and requests that are sent ahead of their
+        // answers would be worked off without end.
+        .keep_alive(false)
         .serve_connection(TokioIo::new(stream), service);
     async move {
-        if let Err(error) = connection.await {
-            tracing::debug!(%error, "a connection of the HTTP endpoint broke");
+        match timeout(CONNECTION_WITHIN, connection).await {
+            Ok(Ok(())) => {}
+            Ok(Err(error)) => tracing::debug!(%error, "a connection of the HTTP endpoint broke"),
+            Err(_) => tracing::debug!("an answer of the HTTP endpoint was not taken"),
         }
     }
 }

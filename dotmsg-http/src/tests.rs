@@ -202,6 +202,21 @@ async fn lag_is_for_people_and_other_paths_say_what_there_is() {
     served.stop().await;
 }
 
+/// Requests that are sent without end, ahead of their answers, would keep the room of others.
+#[tokio::test]
+async fn a_connection_is_for_one_request() {
+    let served = served().await;
+    let mut stream = TcpStream::connect(served.address).await.unwrap();
+    let request = b"GET /health/live HTTP/1.1\r\nhost: x\r\n\r\n";
+    stream.write_all(request).await.unwrap();
+    let mut answer = String::new();
+    // Sooner than a request has to be there.
+    let ended = timeout(Duration::from_secs(8), stream.read_to_string(&mut answer)).await;
+    ended.expect("the connection ends").unwrap();
+    assert!(answer.contains("connection: close"), "{answer}");
+    served.stop().await;
+}
+
 #[tokio::test]
 async fn an_address_that_is_taken_is_refused_by_name() {
     let first = bind("127.0.0.1:0".parse().unwrap()).await.unwrap();

@@ -239,6 +239,33 @@ fn a_route_does_not_lock_itself_out() {
     });
 }
 
+/// The last message of a route is a duplicate, or is shed: what its worker was ready with is not its to keep.
+#[test]
+fn a_message_that_is_not_called_keeps_nothing_from_another_route() {
+    for (key, called_once) in [
+        ("dedup.max_ids", 10_i64.into()),
+        ("shed.older_than", "1h".into()),
+    ] as [(&str, dotmsg::config::Value); 2]
+    {
+        dotmsg::testing::run(async {
+            let config = limited("concurrency", 1, &["reads", "writes"]);
+            let config = config.set(&format!("routes.reads.{key}"), called_once);
+            let (calls, app) = app(config);
+            let mut test = TestApp::start(app.handler(reads).handler(writes)).await;
+            let long_ago = dotmsg::clock::Timestamp(0);
+            for number in [1_u64, 1] {
+                let published = test.publish("reads", &number).key("k").id("one");
+                published.timestamp(long_ago).await;
+            }
+            test.run_until_idle().await;
+            publish(&test, "writes", 0..3).await;
+            test.run_until_idle().await;
+            assert_eq!(called(&calls, "writes"), 3, "{key}");
+            test.shutdown().await;
+        });
+    }
+}
+
 #[test]
 fn several_limits_named_in_any_order_all_count() {
     dotmsg::testing::run(async {

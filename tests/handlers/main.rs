@@ -7,6 +7,7 @@ mod breaker;
 mod dedup;
 mod derived;
 mod limits;
+mod merged;
 mod methods;
 mod shed;
 mod telemetry;

@@ -270,7 +270,7 @@ pub const FIGURES: &[Figure] = &[
         "dotmsg.calls.stuck",
         "{call}",
         |route| route.stats.stuck_calls() as f64,
-        "Calls of the handler that have run for a minute or longer",
+        "Calls of the handler that have run for a minute or longer, repeats in place and publishing included",
     ),
     now(
         "dotmsg.held",

@@ -31,8 +31,8 @@ pub struct RouteHealth {
     pub route: String,
     /// How far it is.
     pub state: RouteState,
-    /// Its task has had its turn within 5 s. If not, something blocks the thread: a handler that computes for long or calls
-    /// blocking code.
+    /// Its task has had its turn within 5 s, or has not joined its group yet. If not, something blocks the thread: a handler that
+    /// computes for long or calls blocking code.
     pub answers: bool,
     /// Its circuit breaker lets no message through now.
     pub circuit_open: bool,

@@ -115,6 +115,14 @@ pub enum Ended {
     Shed,
 }
 
+impl Ended {
+    /// Whether it ended in front of all other layers: what these were ready for was not used.
+    #[must_use]
+    pub(crate) const fn is_without_call(self) -> bool {
+        matches!(self, Self::Duplicate | Self::Shed)
+    }
+}
+
 /// The copy of a delivery in a tier.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Away {

@@ -194,7 +194,9 @@ where
         transactions,
         provided: context.provided.clone(),
     };
+    context.stats.set_pumps(true);
     let ended = Pump::new(parts).run().await;
+    context.stats.set_pumps(false);
     if ended.is_err() {
         leave(&*membership, &context).await;
     }

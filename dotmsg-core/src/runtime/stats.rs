@@ -39,6 +39,8 @@ pub struct RouteStats {
     pub(crate) stuck_calls: AtomicU64,
     /// It has heard what it gets, and was not told to stop.
     pub(crate) ready: AtomicBool,
+    /// Its loop runs: before and after that its task waits for the broker and answers nobody.
+    pumps: AtomicBool,
     stuck: Mutex<Vec<StuckCall>>,
     metrics: Arc<RouteMetrics>,
     pub(super) lag: LagGauge,
@@ -145,9 +147,12 @@ impl RouteStats {
     }
 
     /// Waits until the route's task has had its turn. It never waits for a broker; so if it does not answer for seconds, something
-    /// blocks the thread. A route that ended counts as having answered.
+    /// blocks the thread. A route that has not joined its group yet, or has ended, has nothing that could block one: it counts as
+    /// having answered.
     pub async fn answer(&self) {
-        self.alive.ask(|| self.route.wake()).await;
+        if self.pumps.load(Ordering::Relaxed) {
+            self.alive.ask(|| self.route.wake()).await;
+        }
     }
 
     /// So many calls are stuck, of which these are told.
@@ -158,6 +163,12 @@ impl RouteStats {
 
     fn stuck_now(&self) -> MutexGuard<'_, Vec<StuckCall>> {
         self.stuck.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The route's loop begins or has ended.
+    pub(crate) fn set_pumps(&self, pumps: bool) {
+        self.pumps.store(pumps, Ordering::Relaxed);
+        self.answer_alive();
     }
 
     /// The route's task has its turn.

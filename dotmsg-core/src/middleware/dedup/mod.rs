@@ -142,15 +142,16 @@ where
     S::Error: Send + 'static,
     D: DedupStore + ?Sized,
 {
-    /// For a claim that has no answer yet. The inner service that was found ready stays so for the next delivery: its readiness
-    /// may hold something, which is not to be held while this one waits.
+    /// For a claim that has no answer yet. The readiness of the inner service may hold something, which is not to be held while
+    /// this delivery waits, nor for one that may never come: it goes, and a clone has none.
     #[cold]
     fn wait(
-        &self,
+        &mut self,
         store: Arc<D>,
         delivery: Delivery,
         reply: Reply<Claim>,
     ) -> BoxFuture<'static, Result<Outcome, S::Error>> {
+        self.inner = self.inner.clone();
         if self.batches {
             batch::close_for(&delivery);
             return Box::pin(waiting::put_back(store, delivery, reply));

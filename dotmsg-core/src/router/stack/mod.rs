@@ -1,7 +1,7 @@
 //! The layers of one route, composed in their order.
 //!
-//! shed → dedup → trace → dead letter → tiers → limits → in-place retry → publish returned → spans → rate limit → circuit breaker →
-//! concurrency limit → metrics → timeout → catch panic → handler.
+//! shed → dedup → trace → dead letter → tiers → limits → in-place retry → publish returned → spans → metrics → rate limit → circuit
+//! breaker → concurrency limit → timeout → catch panic → handler.
 //!
 //! What most routes do without (shed, dedup, the limits that they share, the circuit breaker) is in a stack of its own ([`full_stack`], around a
 //! handler whose type is not told): a layer that is off still enlarges the future of every message, and the code of

@@ -196,9 +196,10 @@ impl Partition {
         self.tiers.iter().map(|(tier, _)| tier.len()).sum()
     }
 
-    /// Records in its tiers that nobody named.
-    pub(crate) fn void(&self) -> u64 {
-        self.tiers.iter().map(|(tier, _)| tier.void).sum()
+    /// Records in its tiers that nobody named, found since this was last asked: their count must not go with the partition.
+    pub(crate) fn take_void(&mut self) -> u64 {
+        let tiers = self.tiers.iter_mut();
+        tiers.map(|(tier, _)| std::mem::take(&mut tier.void)).sum()
     }
 
     /// Bytes of tier records in hand: dispatched, or read ahead.

@@ -72,6 +72,14 @@ struct Owned {
 }
 
 impl Looks {
+    /// Something has come: if looks have become rare, a call of it that does not end would be seen late.
+    #[inline]
+    pub(super) fn stir(&mut self) {
+        if self.every > LOOK_EVERY {
+            self.moved(Instant::now());
+        }
+    }
+
     /// Something moves: a next look that is far away comes nearer.
     pub(super) fn moved(&mut self, now: Instant) {
         self.every = LOOK_EVERY;

@@ -111,6 +111,7 @@ where
             stats,
             held,
             held_bytes,
+            looks,
             ..
         } = self;
         let index = batch.partition as usize;
@@ -123,6 +124,7 @@ where
             return;
         }
         add(&stats.delivered, batch.records.len() as u64);
+        looks.stir();
         if partition.timed.is_none()
             && let Some(first) = batch.records.first()
         {
@@ -161,6 +163,7 @@ where
         name: Option<AwayName>,
     ) {
         add(&self.stats.delivered, 1);
+        self.looks.stir();
         let Some(partition) = running(&mut self.partitions, index) else {
             return;
         };

@@ -9,7 +9,7 @@ use tokio::time::Instant;
 use tower_service::Service;
 
 use super::transaction::Transaction;
-use super::{Pump, Shutdown};
+use super::{Pump, Shutdown, add};
 use crate::delivery::Delivery;
 use crate::middleware::Outcome;
 use crate::runtime::partition::{Partition, Phase};
@@ -94,7 +94,9 @@ where
             && self.assigned
     }
 
-    pub(super) fn publish_stats(&self) {
+    pub(super) fn publish_stats(&mut self) {
+        let void = self.partitions.iter_mut().flatten();
+        add(&self.stats.void, void.map(Partition::take_void).sum());
         let partitions = || self.partitions.iter().flatten();
         let sum = |of: fn(&Partition) -> u64| partitions().map(of).sum::<u64>();
         let stats = &self.stats;
@@ -106,7 +108,6 @@ where
             .store(self.assigned && self.stage == Shutdown::No, Relaxed);
         stats.parked.store(sum(|p| p.parked.max(0) as u64), Relaxed);
         stats.away.store(sum(|p| p.away() as u64), Relaxed);
-        stats.void.store(sum(Partition::void), Relaxed);
         stats.paused.store(sum(|p| u64::from(p.paused)), Relaxed);
     }
 }

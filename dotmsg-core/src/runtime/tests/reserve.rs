@@ -80,6 +80,29 @@ impl Gate {
 }
 
 #[tokio::test(start_paused = true)]
+async fn what_nobody_named_stays_counted_when_its_partition_goes() {
+    let world = World::new(1).await;
+    let gate = Gate::new();
+    gate.open.send_replace(true);
+    let route = world.start_stacked(spec(), gate.handler());
+    timeout(LONG, route.stats.idle()).await.expect("idle");
+    // Between two heads, so that it is read.
+    for (topic, key) in [
+        ("orders", "k1"),
+        ("orders.billing.retry.5s", "nobody's"),
+        ("orders", "k2"),
+    ] {
+        put(&world, topic, 0, key.to_owned(), 10).await;
+        sleep(Duration::from_millis(100)).await;
+    }
+    sleep(Duration::from_secs(60)).await;
+    let stats = Arc::clone(&route.stats);
+    assert_eq!((stats.handled(), stats.void()), (2, 1));
+    route.drain().await;
+    assert_eq!(stats.void(), 1, "a counter never falls");
+}
+
+#[tokio::test(start_paused = true)]
 async fn retries_that_come_back_together_are_taken_in_as_far_as_there_is_room() {
     let world = World::new(4).await;
     let gate = Gate::new();

@@ -154,6 +154,39 @@ async fn a_subscription_that_is_never_answered() {
     }
 }
 
+/// A route that waits for its broker has no turns to take: a restart would not help.
+#[tokio::test(start_paused = true)]
+async fn a_route_that_is_not_let_into_its_group_is_not_blocked() {
+    let (world, valve) = gated().await;
+    valve.joins(false);
+    let route = start(&world);
+    sleep(Duration::from_secs(60)).await;
+    let answers = timeout(Duration::from_secs(5), route.stats.answer()).await;
+    answers.expect("nothing blocks its thread");
+    assert!(!route.stats.is_ready());
+    valve.joins(true);
+    timeout(LONG, route.stats.idle()).await.expect("idle");
+    route.stats.answer().await;
+    assert!(route.stats.is_ready());
+    drained(route).await;
+}
+
+/// Looks are rare while nothing comes, and not any more once something does.
+#[tokio::test(start_paused = true)]
+async fn a_call_that_hangs_after_a_quiet_hour_is_told_within_two_minutes() {
+    let world = World::new(1).await;
+    let route = start(&world);
+    timeout(LONG, route.stats.idle()).await.expect("idle");
+    // Right after a look: the next one is five minutes away.
+    sleep(Duration::from_secs(3_620)).await;
+    world.publish([Some("stuck")]).await;
+    sleep(Duration::from_secs(120)).await;
+    assert_eq!(route.stats.stuck_calls(), 1);
+    let told = route.stats.stuck();
+    assert_eq!((told[0].partition, told[0].offset), (0, 0));
+    assert_eq!(drained(route).await.abandoned, 1);
+}
+
 /// The second signal cuts the handlers short, not the commit of what they did.
 #[tokio::test(start_paused = true)]
 async fn what_is_settled_is_still_committed_after_the_second_signal() {

@@ -50,8 +50,8 @@ pub(crate) struct LanePolicy {
 /// Lanes, slots and the service.
 pub(crate) struct Worker<S: Service<Delivery>> {
     service: S,
-    /// The service was asked whether it is ready and not called since. So it may hold what others wait for, or stand in
-    /// their queue.
+    /// The service was asked whether it is ready and not called since, or the call ended in front of what was ready (a
+    /// duplicate, say). So it may hold what others wait for, or stand in their queue.
     asked: bool,
     policy: LanePolicy,
     hasher: foldhash::fast::FixedState,
@@ -308,7 +308,10 @@ where
         }
         self.asked = false;
         let future = self.service.call(slot.delivery.clone());
-        slot.start(future)
+        let poll = slot.start(future);
+        self.asked =
+            matches!(poll, Poll::Ready(Outcome::Settled(ended)) if ended.is_without_call());
+        poll
     }
 }
 

@@ -187,6 +187,8 @@ where
         let future = self.service.call(slot.delivery.clone());
         let poll = slot.start(future);
         match poll {
+            // What the service was ready for is still there.
+            Poll::Ready(Outcome::Settled(ended)) if ended.is_without_call() => self.asked = true,
             Poll::Pending | Poll::Ready(Outcome::Settled(_)) => {}
             Poll::Ready(unsettled) => self.block_key(index, stream.partition, unsettled),
         }

@@ -6,7 +6,10 @@ use std::pin::Pin;
 use tower_layer::Layer;
 
 use super::*;
+use crate::clock::SystemClock;
 use crate::middleware::concurrency_limit::{CallPermits, ConcurrencyLimit, ConcurrencyLimitLayer};
+use crate::middleware::dedup::{Dedup, DedupLayer, DedupLimits, MemoryStore};
+use crate::middleware::shed::{ShedLayer, ShedParts, Shedding};
 use crate::runtime::reports::Report;
 
 type Handling = Pin<Box<dyn Future<Output = Result<Outcome, Infallible>> + Send>>;
@@ -15,7 +18,7 @@ type Handling = Pin<Box<dyn Future<Output = Result<Outcome, Infallible>> + Send>
 fn limited(
     permits: &CallPermits,
 ) -> ConcurrencyLimit<
-    impl Service<Delivery, Response = Outcome, Error = Infallible, Future = Handling> + Clone,
+    impl Service<Delivery, Response = Outcome, Error = Infallible, Future = Handling> + Clone + use<>,
 > {
     let handler = tower::service_fn(|_: Delivery| {
         let mut polled = false;
@@ -52,7 +55,15 @@ where
     }
 
     fn offer(&mut self, key: &'static str) {
-        let (mut record, ticket) = offered(self.next, Message::new("payload").with_key(key));
+        self.offer_message(Message::new("payload").with_key(key));
+    }
+
+    fn offer_with_id(&mut self, key: &'static str, id: &'static str) {
+        self.offer_message(Message::new("payload").with_key(key).with_id(id));
+    }
+
+    fn offer_message(&mut self, message: Message) {
+        let (mut record, ticket) = offered(self.next, message);
         self.next += 1;
         let cx = &mut Context::from_waker(Waker::noop());
         let Self {
@@ -169,4 +180,55 @@ fn a_worker_without_a_permit_of_its_route_holds_none_of_its_service() {
     own.release();
     other.poll();
     assert_eq!(permits.free(), 0, "now it runs");
+}
+
+/// What is shed is not called: the service is still ready then, and the permit is not that message's.
+#[test]
+fn a_message_that_is_shed_leaves_no_permit_behind() {
+    let permits = CallPermits::new(1);
+    let shedding = Shedding::new(ShedParts {
+        handler: "count".into(),
+        keep_ppm: 0,
+        older_than: None,
+        clock: Arc::new(SystemClock),
+    });
+    let service = ShedLayer::new(Some(Arc::new(shedding))).layer(limited(&permits));
+    let mut subject = Subject::new(worker(service));
+    for _ in 0..2 {
+        subject.offer("a");
+    }
+    subject.poll();
+    assert!(!subject.reports.is_empty(), "they have ended");
+    assert_eq!(permits.free(), 1);
+}
+
+fn without_duplicates<S>(service: S) -> Dedup<S> {
+    let store = Arc::new(MemoryStore::new(DedupLimits::default()));
+    DedupLayer::new(Some(store)).layer(service)
+}
+
+#[test]
+fn a_duplicate_leaves_no_permit_behind() {
+    let permits = CallPermits::new(1);
+    let mut subject = Subject::new(worker(without_duplicates(limited(&permits))));
+    subject.offer_with_id("a", "one");
+    subject.poll();
+    subject.wake_all();
+    assert_eq!((subject.reports.handled.len(), permits.free()), (1, 1));
+    subject.offer_with_id("b", "one");
+    subject.poll();
+    assert_eq!(permits.free(), 1);
+}
+
+#[test]
+fn a_duplicate_that_waits_leaves_no_permit_behind() {
+    let permits = CallPermits::new(2);
+    let mut subject = Subject::new(worker(without_duplicates(limited(&permits))));
+    subject.offer_with_id("a", "one");
+    subject.offer_with_id("b", "one");
+    subject.poll();
+    assert_eq!(permits.free(), 1, "the first runs, the second waits");
+    subject.wake_all();
+    subject.wake_all();
+    assert_eq!(permits.free(), 2);
 }

@@ -1,0 +1,202 @@
+//! Everything that few routes have, in one app: two routes share limits, forget duplicates, shed, and stop at an outage, while
+//! members crash, freeze and hand over. One of them takes batches.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use dotmsg::handler::{Origin, OwnedPosition};
+use dotmsg::message::Message;
+use dotmsg::sim::{Simulation, sim};
+use dotmsg::{App, Batch, Config, Each, HandlerError, Json, Key, State};
+
+/// How often each message fails before it succeeds; for ever is a failure for good.
+const FOR_EVER: u32 = u32::MAX;
+
+#[derive(Debug, Default)]
+struct World {
+    failures: Vec<u32>,
+    /// The calls of all routes that fall into an outage.
+    outage: std::ops::Range<u32>,
+    calls: Mutex<u32>,
+    /// Times that each message was in a call, by route.
+    tried: Mutex<BTreeMap<(&'static str, usize), u32>>,
+    effects: Mutex<Vec<(&'static str, String, OwnedPosition, usize)>>,
+}
+
+type Shared = Arc<World>;
+
+impl World {
+    async fn call(&self) -> bool {
+        let call = {
+            let mut calls = self.calls.lock().unwrap();
+            *calls += 1;
+            *calls
+        };
+        tokio::time::sleep(Duration::from_millis(7)).await;
+        !self.outage.contains(&call)
+    }
+
+    fn row(&self, route: &'static str, (Key(key), Origin(at), Json(index)): Row) -> Handled {
+        let tries = {
+            let mut tried = self.tried.lock().unwrap();
+            let tries = tried.entry((route, index)).or_default();
+            *tries += 1;
+            *tries
+        };
+        match self.failures[index] {
+            FOR_EVER => Err(HandlerError::permanent("bad").kind("bad")),
+            failures if tries <= failures => Err(HandlerError::transient("not yet").kind("early")),
+            _ => {
+                let effect = (route, key, at, index);
+                self.effects.lock().unwrap().push(effect);
+                Ok(())
+            }
+        }
+    }
+}
+
+type Row = (Key<String>, Origin, Json<usize>);
+type Handled = Result<(), HandlerError>;
+
+fn away() -> HandlerError {
+    HandlerError::transient("the database is away").kind("database")
+}
+
+#[dotmsg::handler(topic = "rows", group = "one", timeout = "20s")]
+async fn one(
+    State(world): State<Shared>,
+    key: Key<String>,
+    origin: Origin,
+    row: Json<usize>,
+) -> Handled {
+    match world.call().await {
+        true => world.row("one", (key, origin, row)),
+        false => Err(away()),
+    }
+}
+
+#[dotmsg::handler(
+    topic = "rows",
+    group = "many",
+    timeout = "20s",
+    batch(linger = "20ms")
+)]
+async fn many(
+    State(world): State<Shared>,
+    Batch(rows): Batch<Row>,
+) -> Result<Each<Handled>, HandlerError> {
+    if !world.call().await {
+        return Err(away());
+    }
+    let mut failed = BTreeSet::new();
+    let answer = |row: Row| {
+        let key = row.0.0.clone();
+        if failed.contains(&key) {
+            return Err(HandlerError::transient("behind"));
+        }
+        let handled = world.row("many", row);
+        if handled.as_ref().is_err_and(|error| error.is_transient()) {
+            failed.insert(key);
+        }
+        handled
+    };
+    Ok(Each(rows.into_iter().map(answer).collect()))
+}
+
+/// Draws what all members of a run have.
+fn configured(
+    draw: &mut dyn FnMut(std::ops::Range<i64>) -> i64,
+) -> impl Fn(Config) -> Config + Clone + Send + Sync + 'static + use<> {
+    let mut settings: Vec<(String, dotmsg::config::Value)> = Vec::new();
+    settings.push(("limits.database.concurrency".into(), draw(1..3).into()));
+    if draw(0..2) == 1 {
+        settings.push(("limits.database.rate".into(), "50/s".into()));
+    }
+    for route in ["one", "many"] {
+        let concurrency = draw(1..9);
+        let mut set = |key: &str, value: dotmsg::config::Value| {
+            settings.push((format!("routes.{route}.{key}"), value));
+        };
+        set("concurrency", concurrency.into());
+        set("workers", draw(1..4).min(concurrency).into());
+        set("limits", ["database"].into());
+        set("dedup.max_ids", draw(3..40).into());
+        set("breaker.failures", draw(1..5).into());
+        set("breaker.pause", "2s".into());
+        set("retry.attempts", draw(1..4).into());
+        set("retry.tiers", ["1s", "5s", "9s", "12s"].into());
+        if draw(0..2) == 1 {
+            set("shed.older_than", "30s".into());
+        }
+    }
+    settings.push(("routes.many.batch.size".into(), draw(1..9).into()));
+    move |config| {
+        let set = |config: Config, (key, value): &(String, dotmsg::config::Value)| {
+            config.set(key, value.clone())
+        };
+        settings.iter().fold(config, set)
+    }
+}
+
+fn run(seeds: std::ops::Range<u64>) {
+    sim(seeds, |random| {
+        let rows = 50;
+        let failures = (0..rows).map(|_| match random.u32(0..16) {
+            0 => FOR_EVER,
+            1 | 2 => random.u32(1..4),
+            _ => 0,
+        });
+        let failures: Vec<u32> = failures.collect();
+        let begins = random.u32(5..120);
+        let outage = begins..begins + random.u32(0..30);
+        let keys = random.usize(1..6);
+        // A third are copies, of each other or of nothing.
+        let copies: Vec<bool> = (0..rows).map(|_| random.u32(0..3) == 0).collect();
+        let messages: Vec<_> = (0..rows)
+            .map(|index| {
+                let key = format!("k{}", random.usize(0..keys));
+                let id = match copies[index] {
+                    true => format!("copy {}", random.u32(0..6)),
+                    false => format!("row {index}"),
+                };
+                let message = Message::new(index.to_string()).with_key(key);
+                ("rows", message.with_id(id))
+            })
+            .collect();
+        let world = Arc::new(World {
+            failures,
+            outage,
+            ..World::default()
+        });
+        let configured = configured(&mut |range| random.i64(range));
+        let state = Arc::clone(&world);
+        let app = move || {
+            App::with_config(Config::new())
+                .state(Arc::clone(&state))
+                .handler(one)
+                .handler(many)
+                .configure(configured.clone())
+        };
+        Simulation::new(app).messages(messages).check(move |_| {
+            let effects = world.effects.lock().unwrap();
+            let mut of_key: BTreeMap<_, Vec<u64>> = BTreeMap::new();
+            let mut seen = BTreeSet::new();
+            for (route, key, at, index) in effects.iter() {
+                // What was a duplicate is handled later when who knew it is gone.
+                if !copies[*index] && seen.insert((route, index)) {
+                    of_key.entry((route, key)).or_default().push(at.offset);
+                }
+            }
+            match of_key.iter().find(|(_, offsets)| !offsets.is_sorted()) {
+                Some(found) => Err(format!("out of order: {found:?}")),
+                None => Ok(()),
+            }
+        })
+    });
+}
+
+#[test]
+fn all_of_it_together_keeps_what_is_promised() {
+    run(0..40);
+}
