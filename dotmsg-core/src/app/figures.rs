@@ -332,6 +332,15 @@ pub const FIGURES: &[Figure] = &[
         |partition, now| partition.committed.map(|at| now.since(at).as_secs_f64()),
         "Time since a commit was confirmed",
     ),
+    partitions(
+        "dotmsg.commit.pending.age",
+        "s",
+        |partition, now| {
+            let since = partition.uncommitted;
+            Some(since.map_or(0.0, |at| now.since(at).as_secs_f64()))
+        },
+        "Time since the first commit began that is not confirmed, 0 when none is: progress that a crash would repeat",
+    ),
     counter(
         "dotmsg.void",
         "{message}",

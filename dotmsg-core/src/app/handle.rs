@@ -8,7 +8,7 @@ use tokio::sync::watch;
 use crate::backend::Backend;
 use crate::error::{Error, ErrorKind, Result};
 use crate::lag::Lag;
-use crate::middleware::circuit_breaker::{Breaker, CircuitState};
+use crate::middleware::circuit_breaker::Breaker;
 use crate::progress::{LogIdentity, PositionRecord};
 use crate::publisher::Publisher;
 use crate::replay::{DeadLetters, Replay};
@@ -38,7 +38,7 @@ impl RouteHandle {
     #[must_use]
     pub fn is_circuit_open(&self) -> bool {
         let breaker = self.breaker.as_ref();
-        breaker.is_some_and(|breaker| breaker.state() != CircuitState::Closed)
+        breaker.is_some_and(|breaker| breaker.is_open())
     }
 
     /// A replay of its dead letters to it: each once, however often it is run.

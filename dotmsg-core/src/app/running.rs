@@ -282,6 +282,7 @@ where
             shutdown: shutdown.clone(),
             seed: random.u64(..),
             enlistment: enlistment.clone(),
+            breaker: handle.breaker.clone(),
             provided: provided(&handle.spec, open),
         };
         let parts = StackParts {

@@ -53,7 +53,7 @@ impl fmt::Display for ConfigError {
 }
 
 /// All that is wrong, sorted by place, at least one.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, PartialEq, Eq)]
 pub struct ConfigErrors(Vec<ConfigError>);
 
 impl ConfigErrors {
@@ -87,6 +87,13 @@ impl fmt::Display for ConfigErrors {
             write!(f, "\n  {error}")?;
         }
         Ok(())
+    }
+}
+
+/// As its `Display`: it is what a `main` that returns it prints.
+impl fmt::Debug for ConfigErrors {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
     }
 }
 

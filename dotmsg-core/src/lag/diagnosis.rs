@@ -50,8 +50,15 @@ pub enum Why {
 #[derive(Clone, Debug, PartialEq)]
 #[non_exhaustive]
 pub enum Diagnosis {
+    /// The route has not looked yet.
+    NotLooked,
     /// Nothing is behind but what waits in tiers.
     Idle,
+    /// The handler is not called, because its circuit breaker is open.
+    CircuitOpen {
+        /// Records behind.
+        records: u64,
+    },
     /// Something is behind, and there is no reason for concern.
     KeepingUp {
         /// When nothing will be behind any more.
@@ -100,9 +107,16 @@ impl Lag {
     /// The one thing to say of it. [`of`](super::of) knows too little of a group to call a partition stuck or slow.
     #[must_use]
     pub fn diagnosis(&self) -> Diagnosis {
+        if !self.is_looked() {
+            return Diagnosis::NotLooked;
+        }
         let away: u64 = self.partitions.iter().map(|one| one.away).sum();
         if self.records() == away {
             return Diagnosis::Idle;
+        }
+        if self.circuit_open {
+            let records = self.records();
+            return Diagnosis::CircuitOpen { records };
         }
         let found = self.stuck().or_else(|| self.hot()).or_else(|| self.slow());
         found.unwrap_or_else(|| Diagnosis::KeepingUp {
@@ -178,7 +192,7 @@ impl Diagnosis {
     /// Whether somebody has to look at it.
     #[must_use]
     pub fn is_trouble(&self) -> bool {
-        !matches!(self, Self::Idle | Self::KeepingUp { .. })
+        !matches!(self, Self::NotLooked | Self::Idle | Self::KeepingUp { .. })
     }
 
     /// Whether it says the same but for its numbers.
@@ -203,10 +217,16 @@ impl Diagnosis {
 impl fmt::Display for Diagnosis {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
+            Self::NotLooked => write!(f, "not looked yet"),
             Self::Idle => write!(f, "idle: nothing is behind, what waits in tiers aside"),
+            Self::CircuitOpen { records } => write!(
+                f,
+                "the circuit is open: so many messages failed in a row that one call in each pause tries; {records} are behind"
+            ),
             Self::KeepingUp { catch_up } => match catch_up {
                 Some(CatchUp::In(time)) => write!(f, "keeping up: caught up in {}", text(*time)),
-                Some(CatchUp::Never) | None => write!(f, "keeping up"),
+                Some(CatchUp::Never) => write!(f, "behind, and not catching up yet"),
+                None => write!(f, "keeping up"),
             },
             Self::Stuck {
                 partition,
@@ -263,7 +283,7 @@ impl Why {
                     _ => write!(f, "{keys} keys are away, the next in tier {tier}, due in {due}"),
                 }
             }
-            Self::Handler => f.write_str("one handler has not ended since; a `timeout` would end it"),
+            Self::Handler => f.write_str("one handler has not ended since, or pauses before a repeat; `timeout` bounds a call"),
             Self::Limits => f.write_str(
                 "paused for limits (`concurrency`, `max_held_messages`, `max_held_bytes`, `park.*`), which others use up",
             ),
@@ -354,6 +374,33 @@ mod tests {
             ..partition(1, 85, 5)
         };
         assert_eq!(caught_up([faster(0), unknown]), "keeping up");
+        let never = caught_up([faster(0), partition(1, 85, 5)]);
+        assert_eq!(never, "behind, and not catching up yet");
+    }
+
+    #[test]
+    fn an_open_circuit_is_the_reason_whatever_else_there_is() {
+        let open = |records| Lag {
+            at: NOW,
+            circuit_open: true,
+            partitions: vec![resting(partition(0, records, 600), 600, Why::Handler)],
+            ..Lag::default()
+        };
+        let found = open(7).diagnosis();
+        assert!(found.is_trouble());
+        let text = found.to_string();
+        assert!(
+            text.starts_with("the circuit is open") && text.ends_with("7 are behind"),
+            "{text}"
+        );
+        assert_eq!(open(0).diagnosis(), Diagnosis::Idle);
+    }
+
+    #[test]
+    fn what_was_not_looked_at_is_not_idle() {
+        let found = Lag::default().diagnosis();
+        assert_eq!(found, Diagnosis::NotLooked);
+        assert!(!found.is_trouble());
     }
 
     #[test]

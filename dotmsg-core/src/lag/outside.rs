@@ -58,6 +58,7 @@ pub async fn of(backend: &dyn Backend, topic: &str, group: &str, now: Timestamp)
         topic: topic.to_owned(),
         group: group.to_owned(),
         at: now,
+        circuit_open: false,
         partitions: looked.map(observe).collect(),
     })
 }

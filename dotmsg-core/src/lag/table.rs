@@ -16,6 +16,8 @@ pub struct Lag {
     pub group: String,
     /// When it was looked at, by the clock of whoever looked. Every age is from here.
     pub at: Timestamp,
+    /// The route's circuit breaker holds messages back; never from outside.
+    pub circuit_open: bool,
     /// By number. Of a running route those that this process owns; from outside all of the topic.
     pub partitions: Vec<PartitionLag>,
 }
@@ -83,6 +85,12 @@ pub struct Skew {
 }
 
 impl Lag {
+    /// Whether it was looked at all. A route looks first up to 10 s after its start.
+    #[must_use]
+    pub fn is_looked(&self) -> bool {
+        self.at != Timestamp::default()
+    }
+
     /// Records behind in all partitions.
     #[must_use]
     pub fn records(&self) -> u64 {
@@ -112,7 +120,7 @@ impl Lag {
             (one.partition, one.end, one.watermark, one.records, why)
         };
         let now = self.partitions.iter().map(state);
-        now.eq(earlier.partitions.iter().map(state))
+        self.circuit_open == earlier.circuit_open && now.eq(earlier.partitions.iter().map(state))
     }
 }
 

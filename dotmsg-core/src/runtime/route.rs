@@ -23,6 +23,7 @@ use crate::clock::Clock;
 use crate::delivery::{Delivery, Provided};
 use crate::error::{Error, ErrorKind, Result};
 use crate::middleware::Outcome;
+use crate::middleware::circuit_breaker::Breaker;
 use crate::middleware::publish_returned::Enlistment;
 use crate::router::{DeliverySemantics as Semantics, Ordering, RouteSpec, Topology};
 
@@ -49,6 +50,8 @@ pub struct RouteContext {
     pub seed: u64,
     /// Where the route's handlers put down what they return (`exactly_once`); the same as in its layers.
     pub enlistment: Option<Arc<Enlistment>>,
+    /// Its circuit breaker, if it has one; the same as in its layers.
+    pub breaker: Option<Arc<Breaker>>,
     /// What its deliveries have for their extractors.
     pub provided: Option<Arc<Provided>>,
 }
@@ -193,6 +196,7 @@ where
         shutdown: context.shutdown.clone(),
         transactions,
         provided: context.provided.clone(),
+        breaker: context.breaker.clone(),
     };
     context.stats.set_pumps(true);
     let ended = Pump::new(parts).run().await;

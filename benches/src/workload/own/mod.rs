@@ -165,6 +165,7 @@ fn parts(
         shutdown,
         seed: 7,
         enlistment: None,
+        breaker: None,
         provided: None,
     };
     let front = Front::of(&route, clock);

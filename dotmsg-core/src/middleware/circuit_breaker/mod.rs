@@ -75,6 +75,12 @@ impl Breaker {
         self.circuit().state()
     }
 
+    /// Whether messages are held back: all, or all but the one that tries.
+    #[must_use]
+    pub fn is_open(&self) -> bool {
+        self.state() != CircuitState::Closed
+    }
+
     fn circuit(&self) -> MutexGuard<'_, Circuit> {
         self.circuit.lock().unwrap_or_else(PoisonError::into_inner)
     }

@@ -255,6 +255,7 @@ where
             topic: self.topology.source.to_string(),
             group: self.route.group.clone(),
             at: now,
+            circuit_open: self.breaker.as_ref().is_some_and(|one| one.is_open()),
             partitions,
         }
     }

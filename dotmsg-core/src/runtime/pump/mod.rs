@@ -44,6 +44,7 @@ use crate::clock::Clock;
 use crate::delivery::{Delivery, Provided};
 use crate::error::Result;
 use crate::middleware::Outcome;
+use crate::middleware::circuit_breaker::Breaker;
 use crate::middleware::publish_returned::Enlistment;
 use crate::progress::Census;
 use crate::router::{RouteSpec, Topology};
@@ -154,6 +155,7 @@ pub(crate) struct PumpParts<S: Service<Delivery>> {
     /// (`exactly_once`)
     pub(crate) transactions: Option<Transacting>,
     pub(crate) provided: Option<Arc<Provided>>,
+    pub(crate) breaker: Option<Arc<Breaker>>,
 }
 
 /// The member's transactions, and where its handlers put down what goes into them.
@@ -168,6 +170,7 @@ pub(crate) struct Pump<S: Service<Delivery>> {
     topology: Arc<Topology>,
     /// On every stream that it makes.
     provided: Option<Arc<Provided>>,
+    breaker: Option<Arc<Breaker>>,
     takeover: TakeoverContext,
     control: Arc<dyn Control>,
     source: Box<dyn Source>,
@@ -229,6 +232,7 @@ where
             route: Arc::clone(&takeover.route),
             topology: Arc::clone(&takeover.topology),
             provided: parts.provided,
+            breaker: parts.breaker,
             control: Arc::clone(&takeover.control),
             max_record_bytes: max_record_bytes(&takeover.backend.capability()),
             takeover,

@@ -197,6 +197,7 @@ impl World {
             shutdown,
             seed: self.starts.fetch_add(1, Ordering::Relaxed),
             enlistment,
+            breaker: None,
             provided: None,
         };
         (sender, context)
