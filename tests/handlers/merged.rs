@@ -1,14 +1,16 @@
 //! Everything that few routes have, in one app: two routes share limits, forget duplicates, shed, and stop at an outage, while
-//! members crash, freeze and hand over. One of them takes batches.
+//! members crash, freeze and hand over. One of them takes batches. Half of the apps are measured and traced.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
+use dotmsg::delivery::{Sent, Span, SpanEnd, Story};
 use dotmsg::handler::{Origin, OwnedPosition};
-use dotmsg::message::Message;
+use dotmsg::message::{Message, TraceParent};
 use dotmsg::sim::{Simulation, sim};
-use dotmsg::{App, Batch, Config, Each, HandlerError, Json, Key, State};
+use dotmsg::trace::{RouteTracer, SendTracer, TracedPublisher, TracedRoute, Tracer};
+use dotmsg::{App, Batch, Config, Delivery, Each, HandlerError, Json, Key, State};
 
 /// How often each message fails before it succeeds; for ever is a failure for good.
 const FOR_EVER: u32 = u32::MAX;
@@ -54,6 +56,65 @@ impl World {
             }
         }
     }
+}
+
+/// Traces every second record, and notes nothing: what is traced takes another way through the layers.
+#[derive(Debug)]
+struct Halves;
+
+impl Tracer for Halves {
+    fn route(&self, _: &TracedRoute<'_>) -> Arc<dyn RouteTracer> {
+        Arc::new(Self)
+    }
+
+    fn publisher(&self, _: &TracedPublisher<'_>) -> Arc<dyn SendTracer> {
+        Arc::new(Self)
+    }
+}
+
+impl RouteTracer for Halves {
+    fn follow(&self, delivery: &Delivery) -> Option<Arc<dyn Story>> {
+        let traced = delivery.position().offset % 2 == 0;
+        traced.then(|| Arc::new(Self) as Arc<dyn Story>)
+    }
+
+    fn batch(&self, deliveries: &[Delivery]) -> Option<Box<dyn Span>> {
+        let mut deliveries = deliveries.iter();
+        let traced = deliveries.any(|delivery| delivery.story().is_some());
+        traced.then(|| Box::new(Self) as Box<dyn Span>)
+    }
+}
+
+impl SendTracer for Halves {
+    fn send(&self, _: &str, _: &mut [Message]) -> Option<Box<dyn Span>> {
+        None
+    }
+}
+
+impl Story for Halves {
+    fn origin(&self) -> TraceParent {
+        TraceParent {
+            trace_id: 1,
+            span_id: 1,
+            sampled: true,
+        }
+    }
+
+    fn call(&self, _: &Delivery) -> Box<dyn Span> {
+        Box::new(Self)
+    }
+
+    fn send(&self, _: &str, _: &mut Message, _: Sent<'_>) -> Box<dyn Span> {
+        Box::new(Self)
+    }
+}
+
+impl Span for Halves {
+    fn within(&self, run: &mut dyn FnMut()) {
+        run();
+    }
+
+    fn end(self: Box<Self>, _: SpanEnd<'_>) {}
 }
 
 type Row = (Key<String>, Origin, Json<usize>);
@@ -170,13 +231,18 @@ fn run(seeds: std::ops::Range<u64>) {
             ..World::default()
         });
         let configured = configured(&mut |range| random.i64(range));
+        let watched = random.bool();
         let state = Arc::clone(&world);
         let app = move || {
-            App::with_config(Config::new())
+            let app = App::with_config(Config::new())
                 .state(Arc::clone(&state))
                 .handler(one)
                 .handler(many)
-                .configure(configured.clone())
+                .configure(configured.clone());
+            match watched {
+                true => app.tracer(Halves).measured(),
+                false => app,
+            }
         };
         Simulation::new(app).messages(messages).check(move |_| {
             let effects = world.effects.lock().unwrap();
