@@ -266,3 +266,10 @@ fn run(seeds: std::ops::Range<u64>) {
 fn all_of_it_together_keeps_what_is_promised() {
     run(0..40);
 }
+
+/// A member stands still; its successor settles a message as a duplicate, without a call. That is no end of the call that the first
+/// one made, and repeats when it wakes up.
+#[test]
+fn a_duplicate_at_a_successor_is_no_end_of_the_first_members_call() {
+    run(3058..3059);
+}

@@ -73,8 +73,10 @@ pub(super) fn check(view: &View<'_>, found: &mut Vec<Violation>) {
                 }
             }
             What::Ended(place, became) => {
+                // What ends without a call, as a duplicate does, is no end of another life's call.
                 if became.is_settled()
                     && let Some(known) = known.at(*place)
+                    && known.called.0 == event.life
                     && !known.replay
                 {
                     known.ended = Some(known.called);
