@@ -315,6 +315,34 @@ async fn an_export_is_what_produce_reads() {
     );
 }
 
+/// The script is for the program that offers the commands, and completes them behind the words that lead there.
+#[tokio::test]
+async fn completions_of_a_service_are_for_its_program() {
+    let desk = Desk::new();
+    for (shell, says) in [
+        (
+            "bash",
+            "complete -F _billing -o nosort -o bashdefault -o default billing",
+        ),
+        ("fish", "complete -c billing"),
+        ("zsh", "#compdef billing"),
+        ("elvish", "edit:completion:arg-completer[billing]"),
+        ("powershell", "-CommandName 'billing'"),
+    ] {
+        let (mut console, captured) = Console::captured("");
+        let args = ["bin/billing admin", "completions", shell].map(OsString::from);
+        let exit = dotmsg_cli::run_in(desk.app(), args, &mut console).await;
+        assert_eq!(exit.code(), 0, "{captured:?}");
+        let script = captured.out();
+        assert!(script.contains(says), "{shell}: {script}");
+        assert!(
+            script.contains("admin") && script.contains("offsets"),
+            "{shell}"
+        );
+        assert!(!script.contains("dotmsg-cli"), "{shell}: {script}");
+    }
+}
+
 /// An app that runs answers too, on the handle that it gives out.
 #[tokio::test]
 async fn a_service_that_runs_answers_commands() {
