@@ -213,6 +213,21 @@ fn without_routes_it_says_how_to_name_one() {
 }
 
 #[test]
+fn without_a_configuration_it_says_where_one_may_be() {
+    let dir = Dir::new();
+    for line in [&["lag"][..], &["config"], &["tail", "orders"]] {
+        let ended = dotmsg(dir.path(), line, b"").fails_with(64, "there is no dotmsg.toml here");
+        assert!(
+            ended.err.contains("DOTMSG__BACKEND__MAIN__URL"),
+            "{ended:?}"
+        );
+    }
+    // One that is there and names no backend is another mistake.
+    dir.write("dotmsg.toml", "");
+    dotmsg(dir.path(), &["lag"], b"").fails_with(1, "no backend is configured");
+}
+
+#[test]
 fn completions_are_for_every_shell() {
     let desk = Desk::new();
     for shell in ["bash", "elvish", "fish", "powershell", "zsh"] {
