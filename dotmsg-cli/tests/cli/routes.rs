@@ -209,7 +209,26 @@ fn a_wrong_call_does_nothing_and_says_how_it_is_right() {
 fn without_routes_it_says_how_to_name_one() {
     let dir = Dir::new();
     let ended = dotmsg(dir.path(), &["--url", "log:./data", "lag"], b"");
-    ended.fails_with(64, "--topic and --group");
+    ended.fails_with(64, "no route is known: name one by --topic and --group");
+}
+
+#[test]
+fn routes_that_the_configuration_does_not_describe_in_full_are_named() {
+    let dir = Dir::new();
+    let backend = "[backend.main]\nurl = \"log:./data\"\n[routes.ship]\nconcurrency = 3\n";
+    dir.write("dotmsg.toml", backend);
+    for line in [&["lag"][..], &["dlq", "list"]] {
+        let ended = dotmsg(dir.path(), line, b"");
+        ended.fails_with(
+            64,
+            "ship lacks topic and group, which may stand in the attribute",
+        );
+    }
+    let two = format!("{backend}[routes.bill]\ntopic = \"orders\"\n");
+    dir.write("dotmsg.toml", &two);
+    let says = "bill lacks group; ship lacks topic and group, which may";
+    dotmsg(dir.path(), &["lag"], b"").fails_with(64, says);
+    dotmsg(dir.path(), &["lag", "none"], b"").fails_with(64, says);
 }
 
 #[test]
