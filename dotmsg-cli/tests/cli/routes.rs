@@ -246,6 +246,22 @@ fn without_a_configuration_it_says_where_one_may_be() {
     dotmsg(dir.path(), &["lag"], b"").fails_with(1, "no backend is configured");
 }
 
+/// The command cannot be given a feature but by whoever installs it.
+#[cfg(not(feature = "kafka"))]
+#[test]
+fn without_kafka_it_says_how_it_is_installed_with_it() {
+    let dir = Dir::new();
+    for line in [&["tail", "orders"][..], &["--topic=a", "--group=b", "lag"]] {
+        let args: Vec<&str> = line
+            .iter()
+            .chain(&["--url", "kafka://none:9092"])
+            .copied()
+            .collect();
+        let ended = dotmsg(dir.path(), &args, b"");
+        ended.fails_with(1, "installed with `--features kafka`");
+    }
+}
+
 #[test]
 fn completions_are_for_every_shell() {
     let desk = Desk::new();
