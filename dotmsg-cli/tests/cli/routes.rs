@@ -39,6 +39,38 @@ fn a_plan_differs_until_it_is_applied() {
 }
 
 #[test]
+fn a_topic_that_two_routes_read_is_listed_once() {
+    let dir = Dir::new();
+    let routes = ["bill", "ship"]
+        .map(|route| format!("[routes.{route}]\ntopic = \"orders\"\ngroup = \"{route}ing\"\n"));
+    let backend =
+        "[backend.main]\nurl = \"log:./data\"\nauto_create = true\nauto_create_partitions = 2\n";
+    dir.write("dotmsg.toml", &[backend, &routes.concat()].concat());
+    let run = |line: &str| {
+        let args: Vec<&str> = line.split(' ').collect();
+        dotmsg(dir.path(), &args, b"")
+    };
+    let of_orders = |out: &str| {
+        let lines = out.lines().filter(|line| line.contains("(source of "));
+        lines.map(str::to_owned).collect::<Vec<_>>()
+    };
+    let created =
+        ["+ orders: create with 2 partitions, kept as the backend does (source of bill, ship)"];
+    assert_eq!(of_orders(&run("topics plan").out), created);
+    let json = run("topics plan --json").json();
+    assert_eq!(json.len(), 5, "{json:?}");
+    let sources: Vec<_> = json.iter().filter(|one| one["role"] == "source").collect();
+    assert_eq!(sources.len(), 1);
+    assert_eq!(sources[0]["routes"], serde_json::json!(["bill", "ship"]));
+    assert_eq!(of_orders(&run("topics apply").ok().out), created);
+    let kept = run("topics plan").ok().out;
+    assert_eq!(
+        of_orders(&kept),
+        ["= orders: 2 partitions (source of bill, ship)"]
+    );
+}
+
+#[test]
 fn a_missing_source_is_a_difference_and_a_failure() {
     let desk = Desk::without_topics();
     let missing = [
