@@ -99,13 +99,17 @@ fn routes_are_described_with_their_layers_and_topics() {
     let text = desk.run("describe").ok().out;
     for said in [
         "bill: orders in group billing",
-        "    ordering = key",
+        "    ordering = \"key\"",
+        "    max_held_bytes = \"64MiB\"",
+        "    commit_interval = \"200ms\"",
         "    retry_in_place: attempts = 3, backoff = 50ms, max_backoff = 1s",
         "    dead letters: orders.billing.dlq (2 partitions)",
     ] {
         assert!(text.lines().any(|line| line == said), "{said:?} in {text}");
     }
     let json = desk.run("describe bill --json").ok().json();
+    assert_eq!(json[0]["settings"]["max_held_bytes"], "64MiB");
+    assert_eq!(json[0]["settings"]["workers"], 1);
     let layers = json[0]["layers"].as_array().unwrap();
     let names: Vec<_> = layers
         .iter()
