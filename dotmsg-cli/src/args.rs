@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use clap::error::ErrorKind;
-use clap::{ArgAction, Args, CommandFactory, Parser};
+use clap::{ArgAction, Args, Parser};
 
 use crate::commands::Command;
 use crate::console::Console;
@@ -88,11 +88,6 @@ pub(crate) struct Common {
     /// Routes that the configuration does not describe in full: their names, and what they lack.
     #[arg(skip)]
     pub(crate) incomplete: Vec<(String, String)>,
-}
-
-/// The description of the command line that a service offers.
-pub(crate) fn embedded() -> clap::Command {
-    Embedded::command()
 }
 
 /// Help is an answer; everything else that clap refuses is a wrong call.

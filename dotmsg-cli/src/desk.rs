@@ -45,7 +45,7 @@ impl<'a> Desk<'a> {
                 .cloned()
                 .ok_or_else(|| self.unknown(name)),
             (None, [only]) => Ok(only.clone()),
-            (None, []) => Err(Failure::usage(NO_ROUTES)),
+            (None, []) => Err(Failure::usage(self.no_routes())),
             (None, _) => Err(Failure::usage(format!(
                 "which route? There are {}",
                 self.names()
@@ -58,7 +58,7 @@ impl<'a> Desk<'a> {
         if names.is_empty() {
             return match self.app.routes() {
                 _ if self.described.is_some() => Ok(vec![self.route(None)?]),
-                [] => Err(Failure::usage(NO_ROUTES)),
+                [] => Err(Failure::usage(self.no_routes())),
                 routes => Ok(routes.to_vec()),
             };
         }
@@ -68,17 +68,37 @@ impl<'a> Desk<'a> {
     fn unknown(&self, name: &str) -> Failure {
         if let Some((_, lacks)) = self.incomplete.iter().find(|(one, _)| one == name) {
             return Failure::usage(format!(
-                "route {name} lacks {lacks}, which may stand in the attribute of its handler: say --route {name} with --topic and --group, \
-                 set it in [routes.{name}], or use the commands of the service itself"
+                "route {}: say --route {name} with --topic and --group, set it in [routes.{name}], {SERVICE}",
+                lacking(name, lacks)
             ));
         }
         let name = escape::line(name.as_bytes());
         match self.app.routes() {
-            [] => Failure::usage(format!("there is no route {name}. {NO_ROUTES}")),
+            [] => Failure::usage(format!("there is no route {name}; {}", self.no_routes())),
             _ => Failure::usage(format!(
                 "there is no route {name}; there are {}",
                 self.names()
             )),
+        }
+    }
+
+    /// Why there is none: the configuration names no route, or none in full.
+    fn no_routes(&self) -> String {
+        match &*self.incomplete {
+            [] => "no route is known: name one by --topic and --group, or set `topic` and `group` in [routes.<name>] of the configuration"
+                .to_owned(),
+            [(name, lacks)] => format!(
+                "the only route of the configuration, {}: say --route {name} with --topic and --group, set it in [routes.{name}], {SERVICE}",
+                lacking(name, lacks)
+            ),
+            several => {
+                let each = several.iter().map(|(name, lacks)| format!("{name} lacks {lacks}"));
+                format!(
+                    "no route of the configuration is there in full: {}, which may stand in the attributes of their handlers. Say --route with \
+                     --topic and --group, set it in [routes.<name>], {SERVICE}",
+                    each.collect::<Vec<_>>().join("; ")
+                )
+            }
         }
     }
 
@@ -128,4 +148,9 @@ impl<'a> Desk<'a> {
     }
 }
 
-const NO_ROUTES: &str = "No route is known: name one by --topic and --group, or set `topic` and `group` in [routes.<name>] of the configuration";
+const SERVICE: &str = "or use the commands of the service itself";
+
+/// What a route lacks here.
+fn lacking(name: &str, lacks: &str) -> String {
+    format!("{name} lacks {lacks}, which may stand in the attribute of its handler")
+}

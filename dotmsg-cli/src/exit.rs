@@ -26,7 +26,7 @@ Exit codes:
    2  done, and not as it should be:
         topics plan, topics check   a start would change or refuse something
         lag --fail-above            more records are behind
-        dlq replay --canary         the canary failed or was not settled in time; the rest was left alone
+        dlq replay --canary         the canary failed, was not settled in time or had no letter; the rest was left alone
         dlq show                    no dead letter is like that
   64  called in a wrong way; nothing was done. Also: a question was answered with no, or there was nobody to ask and no --yes";
 

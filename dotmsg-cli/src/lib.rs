@@ -23,7 +23,8 @@
 //! Every command works through the contract of a backend, so it does the same on each; `--json` makes its output JSON, one object
 //! a line; the exit codes are [`Exit`]. What each command says and does: `docs/cli.md`.
 //!
-//! - `args`, `standalone`, `described`: what a command line says; the binary, without handlers; a route in words;
+//! - `args`, `standalone`, `described`, `called`: what a command line says; the binary, without handlers; a route in words; what a
+//!   service calls its commands;
 //! - `commands`: a file or folder for each;
 //! - `desk`: what all of them work with: the open app, which routes are meant, and where to write;
 //! - `console`, `escape`, `table`, `json`, `time`, `exit`: output, and how a command ends.
@@ -32,6 +33,7 @@
 //! what cannot be taken back is asked for, or said with `--yes`.
 
 mod args;
+mod called;
 mod commands;
 mod console;
 mod described;
@@ -57,6 +59,7 @@ use dotmsg::App;
 use dotmsg::app::AppHandle;
 
 use args::{Common, Embedded};
+use called::Called;
 use commands::Command;
 use desk::Desk;
 use exit::{Failure, Outcome};
@@ -78,7 +81,8 @@ pub fn main(args: impl IntoIterator<Item = OsString>) -> ExitCode {
     }
 }
 
-/// Runs a command over a service's own app, on the process's own streams. The first of `args` is what the command is called.
+/// Runs a command over a service's own app, on the process's own streams. The first of `args` is what the command is
+/// called, all its words and the program first (`billing admin`): help and completions are for that.
 ///
 /// The app is opened and its handlers are not run, but for commands that are told to (`--work`).
 pub async fn run<S>(app: App<S>, args: impl IntoIterator<Item = OsString>) -> Exit
@@ -97,10 +101,11 @@ pub async fn run_in<S>(
 where
     S: Send + Sync + 'static,
 {
-    match Embedded::try_parse_from(args) {
+    let args: Vec<OsString> = args.into_iter().collect();
+    match Embedded::try_parse_from(&args) {
         Ok(line) => {
             let json = line.common.json;
-            let outcome = embedded(app, line, console).await;
+            let outcome = embedded(app, &Called::by(args.first()), line, console).await;
             ended(console, json, outcome)
         }
         Err(error) => args::refused(&error, console),
@@ -113,21 +118,23 @@ pub async fn run_on(
     args: impl IntoIterator<Item = OsString>,
     console: &mut Console,
 ) -> Exit {
-    match Embedded::try_parse_from(args) {
+    let args: Vec<OsString> = args.into_iter().collect();
+    match Embedded::try_parse_from(&args) {
         Ok(line) => {
             let json = line.common.json;
-            let outcome = on(app, line.command, line.common, console).await;
+            let outcome = answered(app, &Called::by(args.first()), line, console).await;
             ended(console, json, outcome)
         }
         Err(error) => args::refused(&error, console),
     }
 }
 
-async fn embedded<S>(app: App<S>, line: Embedded, console: &mut Console) -> Outcome
+async fn embedded<S>(app: App<S>, called: &Called, line: Embedded, console: &mut Console) -> Outcome
 where
     S: Send + Sync + 'static,
 {
-    if let Some(done) = line.command.without_app(&mut args::embedded(), console)? {
+    let description = &mut called.description();
+    if let Some(done) = line.command.without_app(description, console)? {
         return Ok(done);
     }
     if let Command::Config(show) = line.command {
@@ -142,6 +149,19 @@ where
     running.handle().drain();
     running.wait().await?;
     outcome
+}
+
+async fn answered(
+    handle: &AppHandle,
+    called: &Called,
+    line: Embedded,
+    console: &mut Console,
+) -> Outcome {
+    let description = &mut called.description();
+    match line.command.without_app(description, console)? {
+        Some(done) => Ok(done),
+        None => on(handle, line.command, line.common, console).await,
+    }
 }
 
 /// Runs a command on an open app, and closes it.
@@ -164,9 +184,6 @@ async fn on(
     common: Common,
     console: &mut Console,
 ) -> Outcome {
-    if let Some(done) = command.without_app(&mut args::embedded(), console)? {
-        return Ok(done);
-    }
     let mut desk = Desk::new(handle, &common, console);
     let exit = command.run(&mut desk).await?;
     console.out.flush()?;

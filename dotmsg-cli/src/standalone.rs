@@ -37,6 +37,12 @@ async fn command(mut line: Standalone, console: &mut Console) -> Outcome {
         return Err(Failure::usage(message));
     }
     log(line.source.verbose);
+    if has_no_source(&line.source) {
+        let message = format!(
+            "there is no {DEFAULT_FILE} here: --config names one, --url or DOTMSG__BACKEND__MAIN__URL a backend"
+        );
+        return Err(Failure::usage(message));
+    }
     let config = config(&line)?;
     let app = App::with_config(config.clone());
     if let Command::Config(show) = line.command {
@@ -89,6 +95,17 @@ fn log(verbose: u8) {
         .with_ansi(false);
     // Somebody may have set another one; then that is told.
     let _ = subscriber.try_init();
+}
+
+/// Whether nothing could name a backend: neither a file, nor the command line, nor the environment.
+fn has_no_source(source: &Source) -> bool {
+    let is_of_backend = |name: OsString| {
+        let name = name.to_string_lossy().to_ascii_uppercase();
+        name.starts_with("DOTMSG__BACKEND__")
+    };
+    let has_file = source.config.is_some() || Path::new(DEFAULT_FILE).exists();
+    let has_url = source.url.is_some() || std::env::vars_os().any(|(name, _)| is_of_backend(name));
+    !has_file && !has_url
 }
 
 fn file(source: &Source) -> Outcome<Config> {

@@ -25,6 +25,24 @@ const KEYS: &[&str] = &[
     "batch",
 ];
 const BATCH_KEYS: &[&str] = &["size", "linger"];
+/// What the configuration says of a route and an attribute cannot: tables.
+const CONFIG_TABLES: &[&str] = &["breaker", "crash_loop", "dedup", "park", "shed"];
+/// And keys.
+const CONFIG_KEYS: &[&str] = &[
+    "batch_messages",
+    "commit_interval",
+    "drain_timeout",
+    "limits",
+    "max_header_bytes",
+    "max_held_bytes",
+    "max_held_messages",
+    "max_key_bytes",
+    "max_payload_bytes",
+    "on_log_mismatch",
+    "on_missing_position",
+    "on_partition_growth",
+    "workers",
+];
 const RETRY_KEYS: &[&str] = &["tiers", "order", "attempts"];
 
 /// What the attribute says, every value checked.
@@ -113,7 +131,7 @@ impl Attribute {
                 );
                 return Err(Error::new(entry.key.span(), message));
             }
-            _ => return Err(value::unknown_key(entry, "`#[handler(…)]`", KEYS)),
+            key => return Err(elsewhere(entry, key)),
         }
         Ok(())
     }
@@ -161,10 +179,32 @@ impl Attribute {
             "tiers" => self.tiers = Some(value::durations(entry)?),
             "order" => self.retry_order = Some(value::word(entry, &["keep", "relax"])?),
             "attempts" => self.attempts = Some(value::count::<u32>(entry)?),
+            key @ ("backoff" | "max_backoff") => {
+                let message = format!(
+                    "`{key}` is a key of the configuration and not of the attribute: write it in `[routes.<name>.retry]`"
+                );
+                return Err(Error::new(entry.key.span(), message));
+            }
             _ => return Err(value::unknown_key(entry, "`retry(…)`", RETRY_KEYS)),
         }
         Ok(())
     }
+}
+
+/// A key that is none of the attribute: one of the configuration, or none at all.
+fn elsewhere(entry: &Entry, key: &str) -> Error {
+    let message = if CONFIG_TABLES.contains(&key) {
+        format!(
+            "`{key}` is a table of the configuration and not of the attribute: write it as `[routes.<name>.{key}]`"
+        )
+    } else if CONFIG_KEYS.contains(&key) {
+        format!(
+            "`{key}` is a key of the configuration and not of the attribute: write it in `[routes.<name>]`"
+        )
+    } else {
+        return value::unknown_key(entry, "`#[handler(…)]`", KEYS);
+    };
+    Error::new(entry.key.span(), message)
 }
 
 /// The errors of keys that are there already.

@@ -2,13 +2,13 @@
 
 use clap::Args;
 use dotmsg::app::RouteHandle;
+use dotmsg::config::{SettingValue, route_settings};
 use dotmsg::router::{RouteSpec, layers};
 use dotmsg::runtime::{PlannedTopic, TopicRole};
 use serde_json::json;
 
 use crate::desk::Desk;
 use crate::exit::{Exit, Outcome};
-use crate::time::age;
 
 #[derive(Debug, Args)]
 pub(crate) struct Describe {
@@ -67,7 +67,7 @@ fn object(route: &RouteHandle, topics: &[PlannedTopic]) -> serde_json::Value {
     let spec = &route.spec;
     let settings: serde_json::Map<_, _> = settings(spec)
         .into_iter()
-        .map(|(key, value)| (key.to_owned(), value.into()))
+        .map(|(key, value)| (key.to_owned(), json!(value)))
         .collect();
     let layers: Vec<_> = layers(spec)
         .into_iter()
@@ -108,48 +108,30 @@ pub(super) fn partitions(count: u32) -> String {
     }
 }
 
-/// What tells routes apart, in the words of the configuration; what its layers say is left out.
-fn settings(spec: &RouteSpec) -> Vec<(&'static str, String)> {
-    let word = |value: &dyn std::fmt::Debug| snake(&format!("{value:?}"));
-    let limits = &spec.limits;
-    vec![
-        ("backend", spec.backend.clone()),
-        ("ordering", word(&spec.ordering)),
-        ("delivery", word(&spec.delivery)),
-        ("retry.order", word(&spec.retry.order)),
-        ("start", word(&spec.start)),
-        ("concurrency", limits.concurrency.to_string()),
-        ("workers", limits.workers.to_string()),
-        ("max_held_messages", limits.max_held_messages.to_string()),
-        ("max_held_bytes", limits.max_held_bytes.to_string()),
-        (
-            "park.max_held_messages",
-            limits.park.max_held_messages.to_string(),
-        ),
-        (
-            "park.max_held_bytes",
-            limits.park.max_held_bytes.to_string(),
-        ),
-        ("park.max_keys", limits.park.max_keys.to_string()),
-        ("on_missing_position", word(&spec.on_missing_position)),
-        ("on_log_mismatch", word(&spec.on_log_mismatch)),
-        ("on_partition_growth", word(&spec.on_partition_growth)),
-        (
-            "commit_interval",
-            format!("{} ms", spec.commit_interval.as_millis()),
-        ),
-        ("drain_timeout", age(spec.drain_timeout)),
-    ]
-}
+/// What tells routes apart; what their layers say is left out.
+const SHOWN: [&str; 17] = [
+    "backend",
+    "ordering",
+    "delivery",
+    "retry.order",
+    "start",
+    "concurrency",
+    "workers",
+    "max_held_messages",
+    "max_held_bytes",
+    "park.max_held_messages",
+    "park.max_held_bytes",
+    "park.max_keys",
+    "on_missing_position",
+    "on_log_mismatch",
+    "on_partition_growth",
+    "commit_interval",
+    "drain_timeout",
+];
 
-/// `AtLeastOnce` as `at_least_once`.
-fn snake(name: &str) -> String {
-    let mut word = String::new();
-    for character in name.chars() {
-        if character.is_uppercase() && !word.is_empty() {
-            word.push('_');
-        }
-        word.extend(character.to_lowercase());
-    }
-    word
+/// These, as the configuration would have them.
+fn settings(spec: &RouteSpec) -> Vec<(&'static str, SettingValue)> {
+    let mut settings = route_settings(spec);
+    settings.retain(|(key, _)| SHOWN.contains(key));
+    settings
 }

@@ -42,41 +42,51 @@ impl Topics {
 }
 
 async fn look(desk: &mut Desk<'_>, of: &Of, all: bool) -> Outcome {
-    let mut exit = Exit::Done;
-    for route in desk.routes(&of.routes)? {
-        let plan = planned(desk.app, &route).await?;
-        if !plan.is_fulfilled() {
-            exit = Exit::Differs;
-        }
-        print(desk, &plan, all)?;
-    }
+    let plans = planned(desk.app, &desk.routes(&of.routes)?).await?;
+    let exit = match is_fulfilled(&plans) {
+        true => Exit::Done,
+        false => Exit::Differs,
+    };
+    print(desk, &plans, all)?;
     if exit == Exit::Done && !desk.json && !all {
         desk.line("all topics are as a start needs them")?;
     }
     Ok(exit)
 }
 
-/// The plan of a route. A source that another route makes for its group is not missing.
-async fn planned(app: &AppHandle, route: &RouteHandle) -> Outcome<TopicPlan> {
-    let mut plan = route.topics().plan().await?;
+/// The plan of a route, and the backend that it is about.
+struct Planned {
+    backend: String,
+    plan: TopicPlan,
+}
+
+/// The plans of routes. A source that another route makes for its group is not missing.
+async fn planned(app: &AppHandle, routes: &[RouteHandle]) -> Outcome<Vec<Planned>> {
     let is_made = |name: &str| {
         let mut others = app.routes().iter();
         others.any(|other| other.topology.own_topics().any(|own| **own == *name))
     };
-    for topic in &mut plan.topics {
-        if topic.step == TopicStep::Missing && is_made(&topic.name) {
-            topic.step = TopicStep::CreateLater;
+    let mut plans = Vec::new();
+    for route in routes {
+        let mut plan = route.topics().plan().await?;
+        for topic in &mut plan.topics {
+            if topic.step == TopicStep::Missing && is_made(&topic.name) {
+                topic.step = TopicStep::CreateLater;
+            }
         }
+        let backend = route.spec.backend.clone();
+        plans.push(Planned { backend, plan });
     }
-    Ok(plan)
+    Ok(plans)
+}
+
+fn is_fulfilled(plans: &[Planned]) -> bool {
+    plans.iter().all(|planned| planned.plan.is_fulfilled())
 }
 
 async fn apply(desk: &mut Desk<'_>, of: &Of) -> Outcome {
     let routes = desk.routes(&of.routes)?;
-    let mut before = Vec::new();
-    for route in &routes {
-        before.push(planned(desk.app, route).await?);
-    }
+    let before = planned(desk.app, &routes).await?;
     if routes.len() == desk.app.routes().len() {
         desk.app.prepare_topics().await?;
     } else {
@@ -86,23 +96,45 @@ async fn apply(desk: &mut Desk<'_>, of: &Of) -> Outcome {
             prepare_topics(topics).await?;
         }
     }
-    if before.iter().all(TopicPlan::is_fulfilled) && !desk.json {
+    if is_fulfilled(&before) && !desk.json {
         desk.line("nothing to do: all topics are as a start needs them")?;
     }
-    for plan in before {
-        print(desk, &plan, false)?;
-    }
+    print(desk, &before, false)?;
     Ok(Exit::Done)
 }
 
-fn print(desk: &mut Desk<'_>, plan: &TopicPlan, all: bool) -> Outcome<()> {
-    let shown = |topic: &&PlannedTopic| all || topic.step != TopicStep::Keep;
-    for topic in plan.topics.iter().filter(shown) {
-        match desk.json {
-            true => desk.object(&object(plan, topic))?,
-            false => desk.line(text(plan, topic))?,
+/// Each topic once, also where several routes read it.
+fn print(desk: &mut Desk<'_>, plans: &[Planned], all: bool) -> Outcome<()> {
+    for (index, planned) in plans.iter().enumerate() {
+        let shown = |topic: &&PlannedTopic| all || topic.step != TopicStep::Keep;
+        for topic in planned.plan.topics.iter().filter(shown) {
+            let is_same = |other: &&Planned| has(other, &planned.backend, topic);
+            if plans[..index].iter().any(|other| is_same(&other)) {
+                continue;
+            }
+            let routes = plans[index..].iter().filter(is_same);
+            let routes: Vec<&str> = routes.map(|other| &*other.plan.route).collect();
+            match desk.json {
+                true => desk.object(&object(&routes, topic))?,
+                false => desk.line(text(&routes, topic))?,
+            }
         }
+        refusal(desk, &planned.plan)?;
     }
+    Ok(())
+}
+
+/// Whether a plan says the same of this topic.
+fn has(planned: &Planned, backend: &str, topic: &PlannedTopic) -> bool {
+    planned.backend == backend
+        && planned
+            .plan
+            .topics
+            .iter()
+            .any(|one| (&one.name, one.role, &one.step) == (&topic.name, topic.role, &topic.step))
+}
+
+fn refusal(desk: &mut Desk<'_>, plan: &TopicPlan) -> Outcome<()> {
     match &plan.refused {
         Some(refused) if desk.json => desk.object(
             &json!({ "route": plan.route, "step": "refuse", "error": refused.to_string() }),
@@ -119,7 +151,7 @@ fn print(desk: &mut Desk<'_>, plan: &TopicPlan, all: bool) -> Outcome<()> {
     }
 }
 
-fn text(plan: &TopicPlan, topic: &PlannedTopic) -> String {
+fn text(routes: &[&str], topic: &PlannedTopic) -> String {
     let (mark, what) = match (&topic.step, &topic.found) {
         (TopicStep::Keep, Some(found)) => ('=', partitions(found.partitions)),
         (TopicStep::Keep, None) => ('=', "not there".to_owned()),
@@ -134,11 +166,11 @@ fn text(plan: &TopicPlan, topic: &PlannedTopic) -> String {
         (TopicStep::CreateLater, _) => ('+', "create with the partitions of its source".to_owned()),
         _ => ('!', "missing, and auto_create is off".to_owned()),
     };
-    let (name, role, route) = (&topic.name, role(topic.role), &plan.route);
-    format!("{mark} {name}: {what} ({role} of {route})")
+    let (name, role, routes) = (&topic.name, role(topic.role), routes.join(", "));
+    format!("{mark} {name}: {what} ({role} of {routes})")
 }
 
-fn object(plan: &TopicPlan, topic: &PlannedTopic) -> serde_json::Value {
+fn object(routes: &[&str], topic: &PlannedTopic) -> serde_json::Value {
     let (step, partitions, retention) = match &topic.step {
         TopicStep::Keep => (
             "keep",
@@ -151,7 +183,7 @@ fn object(plan: &TopicPlan, topic: &PlannedTopic) -> serde_json::Value {
         _ => ("missing", None, None),
     };
     json!({
-        "route": plan.route,
+        "routes": routes,
         "topic": &*topic.name,
         "role": role(topic.role),
         "step": step,

@@ -203,6 +203,34 @@ async fn a_canary_that_is_not_settled_in_time_leaves_the_rest_alone() {
     assert_eq!(ids(&desk, "").len(), 3);
 }
 
+/// The second canary finds nothing, while the letter of the first one is not settled.
+#[tokio::test]
+async fn a_canary_without_a_letter_does_not_pass() {
+    let desk = with_letters().await;
+    desk.run("dlq replay --id 2 --canary 1 --canary-timeout 300ms")
+        .fails_with(2, "");
+    let again = desk.run("dlq replay --id 2 --canary 1 --canary-timeout 300ms");
+    assert_eq!(again.code, 2, "{again:?}");
+    assert!(
+        again
+            .out
+            .starts_with("canary stopped: no dead letter is left for it, so it shows nothing."),
+        "{again:?}"
+    );
+    assert!(again.out.contains("1 done before"), "{again:?}");
+    let json = desk
+        .run("dlq replay --id 2 --canary 1 --json")
+        .fails_with(2, "")
+        .json();
+    assert_eq!(json[0]["canary"], "no letter left");
+    // Letters that are not chosen are not taken for it either.
+    let none = desk.run("dlq replay --kind none --canary 1");
+    assert_eq!(none.code, 2, "{none:?}");
+    assert_eq!(ids(&desk, ""), "134");
+    desk.run("dlq replay --all --canary 0")
+        .fails_with(64, "--canary");
+}
+
 #[tokio::test]
 async fn a_canary_that_goes_well_is_followed_by_the_rest() {
     let desk = Desk::new();
@@ -285,6 +313,34 @@ async fn an_export_is_what_produce_reads() {
             .all(|id| read.matches(&format!("\"value\":{id}")).count() == 2),
         "{read}"
     );
+}
+
+/// The script is for the program that offers the commands, and completes them behind the words that lead there.
+#[tokio::test]
+async fn completions_of_a_service_are_for_its_program() {
+    let desk = Desk::new();
+    for (shell, says) in [
+        (
+            "bash",
+            "complete -F _billing -o nosort -o bashdefault -o default billing",
+        ),
+        ("fish", "complete -c billing"),
+        ("zsh", "#compdef billing"),
+        ("elvish", "edit:completion:arg-completer[billing]"),
+        ("powershell", "-CommandName 'billing'"),
+    ] {
+        let (mut console, captured) = Console::captured("");
+        let args = ["bin/billing admin", "completions", shell].map(OsString::from);
+        let exit = dotmsg_cli::run_in(desk.app(), args, &mut console).await;
+        assert_eq!(exit.code(), 0, "{captured:?}");
+        let script = captured.out();
+        assert!(script.contains(says), "{shell}: {script}");
+        assert!(
+            script.contains("admin") && script.contains("offsets"),
+            "{shell}"
+        );
+        assert!(!script.contains("dotmsg-cli"), "{shell}: {script}");
+    }
 }
 
 /// An app that runs answers too, on the handle that it gives out.

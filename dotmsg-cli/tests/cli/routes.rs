@@ -39,6 +39,38 @@ fn a_plan_differs_until_it_is_applied() {
 }
 
 #[test]
+fn a_topic_that_two_routes_read_is_listed_once() {
+    let dir = Dir::new();
+    let routes = ["bill", "ship"]
+        .map(|route| format!("[routes.{route}]\ntopic = \"orders\"\ngroup = \"{route}ing\"\n"));
+    let backend =
+        "[backend.main]\nurl = \"log:./data\"\nauto_create = true\nauto_create_partitions = 2\n";
+    dir.write("dotmsg.toml", &[backend, &routes.concat()].concat());
+    let run = |line: &str| {
+        let args: Vec<&str> = line.split(' ').collect();
+        dotmsg(dir.path(), &args, b"")
+    };
+    let of_orders = |out: &str| {
+        let lines = out.lines().filter(|line| line.contains("(source of "));
+        lines.map(str::to_owned).collect::<Vec<_>>()
+    };
+    let created =
+        ["+ orders: create with 2 partitions, kept as the backend does (source of bill, ship)"];
+    assert_eq!(of_orders(&run("topics plan").out), created);
+    let json = run("topics plan --json").json();
+    assert_eq!(json.len(), 5, "{json:?}");
+    let sources: Vec<_> = json.iter().filter(|one| one["role"] == "source").collect();
+    assert_eq!(sources.len(), 1);
+    assert_eq!(sources[0]["routes"], serde_json::json!(["bill", "ship"]));
+    assert_eq!(of_orders(&run("topics apply").ok().out), created);
+    let kept = run("topics plan").ok().out;
+    assert_eq!(
+        of_orders(&kept),
+        ["= orders: 2 partitions (source of bill, ship)"]
+    );
+}
+
+#[test]
 fn a_missing_source_is_a_difference_and_a_failure() {
     let desk = Desk::without_topics();
     let missing = [
@@ -67,13 +99,17 @@ fn routes_are_described_with_their_layers_and_topics() {
     let text = desk.run("describe").ok().out;
     for said in [
         "bill: orders in group billing",
-        "    ordering = key",
+        "    ordering = \"key\"",
+        "    max_held_bytes = \"64MiB\"",
+        "    commit_interval = \"200ms\"",
         "    retry_in_place: attempts = 3, backoff = 50ms, max_backoff = 1s",
         "    dead letters: orders.billing.dlq (2 partitions)",
     ] {
         assert!(text.lines().any(|line| line == said), "{said:?} in {text}");
     }
     let json = desk.run("describe bill --json").ok().json();
+    assert_eq!(json[0]["settings"]["max_held_bytes"], "64MiB");
+    assert_eq!(json[0]["settings"]["workers"], 1);
     let layers = json[0]["layers"].as_array().unwrap();
     let names: Vec<_> = layers
         .iter()
@@ -209,7 +245,57 @@ fn a_wrong_call_does_nothing_and_says_how_it_is_right() {
 fn without_routes_it_says_how_to_name_one() {
     let dir = Dir::new();
     let ended = dotmsg(dir.path(), &["--url", "log:./data", "lag"], b"");
-    ended.fails_with(64, "--topic and --group");
+    ended.fails_with(64, "no route is known: name one by --topic and --group");
+}
+
+#[test]
+fn routes_that_the_configuration_does_not_describe_in_full_are_named() {
+    let dir = Dir::new();
+    let backend = "[backend.main]\nurl = \"log:./data\"\n[routes.ship]\nconcurrency = 3\n";
+    dir.write("dotmsg.toml", backend);
+    for line in [&["lag"][..], &["dlq", "list"]] {
+        let ended = dotmsg(dir.path(), line, b"");
+        ended.fails_with(
+            64,
+            "ship lacks topic and group, which may stand in the attribute",
+        );
+    }
+    let two = format!("{backend}[routes.bill]\ntopic = \"orders\"\n");
+    dir.write("dotmsg.toml", &two);
+    let says = "bill lacks group; ship lacks topic and group, which may";
+    dotmsg(dir.path(), &["lag"], b"").fails_with(64, says);
+    dotmsg(dir.path(), &["lag", "none"], b"").fails_with(64, says);
+}
+
+#[test]
+fn without_a_configuration_it_says_where_one_may_be() {
+    let dir = Dir::new();
+    for line in [&["lag"][..], &["config"], &["tail", "orders"]] {
+        let ended = dotmsg(dir.path(), line, b"").fails_with(64, "there is no dotmsg.toml here");
+        assert!(
+            ended.err.contains("DOTMSG__BACKEND__MAIN__URL"),
+            "{ended:?}"
+        );
+    }
+    // One that is there and names no backend is another mistake.
+    dir.write("dotmsg.toml", "");
+    dotmsg(dir.path(), &["lag"], b"").fails_with(1, "no backend is configured");
+}
+
+/// The command cannot be given a feature but by whoever installs it.
+#[cfg(not(feature = "kafka"))]
+#[test]
+fn without_kafka_it_says_how_it_is_installed_with_it() {
+    let dir = Dir::new();
+    for line in [&["tail", "orders"][..], &["--topic=a", "--group=b", "lag"]] {
+        let args: Vec<&str> = line
+            .iter()
+            .chain(&["--url", "kafka://none:9092"])
+            .copied()
+            .collect();
+        let ended = dotmsg(dir.path(), &args, b"");
+        ended.fails_with(1, "installed with `--features kafka`");
+    }
 }
 
 #[test]

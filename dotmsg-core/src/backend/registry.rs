@@ -229,7 +229,9 @@ impl Registry {
     #[must_use]
     pub fn refusal(&self, scheme: &str) -> (&'static str, String) {
         if let Some(feature) = self.features.get(scheme) {
-            let remedy = format!("Switch the feature `{feature}` of the crate dotmsg on");
+            let remedy = format!(
+                "Switch the feature `{feature}` of the crate dotmsg on; the command dotmsg has it when it is installed with `--features {feature}`"
+            );
             return ("the adapter of this URL scheme is switched off", remedy);
         }
         let known: Vec<String> = self.schemes().map(|known| format!("{known}:")).collect();

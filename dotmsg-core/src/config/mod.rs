@@ -35,7 +35,7 @@ mod value;
 mod walk;
 
 pub use errors::{ConfigError, ConfigErrors};
-pub use explain::{Explained, Setting, SettingValue, Source};
+pub use explain::{Explained, Setting, SettingValue, Source, route_settings};
 pub use place::Place;
 pub use sections::{BackendConfig, StoreConfig};
 pub use value::Value;

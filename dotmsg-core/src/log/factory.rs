@@ -92,8 +92,9 @@ fn open_directory(options: &BackendOptions) -> Result<LogBroker> {
         )
         .with("backend", &options.name)
         .remedy(match shown(host) {
-            Some(host) => format!(
-                "Write log:./{host} for a directory here, or log:/{host} for one from the root"
+            Some(path) if path.starts_with(['.', '/']) => format!("Write log:{path}"),
+            Some(name) => format!(
+                "Write log:./{name} for a directory here, or log:/{name} for one from the root"
             ),
             None => {
                 "Write log:./path for a directory here, or log:/path for one from the root".into()
@@ -135,6 +136,15 @@ mod tests {
     fn a_url_with_a_host_is_refused_and_opens_nothing() {
         let error = open_directory(&options("log://orders-log")).unwrap_err();
         assert!(error.to_string().contains("log:./orders-log"), "{error}");
+        // What says already where it is stays as it is.
+        for (url, right) in [
+            ("log://./orders", "Write log:./orders"),
+            ("log://../orders", "Write log:../orders"),
+            ("log:///var/orders", "Write log:/var/orders"),
+        ] {
+            let error = open_directory(&options(url)).unwrap_err().to_string();
+            assert!(error.ends_with(right), "{error}");
+        }
     }
 
     #[test]

@@ -2,7 +2,8 @@
 //!
 //! The letters of the canary are known by where they were put: the offsets of the replay topic between before and after (nobody
 //! else replays meanwhile). One is through when the group's position says so, and has failed when it is a dead letter again.
-//! The group has to run for that: elsewhere, or in this process under `--work`.
+//! The group has to run for that: elsewhere, or in this process under `--work`. A canary without a letter shows nothing, so it does
+//! not pass: an earlier one may have taken the letters and not be settled yet.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::future::poll_fn;
@@ -24,6 +25,8 @@ use crate::exit::Outcome;
 const LOOK_EVERY: Duration = Duration::from_millis(250);
 /// What a canary gets beside its ladder of retries.
 const MARGIN: Duration = Duration::from_secs(60);
+/// What is said of a canary that had nothing to replay.
+const NO_LETTER: &str = "no letter left";
 const READ_LIMITS: BatchLimits = BatchLimits {
     messages: 256,
     bytes: 4 << 20,
@@ -33,7 +36,7 @@ const READ_LIMITS: BatchLimits = BatchLimits {
 #[command(next_help_heading = "A few first")]
 pub(crate) struct Canary {
     /// Replay so many, wait until they are settled or dead again, and go on with the rest only when they went well
-    #[arg(long, value_name = "LETTERS")]
+    #[arg(long, value_name = "LETTERS", value_parser = clap::value_parser!(u64).range(1..))]
     canary: Option<u64>,
     /// Stop when more than this part of the canary fails: 0.1, or 10%
     #[arg(long, value_name = "PART", default_value = "0", requires = "canary", value_parser = part)]
@@ -109,6 +112,10 @@ impl Watch {
         canary: &Canary,
         letters: u64,
     ) -> Outcome<Verdict> {
+        if letters == 0 {
+            say(desk, NO_LETTER, 0, 0, Duration::ZERO)?;
+            return Ok(Verdict::Stop);
+        }
         let after = self.replay_ends().await?;
         let sent = self.sent(&after).await?;
         let allowed = (letters as f64 * canary.stop_above).floor() as u64;
@@ -246,6 +253,10 @@ fn say(
         "stopped" => desk.line(format!(
             "canary stopped: {failed} of {sent} failed again; the rest is left alone"
         )),
+        NO_LETTER => desk.line(
+            "canary stopped: no dead letter is left for it, so it shows nothing. What was replayed before may still wait or have failed: \
+             look at `lag` and `dlq list --with-done`",
+        ),
         _ => desk.line(format!(
             "canary stopped: {sent} not settled within {}, {failed} failed again; the rest is left alone. Does the group run?",
             humantime::format_duration(patience)

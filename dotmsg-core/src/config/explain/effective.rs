@@ -9,7 +9,7 @@ use serde::Serialize;
 use super::super::BackendConfig;
 use super::super::keys::Word;
 use crate::router::{
-    BatchSpec, BreakerSpec, DedupSpec, LimitSpec, Ordering, RetryOrder, RouteSpec,
+    self, BatchSpec, BreakerSpec, DedupSpec, LimitSpec, Ordering, RetryOrder, RouteSpec,
 };
 
 /// A value as a configuration file would have it: durations, sizes and rates are texts with their units.
@@ -204,15 +204,6 @@ fn duration(duration: Duration) -> String {
     }
 }
 
-/// Exact, in the largest unit that divides it.
 fn size(bytes: usize) -> SettingValue {
-    const UNITS: [(&str, u32); 4] = [("TiB", 40), ("GiB", 30), ("MiB", 20), ("KiB", 10)];
-    let bytes = bytes as u64;
-    let unit = UNITS
-        .into_iter()
-        .find(|(_, bits)| bytes.trailing_zeros() >= *bits);
-    SettingValue::Text(match unit {
-        Some((unit, bits)) => format!("{}{unit}", bytes >> bits),
-        None => format!("{bytes}B"),
-    })
+    SettingValue::Text(router::size(bytes))
 }

@@ -61,6 +61,14 @@ impl Explained {
     }
 }
 
+/// Every key of a route that has a value, in the order of the reference file: what a tool shows of one.
+#[must_use]
+pub fn route_settings(route: &RouteSpec) -> Vec<(&'static str, SettingValue)> {
+    let keys = keys::ROUTE.iter().map(|key| key.path);
+    keys.filter_map(|path| Some((path, effective::route(route, path)?)))
+        .collect()
+}
+
 impl Config {
     /// Every key with its effective value and its source, for these handlers. Settings of an adapter are listed with their
     /// defaults and shown as far as it says ([`Registry::list_settings`](crate::backend::Registry::list_settings)): without

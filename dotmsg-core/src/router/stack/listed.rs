@@ -3,7 +3,7 @@
 use std::fmt;
 use std::time::Duration;
 
-use crate::router::{Ordering, RouteSpec, ShedSpec};
+use crate::router::{Ordering, RouteSpec, ShedSpec, size};
 
 /// A layer that a route has, and how it is set.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -103,7 +103,9 @@ fn sizes(route: &RouteSpec, list: &mut List) {
         "limits",
         format!(
             "max_payload_bytes = {}, max_header_bytes = {}, max_key_bytes = {}",
-            limits.max_payload_bytes, limits.max_header_bytes, limits.max_key_bytes
+            size(limits.max_payload_bytes),
+            size(limits.max_header_bytes),
+            size(limits.max_key_bytes)
         ),
     );
 }
@@ -148,6 +150,9 @@ mod tests {
         route.breaker = Some(BreakerSpec::default());
         route.batch = Some(BatchSpec::default());
         route.timeout = Some(Duration::from_millis(1500));
+        route.limits.max_payload_bytes = 16 << 20;
+        route.limits.max_header_bytes = 64 << 10;
+        route.limits.max_key_bytes = 1000;
         assert_eq!(names(&route), ORDER);
         let said: Vec<String> = layers(&route).iter().map(ToString::to_string).collect();
         assert!(said.contains(&"tiers: 5s, 1m 30s".to_owned()), "{said:?}");
@@ -155,6 +160,9 @@ mod tests {
             said.contains(&"shed: older_than = 1m".to_owned()),
             "{said:?}"
         );
+        let sizes =
+            "limits: max_payload_bytes = 16MiB, max_header_bytes = 64KiB, max_key_bytes = 1000B";
+        assert!(said.contains(&sizes.to_owned()), "{said:?}");
         // Under partition order a message away would stop its whole partition.
         route.ordering = Ordering::Partition;
         assert!(!names(&route).contains("tiers"));
