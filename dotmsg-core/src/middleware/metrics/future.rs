@@ -3,7 +3,7 @@
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
-use std::task::{Context, Poll, ready};
+use std::task::{Context, Poll};
 
 use pin_project_lite::pin_project;
 
@@ -26,7 +26,16 @@ impl Measuring {
         F: Future<Output = Result<R, HandlerError>>,
         R: Answered,
     {
-        let result = ready!(self.stopwatch.poll(&mut self.mark, inner, cx));
+        let start = self.mark.before_poll();
+        let Poll::Ready(result) = inner.poll(cx) else {
+            if self.mark.minds_pending() {
+                self.stopwatch.pending(&mut self.mark, start);
+            }
+            return Poll::Pending;
+        };
+        if self.mark.minds_end() {
+            self.stopwatch.ended(self.mark, start);
+        }
         count_failures(self.stopwatch.metrics(), &result);
         Poll::Ready(result)
     }

@@ -3,10 +3,7 @@
 //! What is noted of a call has four bytes ([`Mark`]): it travels with every message, measured or not, where these are free, and the
 //! future of a message grows by nothing.
 
-use std::future::Future;
-use std::pin::Pin;
 use std::sync::Arc;
-use std::task::{Context, Poll};
 use std::time::Duration;
 
 use tokio::time::Instant;
@@ -29,7 +26,25 @@ const FIRST_TICK: u32 = 3;
 const TICK_US: u128 = 4;
 
 impl Mark {
-    /// Whether the call is measured, or would be if it had to wait.
+    /// Before a poll: now, if the call is measured from this moment on.
+    #[inline]
+    pub(crate) fn before_poll(self) -> Option<Instant> {
+        (self == CHOSEN).then(Instant::now)
+    }
+
+    /// Whether the stopwatch is to be told that the call has to wait.
+    #[inline]
+    pub(crate) fn minds_pending(self) -> bool {
+        self == UNSEEN || self == CHOSEN
+    }
+
+    /// Whether the stopwatch is to be told that the call has ended.
+    #[inline]
+    pub(crate) fn minds_end(self) -> bool {
+        self.0 >= CHOSEN.0
+    }
+
+    /// Whether the call is one of a route whose calls are measured.
     #[inline]
     pub(crate) fn is_on(self) -> bool {
         self != OFF
@@ -64,36 +79,27 @@ impl Stopwatch {
         }
     }
 
-    /// Polls a call, whose mark is on.
-    pub(crate) fn poll<F: Future>(
-        &self,
-        mark: &mut Mark,
-        call: Pin<&mut F>,
-        cx: &mut Context<'_>,
-    ) -> Poll<F::Output> {
-        let start = (*mark == CHOSEN).then(Instant::now);
-        let poll = call.poll(cx);
-        match *mark {
-            UNSEEN | CHOSEN if poll.is_pending() => {
-                let start = start.unwrap_or_else(Instant::now);
-                *mark = Mark(self.ticks(start).max(FIRST_TICK));
-            }
-            UNSEEN => {}
-            CHOSEN => {
-                let took = start.map_or(Duration::ZERO, |start| start.elapsed());
-                self.metrics.calls.record(took, SAMPLED_ONE_IN.into());
-            }
-            waiting if poll.is_ready() => self.waited(waiting),
-            _ => {}
-        }
-        poll
+    /// The call has to wait; `start` is what its mark gave before the poll.
+    #[cold]
+    pub(crate) fn pending(&self, mark: &mut Mark, start: Option<Instant>) {
+        let start = start.unwrap_or_else(Instant::now);
+        *mark = Mark(self.ticks(start).max(FIRST_TICK));
     }
 
-    /// The call has ended that waited since then.
-    fn waited(&self, since: Mark) {
-        let ticks = self.ticks(Instant::now()).wrapping_sub(since.0);
-        let took = Duration::from_micros(u64::from(ticks) * TICK_US as u64);
-        self.metrics.calls.record(took, 1);
+    /// The call has ended.
+    #[cold]
+    pub(crate) fn ended(&self, mark: Mark, start: Option<Instant>) {
+        match start {
+            Some(start) => self
+                .metrics
+                .calls
+                .record(start.elapsed(), SAMPLED_ONE_IN.into()),
+            None => {
+                let ticks = self.ticks(Instant::now()).wrapping_sub(mark.0);
+                let took = Duration::from_micros(u64::from(ticks) * TICK_US as u64);
+                self.metrics.calls.record(took, 1);
+            }
+        }
     }
 
     fn ticks(&self, at: Instant) -> u32 {
@@ -112,8 +118,6 @@ fn is_chosen(call: u32) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::future::poll_fn;
-    use std::pin::pin;
 
     #[test]
     fn one_in_sixteen_is_chosen_whatever_the_rhythm() {
@@ -131,8 +135,10 @@ mod tests {
         let round = Duration::from_micros((1 << 32) * TICK_US as u64);
         tokio::time::advance(round - Duration::from_secs(1)).await;
         let mut mark = UNSEEN;
-        let mut call = pin!(tokio::time::sleep(Duration::from_secs(3)));
-        poll_fn(|cx| stopwatch.poll(&mut mark, call.as_mut(), cx)).await;
+        stopwatch.pending(&mut mark, None);
+        assert!(mark.minds_end() && !mark.minds_pending() && mark.before_poll().is_none());
+        tokio::time::advance(Duration::from_secs(3)).await;
+        stopwatch.ended(mark, None);
         let calls = metrics.calls.snapshot();
         assert!((calls.sum_seconds - 3.0).abs() < 0.001, "{calls:?}");
     }

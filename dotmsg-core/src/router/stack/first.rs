@@ -12,6 +12,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Context, Poll, ready};
 
 use pin_project_lite::pin_project;
+use tokio::time::Instant;
 use tower_layer::Layer;
 use tower_service::Service;
 
@@ -142,27 +143,6 @@ where
     }
 }
 
-impl<B> Rest<B> {
-    /// Polls the first call, which is measured: a function of its own, so that one which is not pays for a look at its mark.
-    #[inline(never)]
-    fn measured<F>(
-        &self,
-        call: Pin<&mut F>,
-        delivery: &mut Delivery,
-        cx: &mut Context<'_>,
-    ) -> Poll<HandlerResult>
-    where
-        F: Future<Output = HandlerResult>,
-    {
-        let Some(stopwatch) = &self.stopwatch else {
-            return call.poll(cx);
-        };
-        let result = ready!(stopwatch.poll(delivery.mark_mut(), call, cx));
-        count_failures(stopwatch.metrics(), &result);
-        Poll::Ready(result)
-    }
-}
-
 impl<B> Rest<B>
 where
     B: Service<Delivery, Response = Returned, Error = HandlerError> + Clone + Send + 'static,
@@ -237,12 +217,18 @@ where
                 }
             }
             Projection::First { call, kept } => {
-                let result = ready!(match kept {
-                    Some((delivery, rest)) if delivery.mark().is_on() => {
-                        rest.measured(call, delivery, cx)
+                let noted = kept.as_ref().map(|(delivery, _)| delivery.mark());
+                let mark = noted.unwrap_or_default();
+                let start = mark.before_poll();
+                let Poll::Ready(result) = call.poll(cx) else {
+                    if mark.minds_pending() {
+                        waits(kept, start);
                     }
-                    _ => call.poll(cx),
-                });
+                    return Poll::Pending;
+                };
+                if mark.minds_end() {
+                    ended(kept, start);
+                }
                 if let Ok(returned) = &result
                     && returned.outgoing.capacity() == 0
                     && returned.settlement == Settlement::Ack
@@ -263,6 +249,9 @@ where
                     }
                     result => {
                         let (delivery, rest) = kept.expect("polled after it had ended");
+                        if mark.is_on() {
+                            count_failures(&rest.parts.metrics, &result);
+                        }
                         rest.after(delivery, result)
                     }
                 }
@@ -276,6 +265,26 @@ where
 
 /// What a first call keeps of its delivery and of its stack.
 type Kept<B> = Option<(Delivery, Arc<Rest<B>>)>;
+
+/// The first call, which is measured, has to wait.
+#[cold]
+fn waits<B>(kept: &mut Kept<B>, start: Option<Instant>) {
+    if let Some((delivery, rest)) = kept
+        && let Some(stopwatch) = &rest.stopwatch
+    {
+        stopwatch.pending(delivery.mark_mut(), start);
+    }
+}
+
+/// The first call, which is measured, has ended.
+#[cold]
+fn ended<B>(kept: &Kept<B>, start: Option<Instant>) {
+    if let Some((delivery, rest)) = kept
+        && let Some(stopwatch) = &rest.stopwatch
+    {
+        stopwatch.ended(delivery.mark(), start);
+    }
+}
 
 /// A bounded handler whose first answer may be there already.
 struct Answered<B> {
