@@ -74,7 +74,7 @@ impl Tracer for Halves {
 
 impl RouteTracer for Halves {
     fn follow(&self, delivery: &Delivery) -> Option<Arc<dyn Story>> {
-        let traced = delivery.position().offset % 2 == 0;
+        let traced = delivery.position().offset.is_multiple_of(2);
         traced.then(|| Arc::new(Self) as Arc<dyn Story>)
     }
 
