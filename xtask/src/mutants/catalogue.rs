@@ -50,8 +50,8 @@ pub(super) const MUTANTS: &[Mutant] = &[
         breaks: "a message is settled before its dead letter is confirmed",
         edits: &[Edit {
             file: "dotmsg-core/src/middleware/dead_letter/bury.rs",
-            from: "        let error = match confirmed(&parts.publisher, record, &delivery).await {",
-            to: "        {\n            let (parts, record, delivery) = (Arc::clone(&parts), record.clone(), delivery.clone());\n            tokio::spawn(async move {\n                tokio::time::sleep(Duration::from_millis(300)).await;\n                let _ = confirmed(&parts.publisher, record, &delivery).await;\n            });\n        }\n        if form == Form::Whole {\n            return Outcome::Settled(Ended::DeadLettered);\n        }\n        let error = match confirmed(&parts.publisher, record, &delivery).await {",
+            from: "        let sent = confirmed(&parts.publisher, record, &delivery).await;",
+            to: "        {\n            let (parts, record, delivery) = (Arc::clone(&parts), record.clone(), delivery.clone());\n            tokio::spawn(async move {\n                tokio::time::sleep(Duration::from_millis(300)).await;\n                let _ = confirmed(&parts.publisher, record, &delivery).await;\n            });\n        }\n        if form == Form::Whole {\n            return Outcome::Settled(Ended::DeadLettered);\n        }\n        let sent = confirmed(&parts.publisher, record, &delivery).await;",
         }],
     },
     Mutant {
