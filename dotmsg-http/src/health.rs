@@ -31,6 +31,7 @@ fn route(route: &RouteHealth, now: Timestamp) -> Value {
 
 fn stuck(call: &StuckCall, now: Timestamp) -> Value {
     json!({
+        "topic": &*call.topic,
         "partition": call.partition,
         "offset": call.offset,
         // As text: it has 64 bits, of which numbers in JSON keep 53.

@@ -30,7 +30,7 @@ impl Collector for Figures {
         let now = SystemClock.now();
         for figure in FIGURES {
             let unit = (figure.unit == "s").then_some(Unit::Seconds);
-            let kind = match figure.kind {
+            let kind = match figure.kind() {
                 FigureKind::Counter => MetricType::Counter,
                 FigureKind::Gauge => MetricType::Gauge,
                 FigureKind::Histogram => MetricType::Histogram,

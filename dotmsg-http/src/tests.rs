@@ -232,7 +232,7 @@ fn every_figure_is_in_the_guide() {
     for figure in FIGURES {
         let name = figure.name.replace('.', "_");
         let seconds = if figure.unit == "s" { "_seconds" } else { "" };
-        let total = if figure.kind == FigureKind::Counter {
+        let total = if figure.kind() == FigureKind::Counter {
             "_total"
         } else {
             ""

@@ -45,7 +45,7 @@ impl Metrics {
 impl Exporter for Metrics {
     fn start(&self, app: &AppHandle) {
         for figure in FIGURES {
-            match figure.kind {
+            match figure.kind() {
                 FigureKind::Counter => self.counter(figure, app.clone()),
                 FigureKind::Gauge => self.gauge(figure, app.clone()),
                 FigureKind::Histogram => self.histogram(figure, app),

@@ -433,3 +433,19 @@ fn memory_with_topics() -> Arc<dyn Backend> {
     options.auto_create = true;
     Arc::new(LogBroker::memory(options))
 }
+
+/// A start looks at topics twice, before any route runs and when each joins; what it advises is said when it joins.
+#[tokio::test(start_paused = true)]
+async fn an_advice_about_a_route_is_given_once() {
+    let seen = Seen::new();
+    let partition_order = bill()
+        .with("ordering", "partition")
+        .with("concurrency", 999);
+    let app = app().backend("main", memory_with_topics());
+    let ran = app
+        .configure(|config| config.set("backend.main.auto_create", true))
+        .route(partition_order, nothing)
+        .run_on("orders", 7);
+    ran.await.unwrap();
+    assert_eq!(seen.of("more concurrency than can be used").len(), 1);
+}

@@ -4,13 +4,12 @@
 //! [`batch_stack()`] all of them around one that takes batches. [`RouteSpec`] is the resolved, validated description of one route; [`Topology`] derives the names of its retry,
 //! replay and dead-letter topics.
 
-mod size;
 mod spec;
 mod stack;
 mod topology;
+mod units;
 
 pub use crate::middleware::rate_limit::Rate;
-pub(crate) use size::size;
 pub use spec::{
     BatchSpec, BreakerSpec, CrashLoop, DedupSpec, DeliverySemantics, Growth, InPlace, LimitSpec,
     Limits, LogMismatch, MissingPosition, Ordering, Park, RetryOrder, RetrySpec, RouteSpec,
@@ -20,3 +19,4 @@ pub use stack::{
     Front, ListedLayer, SharedLimits, StackParts, batch_stack, full_stack, layers, stack,
 };
 pub use topology::{DefaultNames, TopicNames, Topology};
+pub(crate) use units::{duration, size};

@@ -30,20 +30,19 @@ pub struct RouteTopics {
     pub auto_create: Option<u32>,
 }
 
-/// Creates the group's own topics, with the partitions of the source; checks those that exist.
-pub(super) async fn declare_topics(context: &RouteTopics) -> Result<()> {
+/// Creates the group's own topics, with the partitions of the source, which it gives; checks those that exist.
+pub(super) async fn declare_topics(context: &RouteTopics) -> Result<TopicDescription> {
     let source = source_topic(context).await?;
     check_source(context, &source).await?;
     for name in context.topology.own_topics() {
         declare(context, name, &source).await?;
     }
-    Ok(())
+    Ok(source)
 }
 
 /// What the source topic must not be.
 pub(super) async fn check_source(context: &RouteTopics, source: &TopicDescription) -> Result<()> {
     check_growth(context, source.partitions).await?;
-    advise_concurrency(context, source);
     check_ladder(context, source)
 }
 
@@ -130,13 +129,10 @@ pub async fn check_sources(contexts: &[RouteTopics]) -> Result<()> {
 }
 
 /// Under partition order no more messages run at once than there are partitions. The default is no mistake of anybody's.
-fn advise_concurrency(context: &RouteTopics, source: &TopicDescription) {
-    let concurrency = context.route.limits.concurrency;
+pub(super) fn advise_concurrency(route: &RouteSpec, source: &TopicDescription) {
+    let concurrency = route.limits.concurrency;
     let chosen = concurrency != Limits::default().concurrency;
-    if context.route.ordering == Ordering::Partition
-        && chosen
-        && concurrency > source.partitions as usize
-    {
+    if route.ordering == Ordering::Partition && chosen && concurrency > source.partitions as usize {
         tracing::warn!(
             topic = %source.name,
             partitions = source.partitions,

@@ -7,7 +7,7 @@ use tokio::sync::watch;
 use tower_service::Service;
 use tracing::Instrument;
 
-use super::declare::{RouteTopics, declare_topics};
+use super::declare::{RouteTopics, advise_concurrency, declare_topics};
 use super::pump::{
     ABANDON_WITHIN, LEAVE_WITHIN, Pump, PumpParts, RouteReport, Shutdown, Transacting,
 };
@@ -17,7 +17,7 @@ use super::worker::LanePolicy;
 use super::workers::Workers;
 use crate::backend::{
     Backend, Capability, Control, KeyOrder, PositionStore, Reader, Source, Subscription,
-    Transactional,
+    TopicDescription, Transactional,
 };
 use crate::clock::Clock;
 use crate::delivery::{Delivery, Provided};
@@ -111,13 +111,18 @@ pub async fn prepare(context: &RouteContext) -> Result<()> {
     prepare_topics(&context.topics()).await
 }
 
+/// The same, and the source topic.
+async fn prepared(of: &RouteTopics) -> Result<TopicDescription> {
+    check_capability(&of.route, &of.backend.capability())?;
+    declare_topics(of).await
+}
+
 /// [`prepare`], for whoever does not run the route.
 ///
 /// # Errors
 /// The same.
 pub async fn prepare_topics(of: &RouteTopics) -> Result<()> {
-    check_capability(&of.route, &of.backend.capability())?;
-    declare_topics(of).await
+    prepared(of).await.map(drop)
 }
 
 /// Runs a route until its shutdown is complete.
@@ -247,7 +252,8 @@ fn transactions(context: &RouteContext, control: &dyn Control) -> Result<Option<
 async fn join(
     context: &RouteContext,
 ) -> Result<(Box<dyn Source>, Arc<dyn Control>, Box<dyn Reader>)> {
-    prepare(context).await?;
+    let source = prepared(&context.topics()).await?;
+    advise_concurrency(&context.route, &source);
     let topic = Arc::clone(&context.topology.source);
     let mut subscription = Subscription::new(topic, context.route.group.as_str());
     subscription.instance = context.instance.as_deref().map(Into::into);

@@ -126,7 +126,9 @@ pub(super) fn route(route: &RouteSpec, path: &str) -> Option<SettingValue> {
         "on_partition_growth" => word(route.on_partition_growth),
         "commit_interval" => time(route.commit_interval),
         "drain_timeout" => time(route.drain_timeout),
-        "retry.tiers" => SettingValue::List(retry.tiers.iter().copied().map(duration).collect()),
+        "retry.tiers" => {
+            SettingValue::List(retry.tiers.iter().copied().map(router::duration).collect())
+        }
         // Of a whole partition there is nothing to keep, and the configuration must not say so.
         "retry.order" => match (route.ordering, retry.order) {
             (Ordering::Partition, RetryOrder::Keep) => return None,
@@ -172,36 +174,11 @@ fn word<T: Word + PartialEq>(value: T) -> SettingValue {
 }
 
 fn time(time: Duration) -> SettingValue {
-    SettingValue::Text(duration(time))
+    SettingValue::Text(router::duration(time))
 }
 
 fn time_or_none(limit: Option<Duration>) -> SettingValue {
     limit.map_or_else(|| text("none"), time)
-}
-
-/// Exact, in units that do not depend on a calendar: `1m30s`.
-fn duration(duration: Duration) -> String {
-    const UNITS: [(&str, u128); 7] = [
-        ("d", 86_400_000_000_000),
-        ("h", 3_600_000_000_000),
-        ("m", 60_000_000_000),
-        ("s", 1_000_000_000),
-        ("ms", 1_000_000),
-        ("us", 1_000),
-        ("ns", 1),
-    ];
-    let mut left = duration.as_nanos();
-    let mut written = String::new();
-    for (unit, nanos) in UNITS {
-        if left >= nanos {
-            written.push_str(&format!("{}{unit}", left / nanos));
-            left %= nanos;
-        }
-    }
-    match written.is_empty() {
-        true => "0s".to_owned(),
-        false => written,
-    }
 }
 
 fn size(bytes: usize) -> SettingValue {

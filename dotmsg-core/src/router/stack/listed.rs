@@ -1,9 +1,8 @@
 //! The layers of a route as a list, outermost first: what a tool shows of the order that `mod` composes.
 
 use std::fmt;
-use std::time::Duration;
 
-use crate::router::{Ordering, RouteSpec, ShedSpec, size};
+use crate::router::{Ordering, RouteSpec, ShedSpec, duration, size};
 
 /// A layer that a route has, and how it is set.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -21,7 +20,7 @@ pub fn layers(route: &RouteSpec) -> Vec<ListedLayer> {
     let mut list = List::default();
     shed(&route.shed, &mut list);
     if let Some(dedup) = route.dedup {
-        let kept = text(dedup.keep_for);
+        let kept = duration(dedup.keep_for);
         list.add(
             "dedup",
             format!("max_ids = {}, keep_for = {kept}", dedup.max_ids),
@@ -30,7 +29,7 @@ pub fn layers(route: &RouteSpec) -> Vec<ListedLayer> {
     list.add("trace", "");
     list.add("dead_letter", "");
     if route.ordering != Ordering::Partition && !route.retry.tiers.is_empty() {
-        let tiers: Vec<String> = route.retry.tiers.iter().copied().map(text).collect();
+        let tiers: Vec<String> = route.retry.tiers.iter().copied().map(duration).collect();
         list.add("tiers", tiers.join(", "));
     }
     sizes(route, &mut list);
@@ -40,8 +39,8 @@ pub fn layers(route: &RouteSpec) -> Vec<ListedLayer> {
         format!(
             "attempts = {}, backoff = {}, max_backoff = {}",
             in_place.attempts,
-            text(in_place.backoff),
-            text(in_place.max_backoff)
+            duration(in_place.backoff),
+            duration(in_place.max_backoff)
         ),
     );
     list.add("publish_returned", "");
@@ -49,21 +48,21 @@ pub fn layers(route: &RouteSpec) -> Vec<ListedLayer> {
         list.add("rate_limit", route.shared_limits.join(", "));
     }
     if let Some(breaker) = route.breaker {
-        let pause = text(breaker.pause);
+        let pause = duration(breaker.pause);
         list.add(
             "circuit_breaker",
             format!("failures = {}, pause = {pause}", breaker.failures),
         );
     }
     if let Some(batch) = route.batch {
-        let linger = text(batch.linger);
+        let linger = duration(batch.linger);
         list.add("batch", format!("size = {}, linger = {linger}", batch.size));
     }
     if !route.shared_limits.is_empty() {
         list.add("concurrency_limit", route.shared_limits.join(", "));
     }
     if let Some(limit) = route.timeout {
-        list.add("timeout", text(limit));
+        list.add("timeout", duration(limit));
     }
     list.add("catch_panic", "");
     list.0
@@ -92,7 +91,7 @@ fn shed(shed: &ShedSpec, list: &mut List) {
         ));
     }
     if let Some(age) = shed.older_than {
-        settings.push(format!("older_than = {}", text(age)));
+        settings.push(format!("older_than = {}", duration(age)));
     }
     list.add("shed", settings.join(", "));
 }
@@ -110,10 +109,6 @@ fn sizes(route: &RouteSpec, list: &mut List) {
     );
 }
 
-fn text(duration: Duration) -> String {
-    humantime::format_duration(duration).to_string()
-}
-
 /// Name and settings.
 impl fmt::Display for ListedLayer {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -126,6 +121,8 @@ impl fmt::Display for ListedLayer {
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use super::*;
     use crate::router::{BatchSpec, BreakerSpec, DedupSpec};
 
@@ -155,7 +152,7 @@ mod tests {
         route.limits.max_key_bytes = 1000;
         assert_eq!(names(&route), ORDER);
         let said: Vec<String> = layers(&route).iter().map(ToString::to_string).collect();
-        assert!(said.contains(&"tiers: 5s, 1m 30s".to_owned()), "{said:?}");
+        assert!(said.contains(&"tiers: 5s, 1m30s".to_owned()), "{said:?}");
         assert!(
             said.contains(&"shed: older_than = 1m".to_owned()),
             "{said:?}"

@@ -184,20 +184,21 @@ where
         let (now, wall) = (Instant::now(), self.clock.now());
         known[worker].look(now, in_hand);
         let mut stuck: Vec<_> = known.iter().flat_map(|calls| calls.stuck(now)).collect();
-        stuck.sort_unstable_by_key(|(_, since)| *since);
-        let told = stuck.iter().take(STUCK_MAX).map(|(call, since)| StuckCall {
-            partition: call.ticket.partition,
-            offset: call.ticket.offset,
-            key_hash: call.key_hash,
-            since: ago(wall, now.saturating_duration_since(*since)),
-        });
-        let told: Vec<StuckCall> = told.collect();
+        stuck.sort_by_key(|(_, call)| call.since);
+        let told = stuck.iter().take(STUCK_MAX);
+        let told: Vec<StuckCall> = told
+            .map(|(place, call)| StuckCall {
+                topic: Arc::clone(&place.topic),
+                partition: place.partition,
+                offset: place.offset,
+                key_hash: call.key_hash,
+                since: ago(wall, now.saturating_duration_since(call.since)),
+            })
+            .collect();
         let before = self.stats.stuck();
-        for call in told
-            .iter()
-            .filter(|call| !before.iter().any(|known| known.is_of_same(call)))
-        {
-            tracing::warn!(topic = %self.topology.source, partition = call.partition, offset = call.offset, key_hash = call.key_hash, after = ?STUCK_AFTER, "a call of the handler does not end, and its key waits; look at what it waits for, or set `timeout`");
+        let known = |call: &&StuckCall| before.iter().any(|known| known.is_of_same(call));
+        for call in told.iter().filter(|call| !known(call)) {
+            tracing::warn!(topic = %call.topic, partition = call.partition, offset = call.offset, key_hash = call.key_hash, after = ?STUCK_AFTER, "a call of the handler does not end, and its key waits; look at what it waits for, or set `timeout`");
         }
         let all = stuck.len();
         self.stats.set_stuck(told, all);

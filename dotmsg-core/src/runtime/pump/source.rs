@@ -80,6 +80,7 @@ where
             if partition.phase != Phase::Running {
                 continue;
             }
+            // Here because every partition is passed here in each turn.
             if let Some(took) = partition.timed_settlement() {
                 self.stats.metrics().settlements.record(took, 1);
             }

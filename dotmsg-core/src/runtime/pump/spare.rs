@@ -34,13 +34,13 @@ where
     S::Future: Send,
 {
     /// Notes whether it owns anything; when it is to be said that it does not.
-    pub(super) fn watch_spare(&mut self, now: Instant) -> Option<Instant> {
+    pub(super) fn watch_spare(&mut self) -> Option<Instant> {
         let owns = self.partitions.iter().any(Option::is_some);
         let may_own = owns || !self.taking.is_empty() || !self.granted.is_empty();
         if may_own || !self.assigned || self.stage != Shutdown::No {
             self.spare = Spare::No;
         } else if self.spare == Spare::No {
-            self.spare = Spare::Until(now + TOLD_AFTER);
+            self.spare = Spare::Until(Instant::now() + TOLD_AFTER);
         }
         match self.spare {
             Spare::Until(at) => Some(at),

@@ -47,7 +47,7 @@ where
         next = earlier(next, self.end_at);
         next = earlier(next, self.looks.at);
         next = earlier(next, self.wait_told_at);
-        next = earlier(next, self.watch_spare(Instant::now()));
+        next = earlier(next, self.watch_spare());
         let Some(next) = next else {
             self.timer_at = None;
             return false;

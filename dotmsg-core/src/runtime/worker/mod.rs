@@ -24,7 +24,7 @@ use super::ready::ReadySet;
 use super::reports::Reports;
 use super::slots::{Slots, Turn};
 use super::stopping::Stopping;
-use super::stuck::InHand;
+use super::stuck::{InHand, Place};
 use super::ticket::{Item, Settles, Ticket};
 use crate::delivery::Delivery;
 use crate::middleware::batch::Gathering;
@@ -161,12 +161,18 @@ where
     pub(crate) fn in_hand(&self) -> Vec<InHand> {
         let running = self.slots.iter().filter(|slot| slot.is_running());
         running
-            .map(|slot| InHand {
-                ticket: slot.ticket,
-                key_hash: slot
-                    .delivery
-                    .key()
-                    .map(|key| self.hash(slot.ticket.partition, key)),
+            .map(|slot| {
+                let (delivery, ticket) = (&slot.delivery, &slot.ticket);
+                let key = delivery.key();
+                InHand {
+                    place: Place {
+                        topic: Arc::clone(&delivery.stream().topic),
+                        partition: ticket.partition,
+                        ownership: ticket.ownership,
+                        offset: ticket.offset,
+                    },
+                    key_hash: key.map(|key| self.hash(ticket.partition, key)),
+                }
             })
             .collect()
     }
