@@ -3,43 +3,14 @@
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, ready};
 
 use pin_project_lite::pin_project;
+use tokio::time::Instant;
 
-use super::{Answered, Stopwatch};
-use crate::delivery::Mark;
+use super::Answered;
 use crate::handler::HandlerError;
 use crate::metrics::RouteMetrics;
-
-/// A call that is measured.
-#[derive(Debug)]
-pub(super) struct Measuring {
-    pub(super) stopwatch: Arc<Stopwatch>,
-    pub(super) mark: Mark,
-}
-
-impl Measuring {
-    /// Polls the call.
-    fn poll<F, R>(&mut self, inner: Pin<&mut F>, cx: &mut Context<'_>) -> Poll<F::Output>
-    where
-        F: Future<Output = Result<R, HandlerError>>,
-        R: Answered,
-    {
-        let start = self.mark.before_poll();
-        let Poll::Ready(result) = inner.poll(cx) else {
-            if self.mark.minds_pending() {
-                self.stopwatch.pending(&mut self.mark, start);
-            }
-            return Poll::Pending;
-        };
-        if self.mark.minds_end() {
-            self.stopwatch.ended(self.mark, start);
-        }
-        count_failures(self.stopwatch.metrics(), &result);
-        Poll::Ready(result)
-    }
-}
 
 /// Counts what a call failed with.
 pub(crate) fn count_failures<R: Answered>(
@@ -59,12 +30,12 @@ pin_project! {
     pub struct ResponseFuture<F> {
         #[pin]
         inner: F,
-        measuring: Option<Measuring>,
+        measuring: Option<(Arc<RouteMetrics>, Instant)>,
     }
 }
 
 impl<F> ResponseFuture<F> {
-    pub(super) fn new(inner: F, measuring: Option<Measuring>) -> Self {
+    pub(super) fn new(inner: F, measuring: Option<(Arc<RouteMetrics>, Instant)>) -> Self {
         Self { inner, measuring }
     }
 }
@@ -79,10 +50,11 @@ where
     #[inline]
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<F::Output> {
         let this = self.project();
-        match this.measuring {
-            // Passed on as it is: a result that is looked at is a result that is copied.
-            None => this.inner.poll(cx),
-            Some(measuring) => measuring.poll(this.inner, cx),
+        let result = ready!(this.inner.poll(cx));
+        if let Some((metrics, begun)) = this.measuring.take() {
+            metrics.calls.record(begun.elapsed(), 1);
+            count_failures(&metrics, &result);
         }
+        Poll::Ready(result)
     }
 }

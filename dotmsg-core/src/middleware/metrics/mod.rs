@@ -3,58 +3,38 @@
 //! It stands around the time limit and inside of whatever repeats: a call that ran out of time is a call that failed, and the
 //! pauses between repeats are no calls.
 //!
-//! To look at the clock twice costs as much as a third of the whole way of a small message. So what is ready when it is polled
-//! first is looked at one time in [`SAMPLED_ONE_IN`], chosen by the number of the call, and then counts for all of these. A call
-//! that has to wait is always measured: from its first poll on, or, if it is not among the chosen ones, from the end of that.
-//! In the stack of a route the first call of a message is measured by whoever makes it, in the same way: a future of its own would
-//! cost every message 50 instructions. The layer stands around repeats, and around the calls of batches.
-//! Without an app that measures ([`App::measured`](crate::app::App::measured)) a call pays a branch.
+//! In the stack of a route it stands around repeats and around the calls of batches. The first call of a message is measured by
+//! whoever makes it (`router/stack/stopwatch`), and not every one of them: that is the way of nearly every message, where two looks at
+//! the clock and a future that is larger would show.
 
 mod future;
 mod layer;
-mod stopwatch;
 
 pub use future::ResponseFuture;
 pub(crate) use future::count_failures;
 pub use layer::MetricsLayer;
-pub use stopwatch::SAMPLED_ONE_IN;
-
-pub(crate) use stopwatch::Stopwatch;
 
 use std::sync::Arc;
 use std::task::{Context, Poll};
 
+use tokio::time::Instant;
 use tower_service::Service;
 
-use self::future::Measuring;
 use crate::delivery::Settlement;
 use crate::handler::{Answer, HandlerError, Returned};
 use crate::metrics::RouteMetrics;
 
 /// Measures each call of its inner service.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Metrics<S> {
     inner: S,
-    // One for each clone: every call counts its references, and workers would pass them to and fro.
-    stopwatch: Option<Arc<Stopwatch>>,
-    calls: u32,
+    metrics: Option<Arc<RouteMetrics>>,
 }
 
 impl<S> Metrics<S> {
     /// Around `inner`; `None`: nothing is measured.
-    pub fn new(inner: S, metrics: Option<Arc<RouteMetrics>>) -> Self {
-        Self {
-            inner,
-            stopwatch: metrics.map(Stopwatch::new).map(Arc::new),
-            calls: 0,
-        }
-    }
-}
-
-impl<S: Clone> Clone for Metrics<S> {
-    fn clone(&self) -> Self {
-        let metrics = self.stopwatch.as_ref().map(|one| one.metrics());
-        Self::new(self.inner.clone(), metrics.cloned())
+    pub const fn new(inner: S, metrics: Option<Arc<RouteMetrics>>) -> Self {
+        Self { inner, metrics }
     }
 }
 
@@ -73,10 +53,8 @@ where
 
     #[inline]
     fn call(&mut self, call: C) -> Self::Future {
-        let measuring = self.stopwatch.as_ref().map(|stopwatch| Measuring {
-            stopwatch: Arc::clone(stopwatch),
-            mark: Stopwatch::next(&mut self.calls),
-        });
+        let measuring = self.metrics.clone();
+        let measuring = measuring.map(|metrics| (metrics, Instant::now()));
         ResponseFuture::new(self.inner.call(call), measuring)
     }
 }

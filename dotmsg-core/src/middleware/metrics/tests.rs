@@ -32,17 +32,15 @@ async fn calls_that_wait_are_measured_one_by_one() {
 }
 
 #[tokio::test]
-async fn calls_that_are_ready_at_once_are_sampled_and_count_for_all() {
+async fn calls_that_are_ready_at_once_are_measured_too() {
     let metrics = Arc::new(RouteMetrics::default());
     let quick = service_fn(|_: Delivery| std::future::ready(Answers::Ok(Returned::default())));
     let mut service = Metrics::new(quick, Some(Arc::clone(&metrics)));
-    let calls = 16_000;
+    let calls = 1_000;
     for offset in 0..calls {
         service.call(delivery(offset)).await.unwrap();
     }
-    let count = metrics.calls.snapshot().count();
-    let off = count.abs_diff(calls);
-    assert!(off <= calls / 50, "{count} of {calls}");
+    assert_eq!(metrics.calls.snapshot().count(), calls);
 }
 
 #[tokio::test]

@@ -12,16 +12,16 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Context, Poll, ready};
 
 use pin_project_lite::pin_project;
-use tokio::time::Instant;
 use tower_layer::Layer;
 use tower_service::Service;
 
+use super::stopwatch::Stopwatch;
 use super::{Layers, StackParts, limit_parts, metrics_layer};
 use crate::backend::BoxFuture;
-use crate::delivery::{Delivery, Settlement};
+use crate::delivery::{Delivery, Mark, Settlement};
 use crate::handler::{HandlerError, HandlerResult, Returned};
 use crate::middleware::limits::LimitParts;
-use crate::middleware::metrics::{Stopwatch, count_failures};
+use crate::middleware::metrics::count_failures;
 use crate::middleware::publish_returned::{Passage, Passed};
 use crate::middleware::{Ended, Outcome};
 use crate::trace::RouteTracer;
@@ -32,8 +32,6 @@ pub(super) struct FirstCall<B> {
     // Why the handler was not ready; the failure of the next delivery.
     not_ready: Option<HandlerError>,
     limits: Arc<LimitParts>,
-    /// Calls that were made, if they are measured.
-    calls: Option<u32>,
     tracer: Option<Arc<dyn RouteTracer>>,
     rest: Arc<Rest<B>>,
 }
@@ -54,7 +52,6 @@ impl<B: Clone> FirstCall<B> {
         Self {
             bounded: bounded.clone(),
             not_ready: None,
-            calls: parts.measured.then_some(0),
             tracer: parts.tracer.clone(),
             rest: Arc::new(Rest {
                 bounded: Mutex::new(bounded),
@@ -112,8 +109,8 @@ where
             && !tracing::enabled!(tracing::Level::DEBUG)
         {
             let mut kept = delivery.clone();
-            if let Some(calls) = &mut self.calls {
-                *kept.mark_mut() = Stopwatch::next(calls);
+            if let Some(stopwatch) = &self.rest.stopwatch {
+                *kept.mark_mut() = stopwatch.begin();
             }
             return ResponseFuture::First {
                 call: self.bounded.call(delivery),
@@ -217,17 +214,14 @@ where
                 }
             }
             Projection::First { call, kept } => {
-                let noted = kept.as_ref().map(|(delivery, _)| delivery.mark());
-                let mark = noted.unwrap_or_default();
-                let start = mark.before_poll();
                 let Poll::Ready(result) = call.poll(cx) else {
-                    if mark.minds_pending() {
-                        waits(kept, start);
+                    if let Some((mark, stopwatch)) = measured(kept) {
+                        stopwatch.waits(mark);
                     }
                     return Poll::Pending;
                 };
-                if mark.minds_end() {
-                    ended(kept, start);
+                if let Some((mark, stopwatch)) = measured(kept) {
+                    stopwatch.ended(*mark);
                 }
                 if let Ok(returned) = &result
                     && returned.outgoing.capacity() == 0
@@ -249,7 +243,7 @@ where
                     }
                     result => {
                         let (delivery, rest) = kept.expect("polled after it had ended");
-                        if mark.is_on() {
+                        if delivery.mark().is_on() {
                             count_failures(&rest.parts.metrics, &result);
                         }
                         rest.after(delivery, result)
@@ -266,24 +260,13 @@ where
 /// What a first call keeps of its delivery and of its stack.
 type Kept<B> = Option<(Delivery, Arc<Rest<B>>)>;
 
-/// The first call, which is measured, has to wait.
-#[cold]
-fn waits<B>(kept: &mut Kept<B>, start: Option<Instant>) {
-    if let Some((delivery, rest)) = kept
-        && let Some(stopwatch) = &rest.stopwatch
-    {
-        stopwatch.pending(delivery.mark_mut(), start);
-    }
-}
-
-/// The first call, which is measured, has ended.
-#[cold]
-fn ended<B>(kept: &Kept<B>, start: Option<Instant>) {
-    if let Some((delivery, rest)) = kept
-        && let Some(stopwatch) = &rest.stopwatch
-    {
-        stopwatch.ended(delivery.mark(), start);
-    }
+/// The mark of a first call, and who measures it, if somebody does.
+#[inline]
+fn measured<B>(kept: &mut Kept<B>) -> Option<(&mut Mark, &Stopwatch)> {
+    let (delivery, rest) = kept
+        .as_mut()
+        .filter(|(delivery, _)| delivery.mark().is_on())?;
+    Some((delivery.mark_mut(), rest.stopwatch.as_ref()?))
 }
 
 /// A bounded handler whose first answer may be there already.

@@ -31,6 +31,7 @@ mod first;
 mod front;
 mod listed;
 mod shared;
+mod stopwatch;
 
 pub use front::Front;
 pub use listed::{ListedLayer, layers};

@@ -317,3 +317,37 @@ async fn the_call_that_is_traced_is_made_with_the_permit_that_there_was() {
     assert_eq!(service.oneshot(delivery(1)).await, Ok(handled()));
     assert_eq!(other.oneshot(delivery(2)).await, Ok(handled()));
 }
+
+#[tokio::test(start_paused = true)]
+async fn first_calls_are_sampled_and_count_for_all_and_repeats_are_measured_one_by_one() {
+    let measured = |attempts| {
+        let mut route = route();
+        route.retry.in_place.attempts = attempts;
+        let mut parts = parts(route, &ScriptedPublisher::new([]));
+        parts.measured = true;
+        (Arc::clone(&parts.metrics), parts)
+    };
+    let (metrics, of_first) = measured(1);
+    let quick = |_: Delivery| async { Ok(Returned::default()) };
+    let mut service = stack(service_fn(quick), of_first);
+    let calls = 16_000_u64;
+    for offset in 0..calls {
+        service.call(delivery(offset)).await.unwrap();
+    }
+    let count = metrics.calls.snapshot().count();
+    assert!(count.abs_diff(calls) <= calls / 50, "{count} of {calls}");
+
+    let (metrics, of_repeats) = measured(4);
+    let fails = |_: Delivery| async {
+        tokio::time::sleep(Duration::from_millis(30)).await;
+        Err(transient("down").kind("down"))
+    };
+    let mut service = stack(service_fn(fails), of_repeats);
+    service.call(delivery(1)).await.unwrap();
+    assert_eq!(
+        metrics.calls.snapshot().count(),
+        4,
+        "the first and three repeats"
+    );
+    assert_eq!(metrics.failures.snapshot(), [("down".into(), 4)]);
+}
