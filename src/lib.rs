@@ -242,8 +242,6 @@ mod docs {
     mod duplicates_and_shedding {}
     #[doc = include_str!("../docs/lag.md")]
     mod lag {}
-    #[doc = include_str!("../docs/how-to/size-partitions.md")]
-    mod size_partitions {}
     #[cfg(feature = "otel")]
     #[doc = include_str!("../docs/telemetry.md")]
     mod telemetry {}

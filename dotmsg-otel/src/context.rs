@@ -4,12 +4,9 @@
 //! as empty.
 
 use dotmsg_core::Bytes;
-use dotmsg_core::message::{Headers, TRACEPARENT, TRACESTATE, TraceParent};
+use dotmsg_core::message::{Headers, TRACE_HEADER_BYTES_MAX, TRACEPARENT, TRACESTATE, TraceParent};
 use opentelemetry::Context;
 use opentelemetry::trace::{SpanContext, SpanId, TraceContextExt, TraceFlags, TraceId, TraceState};
-
-/// Longest `tracestate` that is read or written, in bytes.
-const TRACESTATE_BYTES_MAX: usize = 512;
 
 /// The span context that a header names.
 pub(crate) fn span_context(parent: TraceParent, state: TraceState) -> SpanContext {
@@ -26,7 +23,7 @@ pub(crate) fn remote(parent: SpanContext) -> Context {
 /// What tracing systems added to the producer's context.
 pub(crate) fn trace_state(headers: &Headers) -> TraceState {
     let text = headers.get_str(TRACESTATE).unwrap_or_default();
-    match text.len() <= TRACESTATE_BYTES_MAX {
+    match text.len() <= TRACE_HEADER_BYTES_MAX {
         true => text.parse().unwrap_or_default(),
         false => TraceState::default(),
     }
@@ -49,7 +46,7 @@ pub(crate) fn inject(context: &SpanContext, headers: &mut Headers) {
     let parent = trace_parent(context).to_string();
     headers.append(TRACEPARENT, Some(Bytes::from(parent)));
     let state = context.trace_state().header();
-    if !state.is_empty() && state.len() <= TRACESTATE_BYTES_MAX {
+    if !state.is_empty() && state.len() <= TRACE_HEADER_BYTES_MAX {
         headers.append(TRACESTATE, Some(Bytes::from(state)));
     }
 }

@@ -37,7 +37,7 @@
 //! **The handler runs in the context of its span** (`opentelemetry::Context::current()`), each time it is polled. So what it traces itself,
 //! and what instrumented clients do, lies below.
 //!
-//! What must stay true: a message that is not sampled costs a look at its headers and allocates nothing; nothing that stands in a
+//! What must stay true: a message that its producer did not sample costs a look at its headers and allocates nothing; nothing that stands in a
 //! header makes anything fail.
 
 mod call;

@@ -4,7 +4,7 @@
 //! what that prints; the step builds all of these examples at once, runs each in an empty directory and compares. The page is
 //! the only copy of the expected output. In a tutorial the reader has a crate of their own: `<!-- example NAME -->` above a block with
 //! `$ cargo run` says which example is the same. A block of the page that begins with `# dotmsg.toml` is in the directory then.
-//! A `rust` block right below `<!-- examples/FILE -->` is an excerpt: its lines stand
+//! A block right below `<!-- examples/FILE -->` is an excerpt: its lines stand
 //! in that file, one after the other, whatever their indentation. So neither can go stale unnoticed.
 
 use crate::cargo;

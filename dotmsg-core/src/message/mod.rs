@@ -12,7 +12,7 @@ pub(crate) use cut::{Pen, cut};
 
 pub use headers::{HeaderName, Headers};
 pub(crate) use trace_parent::pass_on;
-pub use trace_parent::{TRACEPARENT, TRACESTATE, TraceParent};
+pub use trace_parent::{TRACE_HEADER_BYTES_MAX, TRACEPARENT, TRACESTATE, TraceParent};
 
 use bytes::Bytes;
 

@@ -16,8 +16,9 @@ pub const TRACEPARENT: &str = "traceparent";
 /// The header with what tracing systems add to it.
 pub const TRACESTATE: &str = "tracestate";
 
-/// Longest `tracestate` that is passed on, in bytes: the least that the standard asks everybody to take.
-const TRACESTATE_BYTES_MAX: usize = 512;
+/// Longest value of one of these headers that is passed on, in bytes: the length of a `tracestate` that the standard asks
+/// everybody to take. A `traceparent` comes near it in versions that are not known yet only.
+pub const TRACE_HEADER_BYTES_MAX: usize = 512;
 
 /// Bytes of a `traceparent` of version 00.
 const LENGTH: usize = 55;
@@ -105,12 +106,12 @@ pub(crate) fn pass_on(from: &Headers, to: &mut Headers) {
     let Some(parent) = from.get(TRACEPARENT) else {
         return;
     };
-    if TraceParent::parse(parent).is_none() || parent.len() > TRACESTATE_BYTES_MAX {
+    if TraceParent::parse(parent).is_none() || parent.len() > TRACE_HEADER_BYTES_MAX {
         return;
     }
     to.append(TRACEPARENT, Some(parent.clone()));
     let state = from.get(TRACESTATE);
-    if let Some(state) = state.filter(|state| state.len() <= TRACESTATE_BYTES_MAX) {
+    if let Some(state) = state.filter(|state| state.len() <= TRACE_HEADER_BYTES_MAX) {
         to.append(TRACESTATE, Some(state.clone()));
     }
 }
@@ -176,11 +177,18 @@ mod tests {
         );
         pass_on(&with(&[(TRACESTATE, "a=b")]), &mut child);
         assert!(child.is_empty());
-        let long = "a=".to_owned() + &"b".repeat(TRACESTATE_BYTES_MAX);
+        let long = "a=".to_owned() + &"b".repeat(TRACE_HEADER_BYTES_MAX);
         pass_on(
             &with(&[(TRACEPARENT, TEXT), (TRACESTATE, &long)]),
             &mut child,
         );
         assert_eq!(child, with(&[(TRACEPARENT, TEXT)]));
+        let later = TEXT.replacen("00-", "01-", 1) + "-";
+        let longest = later.clone() + &"x".repeat(TRACE_HEADER_BYTES_MAX - later.len());
+        for (parent, passes) in [(longest.clone(), true), (longest + "x", false)] {
+            let mut child = Headers::new();
+            pass_on(&with(&[(TRACEPARENT, &parent)]), &mut child);
+            assert_eq!(child.is_empty(), !passes, "{} bytes", parent.len());
+        }
     }
 }

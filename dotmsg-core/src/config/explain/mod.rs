@@ -131,41 +131,47 @@ struct Listing<'a> {
 }
 
 impl Listing<'_> {
-    fn add(&mut self, section: &'static str, name: &str, key: &str, value: Option<SettingValue>) {
-        self.settings.push(Setting {
+    /// A key with its source, which is not in the list yet.
+    fn setting(
+        &self,
+        section: &'static str,
+        name: &str,
+        key: &str,
+        value: Option<SettingValue>,
+    ) -> Setting {
+        Setting {
             section,
             name: name.to_owned(),
             key: key.to_owned(),
             value,
             source: self.sources.of(section, name, key),
             redacted: false,
-        });
+        }
+    }
+
+    fn add(&mut self, section: &'static str, name: &str, key: &str, value: Option<SettingValue>) {
+        let setting = self.setting(section, name, key, value);
+        self.settings.push(setting);
     }
 
     fn url(&mut self, section: &'static str, name: &str, url: &str) {
         let shown = shown_url(url);
         let redacted = shown != url;
-        self.add(section, name, "url", Some(SettingValue::Text(shown)));
-        self.mark(redacted);
-    }
-
-    /// The last one is not all that there is.
-    fn mark(&mut self, redacted: bool) {
-        if let Some(last) = self.settings.last_mut() {
-            last.redacted = redacted;
-        }
+        let value = Some(SettingValue::Text(shown));
+        self.settings.push(Setting {
+            redacted,
+            ..self.setting(section, name, "url", value)
+        });
     }
 
     fn backend(&mut self, backend: &BackendConfig, is_given: bool) {
         let name = &*backend.name;
         for key in keys::BACKEND {
             match key.path {
-                "url" if is_given => {
-                    self.add("backend", name, "url", None);
-                    if let Some(last) = self.settings.last_mut() {
-                        last.source = Source::Open;
-                    }
-                }
+                "url" if is_given => self.settings.push(Setting {
+                    source: Source::Open,
+                    ..self.setting("backend", name, "url", None)
+                }),
                 "url" => self.url("backend", name, &backend.url),
                 path => self.add("backend", name, path, effective::backend(backend, path)),
             }
@@ -189,8 +195,10 @@ impl Listing<'_> {
                 false => SettingValue::Text("***".to_owned()),
             };
             let key = format!("{adapter}.{key}");
-            self.add("backend", &backend.name, &key, Some(value));
-            self.mark(!may_show);
+            self.settings.push(Setting {
+                redacted: !may_show,
+                ..self.setting("backend", &backend.name, &key, Some(value))
+            });
         }
     }
 
@@ -222,13 +230,11 @@ impl Listing<'_> {
         for key in keys::ROUTE.iter().filter(|key| !is_of_another(key.path)) {
             let value = effective::route(route, key.path);
             let is_plain = value == effective::route(&plain, key.path);
-            self.add("routes", &route.handler, key.path, value);
-            if let Some(last) = self.settings.last_mut()
-                && last.source == Source::Default
-                && !is_plain
-            {
-                last.source = Source::Derived;
+            let mut setting = self.setting("routes", &route.handler, key.path, value);
+            if setting.source == Source::Default && !is_plain {
+                setting.source = Source::Derived;
             }
+            self.settings.push(setting);
         }
     }
 }

@@ -100,6 +100,7 @@ backend.'a.b'.url = 'memory:x'
 backend.main.log.segment_bytes = 1234567
 backend.main.log.seed = '007'
 limits.database.concurrency = 3
+telemetry.http.listen = '[::1]:9464'
 [routes.bill]
 max_held_messages = 1
 max_held_bytes = 1025
@@ -143,6 +144,8 @@ topic = 'sizes'
     assert_eq!(read.backends, resolved.backends);
     assert_eq!(read.routes, resolved.routes);
     assert_eq!(read.limits, resolved.limits);
+    assert!(read.http.is_some());
+    assert_eq!(read.http, resolved.http);
 }
 
 #[test]

@@ -52,7 +52,13 @@ pub(super) fn within<T>(span: Option<&dyn Span>, run: impl FnOnce() -> T) -> T {
     let Some(span) = span else { return run() };
     let mut run = Some(run);
     let mut result = None;
-    span.within(&mut || result = run.take().map(|run| run()));
-    // A tracer that does not call must not cost the message.
-    result.unwrap_or_else(|| run.take().expect("it was not called")())
+    let mut once = || {
+        if let Some(run) = run.take() {
+            result = Some(run());
+        }
+    };
+    span.within(&mut once);
+    // A tracer that does not call, or calls again, must not cost the message.
+    once();
+    result.expect("it was called")
 }

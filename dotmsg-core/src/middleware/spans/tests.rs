@@ -16,17 +16,17 @@ fn note(notes: &Notes, text: impl Into<String>) {
     notes.lock().unwrap().push(text.into());
 }
 
-/// Notes when it is entered and how it ends; `calls` is whether it lets anything run.
+/// Notes when it is entered and how it ends; `calls` is how often it calls what runs within.
 #[derive(Debug)]
 struct Noting {
     notes: Notes,
-    calls: bool,
+    calls: u32,
 }
 
 impl Span for Noting {
     fn within(&self, run: &mut dyn FnMut()) {
         note(&self.notes, "in");
-        if self.calls {
+        for _ in 0..self.calls {
             run();
         }
         note(&self.notes, "out");
@@ -47,7 +47,7 @@ impl Drop for Noting {
 #[derive(Debug)]
 struct Noted {
     notes: Notes,
-    calls: bool,
+    calls: u32,
 }
 
 impl Story for Noted {
@@ -80,7 +80,7 @@ impl RouteTracer for Tracer {
 
 /// What is noted of a handler that is pending once.
 async fn noted(
-    calls: bool,
+    calls: u32,
     result: Result<(), ()>,
     tracer: Option<Arc<dyn RouteTracer>>,
 ) -> Vec<String> {
@@ -117,13 +117,13 @@ async fn noted(
 
 #[tokio::test]
 async fn a_call_and_each_of_its_polls_are_within_and_its_end_is_told() {
-    let notes = noted(true, Ok(()), Some(Arc::new(Tracer))).await;
+    let notes = noted(1, Ok(()), Some(Arc::new(Tracer))).await;
     let polled = [
         "in", "called", "out", "in", "poll 1", "out", "in", "poll 2", "out",
     ];
     assert_eq!(notes[..9], polled);
     assert_eq!(notes[9..11], ["Done", "over"]);
-    let notes = noted(true, Err(()), Some(Arc::new(Tracer))).await;
+    let notes = noted(1, Err(()), Some(Arc::new(Tracer))).await;
     let failed = SpanEnd::Failed {
         kind: "handler",
         message: "down",
@@ -133,13 +133,20 @@ async fn a_call_and_each_of_its_polls_are_within_and_its_end_is_told() {
 
 #[tokio::test]
 async fn a_span_that_lets_nothing_run_costs_no_call() {
-    let notes = noted(false, Ok(()), Some(Arc::new(Tracer))).await;
+    let notes = noted(0, Ok(()), Some(Arc::new(Tracer))).await;
     assert_eq!(notes[..3], ["in", "out", "called"]);
     assert!(notes.contains(&"Done".to_owned()), "{notes:?}");
 }
 
 #[tokio::test]
+async fn a_span_that_calls_again_runs_nothing_twice() {
+    let once = noted(1, Ok(()), Some(Arc::new(Tracer))).await;
+    let twice = noted(2, Ok(()), Some(Arc::new(Tracer))).await;
+    assert_eq!(twice, once);
+}
+
+#[tokio::test]
 async fn without_a_tracer_it_passes_on() {
-    let notes = noted(true, Ok(()), None).await;
+    let notes = noted(1, Ok(()), None).await;
     assert_eq!(notes, ["called", "poll 1", "poll 2"]);
 }
