@@ -59,7 +59,7 @@ impl std::error::Error for Reason {}
 /// permanent one of the kind it names.
 pub(super) fn settle(settlement: Settlement) -> Result<Outcome, HandlerError> {
     match settlement {
-        Settlement::Ack => Ok(Outcome::Settled(Ended::Handled)),
+        Settlement::Ack => Ok(Outcome::HANDLED),
         Settlement::Discard => Ok(Outcome::Settled(Ended::Discarded)),
         Settlement::Retry { reason } => Err(HandlerError::transient(Reason(reason)).kind("retry")),
         Settlement::DeadLetter { kind, reason } => {

@@ -95,6 +95,11 @@ pub enum Outcome {
     PutBack,
 }
 
+impl Outcome {
+    /// Nearly every one.
+    pub(crate) const HANDLED: Self = Self::Settled(Ended::Handled);
+}
+
 /// How a settled delivery ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Ended {

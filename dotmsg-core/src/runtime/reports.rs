@@ -8,7 +8,7 @@
 
 use super::stuck::InHand;
 use super::ticket::{Settles, Ticket};
-use crate::middleware::{Ended, Outcome};
+use crate::middleware::Outcome;
 use crate::progress::Seq;
 
 /// A record of the source was handled.
@@ -51,7 +51,7 @@ impl Reports {
     #[inline]
     pub(crate) fn finished(&mut self, ticket: &Ticket, outcome: Outcome) {
         match (ticket.settles, outcome) {
-            (Settles::Source(seq), Outcome::Settled(Ended::Handled)) => {
+            (Settles::Source(seq), Outcome::HANDLED) => {
                 self.handled.push(Handled {
                     seq,
                     partition: ticket.partition,

@@ -21,11 +21,9 @@ use super::worker::{LanePolicy, Worker};
 use crate::backend::Record;
 use crate::delivery::{Delivery, Stream};
 use crate::error::{Error, ErrorKind, Result};
-use crate::middleware::{Ended, Outcome};
+use crate::middleware::Outcome;
 use crate::progress::Seq;
 use crate::router::Ordering;
-
-const HANDLED: Outcome = Outcome::Settled(Ended::Handled);
 
 struct Remote {
     mailbox: Arc<Mailbox>,
@@ -290,7 +288,7 @@ fn take<S>(
 {
     let called = worker.try_at_once(cx, stream, &mut handed.record);
     if let Some(called) = &called
-        && called.poll == Poll::Ready(HANDLED)
+        && called.poll == Poll::Ready(Outcome::HANDLED)
     {
         reports.handled.push(Handled {
             seq: handed.seq,

@@ -11,7 +11,7 @@ use pin_project_lite::pin_project;
 use super::{DedupStore, Reply, waiting};
 use crate::backend::BoxFuture;
 use crate::delivery::Delivery;
-use crate::middleware::{Ended, Outcome};
+use crate::middleware::Outcome;
 
 /// A claim that was granted; released when it is dropped, unless it was closed.
 pub(super) struct Held<D: DedupStore + ?Sized> {
@@ -127,7 +127,7 @@ where
                 let Some(held) = held.take() else {
                     return Poll::Ready(result);
                 };
-                let Ok(outcome @ Outcome::Settled(Ended::Handled)) = result else {
+                let Ok(outcome @ Outcome::HANDLED) = result else {
                     return Poll::Ready(result);
                 };
                 match held.succeed() {

@@ -15,7 +15,7 @@ use super::future::Held;
 use super::{Claim, DUPLICATE, DedupStore, Reply};
 use crate::backend::BoxFuture;
 use crate::delivery::{Delivery, Stream};
-use crate::middleware::{Ended, Outcome, pace};
+use crate::middleware::{Outcome, pace};
 
 /// Pause before the first repeat of a question.
 const FIRST_PAUSE: Duration = Duration::from_millis(50);
@@ -45,7 +45,7 @@ where
         None => return Ok(Outcome::Interrupted),
     }
     let outcome = service.call(delivery).await?;
-    if outcome != Outcome::Settled(Ended::Handled) {
+    if outcome != Outcome::HANDLED {
         return Ok(outcome);
     }
     let reply = held.succeed();

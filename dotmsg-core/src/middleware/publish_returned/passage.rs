@@ -62,7 +62,7 @@ impl Passage {
         });
         let unconfirmed = ready!(on_its_way.poll(cx));
         if unconfirmed.is_empty() {
-            return Poll::Ready(Passed::Through(Outcome::Settled(Ended::Handled)));
+            return Poll::Ready(Passed::Through(Outcome::HANDLED));
         }
         let mut returned = std::mem::take(&mut self.returned);
         let mut index = 0;

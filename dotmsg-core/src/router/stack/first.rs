@@ -20,10 +20,10 @@ use super::{Layers, StackParts, limit_parts, metrics_layer};
 use crate::backend::BoxFuture;
 use crate::delivery::{Delivery, Mark, Settlement};
 use crate::handler::{HandlerError, HandlerResult, Returned};
+use crate::middleware::Outcome;
 use crate::middleware::limits::LimitParts;
 use crate::middleware::metrics::count_failures;
 use crate::middleware::publish_returned::{Passage, Passed};
-use crate::middleware::{Ended, Outcome};
 use crate::trace::RouteTracer;
 
 /// A route's stack: the bounded handler, and all other layers for whenever they are needed.
@@ -229,7 +229,7 @@ where
                 {
                     // Nothing in it owns memory, which its destructor would have to find out again.
                     std::mem::forget(result);
-                    return Poll::Ready(Ok(Outcome::Settled(Ended::Handled)));
+                    return Poll::Ready(Ok(Outcome::HANDLED));
                 }
                 let kept = kept.take();
                 match result {

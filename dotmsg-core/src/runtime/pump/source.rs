@@ -12,7 +12,7 @@ use super::{Pump, Shutdown, add, owned, running};
 use crate::backend::{BatchLimits, Record};
 use crate::delivery::{Delivery, Stream};
 use crate::error::Result;
-use crate::middleware::{Ended, Outcome};
+use crate::middleware::Outcome;
 use crate::router::DeliverySemantics as Semantics;
 use crate::runtime::lanes::AwayName;
 use crate::runtime::partition::{Partition, Phase, Staged};
@@ -20,8 +20,6 @@ use crate::runtime::reports::Reports;
 use crate::runtime::ticket::Item;
 use crate::runtime::worker::Worker;
 use crate::runtime::workers::Workers;
-
-const HANDLED: Outcome = Outcome::Settled(Ended::Handled);
 
 impl<S> Pump<S>
 where
@@ -296,7 +294,7 @@ where
     if let Some(seq) = partition.peek_source(record.offset)
         && let Some(called) = worker.try_at_once(cx, stream, record)
     {
-        if called.poll == Poll::Ready(HANDLED) {
+        if called.poll == Poll::Ready(Outcome::HANDLED) {
             partition.source_handled(record.offset);
             return true;
         }

@@ -187,20 +187,20 @@ where
         let future = self.service.call(slot.delivery.clone());
         let poll = slot.start(future);
         match poll {
-            // What the service was ready for is still there.
-            Poll::Ready(Outcome::Settled(ended)) if ended.is_without_call() => self.asked = true,
-            Poll::Pending | Poll::Ready(Outcome::Settled(_)) => {}
-            Poll::Ready(unsettled) => self.block_key(index, stream.partition, unsettled),
+            Poll::Pending | Poll::Ready(Outcome::HANDLED) => {}
+            Poll::Ready(other) => self.after_first_poll(index, stream.partition, other),
         }
         (index, poll)
     }
 
-    /// After a first poll that did not settle the message: nothing of its key may start before it.
+    /// After a first poll that ended in something else than a handled message. One that is not settled: nothing of its key may
+    /// start before it.
     #[cold]
-    pub(super) fn block_key(&mut self, slot: usize, partition: u32, outcome: Outcome) {
+    pub(super) fn after_first_poll(&mut self, slot: usize, partition: u32, outcome: Outcome) {
         let message = self.slots[slot].delivery.message();
         match outcome {
-            Outcome::Settled(_) => {}
+            // What the service was ready for may still be there.
+            Outcome::Settled(ended) => self.asked |= ended.is_without_call(),
             Outcome::PutBack => unreachable!("what is put back was pending before"),
             Outcome::Away(away) => {
                 let key = message.key.as_deref().map(Bytes::copy_from_slice);

@@ -17,8 +17,8 @@ use super::Worker;
 use super::keys::{lane_key, owned_key};
 use crate::backend::Record;
 use crate::delivery::{Delivery, Stream};
+use crate::middleware::Outcome;
 use crate::middleware::batch::Gathering;
-use crate::middleware::{Ended, Outcome};
 use crate::runtime::lanes::{LaneId, LaneState};
 use crate::runtime::reports::Reports;
 use crate::runtime::slots::Turn;
@@ -208,7 +208,7 @@ where
         }
         let outcome = match found.away.take() {
             Some(away) => Outcome::Away(away),
-            None => Outcome::Settled(Ended::Handled),
+            None => Outcome::HANDLED,
         };
         if self.after(lane, ticket, outcome, reports) {
             self.lanes.get(lane).state = LaneState::Ready;
