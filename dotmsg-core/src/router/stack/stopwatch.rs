@@ -1,6 +1,6 @@
 //! Measures the first calls of one service: which of them, and since when they run.
 //!
-//! To look at the clock twice costs as much as a third of the whole way of a small message. So of the calls that are ready when
+//! To look at the clock twice costs a good part of the whole way of a small message. So of the calls that are ready when
 //! they are polled first, one in [`SAMPLED_ONE_IN`] is measured, chosen by its number before anything is known of it, and counts for
 //! all of these. A call that has to wait is always measured: from its beginning or, if it is not among the chosen ones, from the end of
 //! its first poll.
