@@ -16,7 +16,15 @@ pub(super) const LOCK_FILE: &str = "lock";
 /// The lock, until it is dropped.
 #[derive(Debug)]
 pub(super) struct LockFile {
-    _file: File,
+    file: File,
+}
+
+impl Drop for LockFile {
+    /// Closing the file would not do: a child that this process is starting in another thread has it open too until it runs its
+    /// own program, and the lock with it.
+    fn drop(&mut self) {
+        let _ = self.file.unlock();
+    }
 }
 
 impl LockFile {
@@ -32,7 +40,7 @@ impl LockFile {
         match file.try_lock() {
             Ok(()) => {
                 name_holder(&file);
-                Ok(Self { _file: file })
+                Ok(Self { file })
             }
             Err(TryLockError::WouldBlock) => Err(held(directory, &path)),
             Err(TryLockError::Error(error)) => Err(file_error(&path, error)),
@@ -68,4 +76,23 @@ fn held(directory: &Path, path: &Path) -> Error {
         None => error,
     };
     error.retryable(Retryability::Transient).remedy(remedy)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::log::tests::TestDirectory;
+
+    #[test]
+    fn a_file_that_a_child_has_inherited_does_not_hold_the_lock() {
+        let directory = TestDirectory::new();
+        fs::create_dir(&directory.0).unwrap();
+        let lock = LockFile::acquire(&directory.0).unwrap();
+        let inherited = lock.file.try_clone().unwrap();
+        let refused = LockFile::acquire(&directory.0).unwrap_err();
+        assert_eq!(refused.kind(), ErrorKind::Fenced);
+        drop(lock);
+        LockFile::acquire(&directory.0).unwrap();
+        drop(inherited);
+    }
 }
