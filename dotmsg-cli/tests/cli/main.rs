@@ -2,6 +2,7 @@
 
 mod desk;
 mod messages;
+mod mute;
 mod routes;
 mod session;
 mod support;

@@ -4,6 +4,9 @@
 //! else replays meanwhile). One is through when the group's position says so, and has failed when it is a dead letter again.
 //! The group has to run for that: elsewhere, or in this process under `--work`. A canary without a letter shows nothing, so it does
 //! not pass: an earlier one may have taken the letters and not be settled yet.
+//!
+//! What must stay true: its time is above everything that it waits for, the backend's answers too. A reader waits for a broker
+//! that is away, and where the last offsets of a topic hold no records (transaction markers).
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::future::poll_fn;
@@ -16,6 +19,7 @@ use dotmsg::backend::{BatchLimits, OffsetRange, ReadBatch};
 use dotmsg::delivery::Lineage;
 use dotmsg::progress::{Origin, PositionRecord};
 use serde_json::json;
+use tokio::time::timeout;
 
 use super::replay::count;
 use crate::desk::Desk;
@@ -25,8 +29,6 @@ use crate::exit::Outcome;
 const LOOK_EVERY: Duration = Duration::from_millis(250);
 /// What a canary gets beside its ladder of retries.
 const MARGIN: Duration = Duration::from_secs(60);
-/// What is said of a canary that had nothing to replay.
-const NO_LETTER: &str = "no letter left";
 const READ_LIMITS: BatchLimits = BatchLimits {
     messages: 256,
     bytes: 4 << 20,
@@ -61,10 +63,15 @@ fn part(text: &str) -> Result<f64, String> {
         .ok_or_else(|| "expected a part from 0 to 1, or a percentage".to_owned())
 }
 
-/// Whether the rest follows.
+/// What became of a canary; only when it has passed the rest follows.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Verdict {
-    GoOn,
-    Stop,
+    Passed,
+    /// Too many failed.
+    Stopped,
+    NotSettled,
+    /// There was nothing to replay.
+    NoLetter,
 }
 
 /// What is needed to tell what became of a canary.
@@ -105,41 +112,44 @@ impl Canary {
 }
 
 impl Watch {
-    /// Waits for the end of the canary, or for enough failures.
+    /// Waits for the end of the canary, for enough failures, or until its time is over.
     pub(super) async fn decide(
         self,
         desk: &mut Desk<'_>,
         canary: &Canary,
         letters: u64,
     ) -> Outcome<Verdict> {
-        if letters == 0 {
-            say(desk, NO_LETTER, 0, 0, Duration::ZERO)?;
-            return Ok(Verdict::Stop);
-        }
-        let after = self.replay_ends().await?;
-        let sent = self.sent(&after).await?;
-        let allowed = (letters as f64 * canary.stop_above).floor() as u64;
         let ladder: Duration = self.route.spec.retry.tiers.iter().sum();
         let patience = canary.canary_timeout.unwrap_or(ladder + MARGIN);
-        let deadline = tokio::time::Instant::now() + patience;
+        let allowed = (letters as f64 * canary.stop_above).floor() as usize;
+        let mut failed = BTreeSet::new();
+        let verdict = match letters {
+            0 => Verdict::NoLetter,
+            _ => match timeout(patience, self.watch(allowed, &mut failed)).await {
+                Ok(verdict) => verdict?,
+                Err(_) => Verdict::NotSettled,
+            },
+        };
+        say(desk, verdict, letters, failed.len(), patience)?;
+        Ok(verdict)
+    }
+
+    /// Looks again and again, and notes what has failed.
+    async fn watch(&self, allowed: usize, failed: &mut BTreeSet<Place>) -> Outcome<Verdict> {
+        let after = self.replay_ends().await?;
+        let sent = self.sent(&after).await?;
+        let mut read_to: Vec<u64> = self.letters.iter().map(|range| range.end).collect();
         loop {
+            // In this order: what is settled and has failed is a dead letter by then.
             let settled = self.is_settled(&after).await?;
-            let failed = self.failed(&sent).await?;
-            let late = tokio::time::Instant::now() >= deadline;
-            let verdict = match (failed > allowed, settled, late) {
-                (true, _, _) => "stopped",
-                (false, true, _) => "passed",
-                (false, false, true) => "not settled in time",
-                (false, false, false) => {
-                    tokio::time::sleep(LOOK_EVERY).await;
-                    continue;
-                }
-            };
-            say(desk, verdict, letters, failed, patience)?;
-            return Ok(match verdict {
-                "passed" => Verdict::GoOn,
-                _ => Verdict::Stop,
-            });
+            self.find_failed(&sent, &mut read_to, failed).await?;
+            if failed.len() > allowed {
+                return Ok(Verdict::Stopped);
+            }
+            if settled {
+                return Ok(Verdict::Passed);
+            }
+            tokio::time::sleep(LOOK_EVERY).await;
         }
     }
 
@@ -166,21 +176,26 @@ impl Watch {
         Ok(sent)
     }
 
-    /// How many of the canary are dead letters again.
-    async fn failed(&self, sent: &BTreeSet<Place>) -> Outcome<u64> {
+    /// Adds those of the canary that have become dead letters again since the look before, which has read up to there.
+    async fn find_failed(
+        &self,
+        sent: &BTreeSet<Place>,
+        read_to: &mut [u64],
+        failed: &mut BTreeSet<Place>,
+    ) -> Outcome<()> {
         let (admin, topic) = (self.route.backend.admin(), &self.route.topology.dead_letter);
-        let mut failed = BTreeSet::new();
-        for (partition, before) in (0..).zip(&*self.letters) {
+        for (partition, read_to) in (0..).zip(read_to) {
             let end = admin.offsets(topic, partition).await?.end;
-            self.read(topic, partition, before.end..end, |lineage| {
+            self.read(topic, partition, *read_to..end, |lineage| {
                 let place = (lineage.topic, lineage.partition, lineage.offset);
                 if lineage.replays > 0 && sent.contains(&place) {
                     failed.insert(place);
                 }
             })
             .await?;
+            *read_to = end;
         }
-        Ok(failed.len() as u64)
+        Ok(())
     }
 
     /// Whether the group has settled everything of the replay topic up to there, and none of it waits in a tier.
@@ -239,25 +254,31 @@ impl Watch {
 
 fn say(
     desk: &mut Desk<'_>,
-    verdict: &'static str,
+    verdict: Verdict,
     letters: u64,
-    failed: u64,
+    failed: usize,
     patience: Duration,
 ) -> Outcome<()> {
     if desk.json {
+        let verdict = match verdict {
+            Verdict::Passed => "passed",
+            Verdict::Stopped => "stopped",
+            Verdict::NotSettled => "not settled in time",
+            Verdict::NoLetter => "no letter left",
+        };
         return desk.object(&json!({ "canary": verdict, "replayed": letters, "failed": failed }));
     }
     let sent = count(letters);
     match verdict {
-        "passed" => desk.line(format!("canary passed: {failed} of {sent} failed again")),
-        "stopped" => desk.line(format!(
+        Verdict::Passed => desk.line(format!("canary passed: {failed} of {sent} failed again")),
+        Verdict::Stopped => desk.line(format!(
             "canary stopped: {failed} of {sent} failed again; the rest is left alone"
         )),
-        NO_LETTER => desk.line(
+        Verdict::NoLetter => desk.line(
             "canary stopped: no dead letter is left for it, so it shows nothing. What was replayed before may still wait or have failed: \
              look at `lag` and `dlq list --with-done`",
         ),
-        _ => desk.line(format!(
+        Verdict::NotSettled => desk.line(format!(
             "canary stopped: {sent} not settled within {}, {failed} failed again; the rest is left alone. Does the group run?",
             humantime::format_duration(patience)
         )),

@@ -76,7 +76,7 @@ impl ReplayArgs {
             ranges,
         };
         if self.dry_run {
-            let report = chosen.replay(None).dry_run(true).run().await?;
+            let report = chosen.replay(self.limit).dry_run(true).run().await?;
             print(desk, &report, true)?;
             return Ok(Exit::Done);
         }
@@ -90,12 +90,11 @@ impl ReplayArgs {
         if let Some(first) = self.canary.letters() {
             let first = limit.map_or(first, |limit| limit.min(first));
             let (report, verdict) = chosen.canary(desk, first).await?;
-            let rest = limit.map(|limit| limit - report.replayed);
-            if let Verdict::Stop = verdict {
+            if verdict != Verdict::Passed {
                 print(desk, &report, false)?;
                 return Ok(Exit::Differs);
             }
-            limit = rest;
+            limit = limit.map(|limit| limit - report.replayed);
         }
         let report = chosen.rest(desk, limit).await?;
         if self.canary.letters().is_some() && !desk.json {
@@ -107,7 +106,7 @@ impl ReplayArgs {
 }
 
 impl Chosen<'_> {
-    /// The replay of what is chosen, `limit` letters at most.
+    /// The replay of what is chosen, so many letters at most.
     fn replay(&self, limit: Option<u64>) -> Replay {
         self.replay_with(limit, |_| {})
     }
@@ -130,7 +129,7 @@ impl Chosen<'_> {
         let mut replay = self.route.replay().filter(chosen);
         replay = replay.max_replays(args.max_replays);
         replay = replay.to_origin(args.to_origin);
-        if let Some(limit) = limit.or(args.limit) {
+        if let Some(limit) = limit {
             replay = replay.limit(limit);
         }
         if let Some(rate) = args.rate {
@@ -162,7 +161,7 @@ impl Chosen<'_> {
 }
 
 /// What the dead-letter topic of a route holds, by partition; nothing when there is none.
-async fn ranges(route: &RouteHandle) -> Outcome<Vec<OffsetRange>> {
+pub(crate) async fn ranges(route: &RouteHandle) -> Outcome<Vec<OffsetRange>> {
     let (admin, topic) = (route.backend.admin(), &route.topology.dead_letter);
     let described = admin.topic(topic).await?;
     let partitions = described.map_or(0, |described| described.partitions);
