@@ -16,8 +16,8 @@ const ONE: BatchLimits = BatchLimits {
     messages: 1,
     bytes: 1,
 };
-/// Past this nothing readable lies behind an offset: what is left holds no records (transaction markers, compaction).
-const SILENCE: Duration = Duration::from_secs(5);
+/// Nothing for so long, and what is left up to the end holds no records (transaction markers, compaction).
+pub(crate) const SILENCE: Duration = Duration::from_secs(5);
 
 /// The offset of the first record that was appended at `at` or later; the end when there is none.
 pub(crate) async fn first_at(

@@ -11,7 +11,7 @@ use dotmsg::lag::{self, Lag, PartitionLag};
 use dotmsg::replay::Done;
 use serde_json::json;
 
-use super::dlq::count;
+use super::dlq::{count, ranges};
 use crate::desk::Desk;
 use crate::exit::{Exit, Failure, Outcome};
 use crate::table::Table;
@@ -99,16 +99,15 @@ fn velocities(now: &mut PartitionLag, before: &PartitionLag, seconds: f64) {
 
 /// Dead letters that nobody has seen to; none where there is no topic for them yet.
 async fn letters_left(route: &RouteHandle) -> Outcome<u64> {
-    let (admin, topic) = (route.backend.admin(), &route.topology.dead_letter);
-    let Some(described) = admin.topic(topic).await? else {
+    let ranges = ranges(route).await?;
+    if ranges.is_empty() {
         return Ok(0);
-    };
-    let done = Done::read(&*route.backend, &route.topology).await?;
-    let mut left = 0;
-    for partition in 0..described.partitions {
-        left += done.left(partition, admin.offsets(topic, partition).await?);
     }
-    Ok(left)
+    let done = Done::read(&*route.backend, &route.topology).await?;
+    let left = (0..).zip(ranges);
+    Ok(left
+        .map(|(partition, holds)| done.left(partition, holds))
+        .sum())
 }
 
 fn print(desk: &mut Desk<'_>, route: &RouteHandle, lag: &Lag, letters: u64) -> Outcome<()> {

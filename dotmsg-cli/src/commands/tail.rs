@@ -3,7 +3,6 @@
 use std::collections::BTreeMap;
 use std::future::poll_fn;
 use std::sync::Arc;
-use std::time::Duration;
 
 use clap::Args;
 use dotmsg::backend::{Backend, BatchLimits, OffsetRange, ReadBatch, Reader, Record};
@@ -19,8 +18,6 @@ const READ_LIMITS: BatchLimits = BatchLimits {
     messages: 256,
     bytes: 4 << 20,
 };
-/// Nothing for so long, and what is left to the ends holds no records (transaction markers, compaction).
-const SILENCE: Duration = Duration::from_secs(5);
 
 #[derive(Debug, Args)]
 pub(crate) struct Tail {
@@ -88,7 +85,7 @@ impl Tail {
         let mut batch = ReadBatch::default();
         while !left.is_empty() && self.max.is_none_or(|max| printed < max) {
             let read = poll_fn(|cx| reader.poll_batch(cx, READ_LIMITS, &mut batch));
-            match tokio::time::timeout(SILENCE, read).await {
+            match tokio::time::timeout(seek::SILENCE, read).await {
                 Ok(read) => read?,
                 Err(_) if self.follow => continue,
                 Err(_) => return Ok(()),

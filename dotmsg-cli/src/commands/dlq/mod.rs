@@ -13,7 +13,7 @@ mod replay;
 mod select;
 mod show;
 
-pub(crate) use replay::count;
+pub(crate) use replay::{count, ranges};
 
 use clap::Subcommand;
 
