@@ -1,8 +1,10 @@
 //! produce and tail: what goes in comes out, on one line, and harms no terminal.
 
-use std::ffi::OsStr;
-use std::io::{BufRead, BufReader};
-use std::process::{Command, Stdio};
+use std::ffi::{OsStr, OsString};
+use std::time::Duration;
+
+use dotmsg::Message;
+use dotmsg_cli::Console;
 
 use super::support::{Desk, dotmsg};
 
@@ -150,20 +152,32 @@ fn tail_begins_where_it_is_told() {
         .fails_with(1, "the topic does not exist");
 }
 
-/// A follower prints what is there, and then goes on: it is ended by `--max`.
-#[test]
-fn a_follower_waits_for_more() {
+/// A follower prints what is there, and then what comes: it is ended by `--max`.
+#[tokio::test]
+async fn a_follower_waits_for_more() {
     let desk = Desk::new();
     desk.run("produce orders first --key k").ok();
-    let mut follower = Command::new(env!("CARGO_BIN_EXE_dotmsg"))
-        .args(["tail", "orders", "--follow", "--json"])
-        .current_dir(desk.dir.path())
-        .stdout(Stdio::piped())
-        .spawn()
-        .unwrap();
-    let mut lines = BufReader::new(follower.stdout.take().unwrap()).lines();
-    assert!(lines.next().unwrap().unwrap().contains("first"));
-    assert!(follower.try_wait().unwrap().is_none(), "it goes on");
-    follower.kill().unwrap();
-    follower.wait().unwrap();
+    let app = desk.app().open().await.unwrap();
+    let publisher = app.publisher("main").unwrap();
+    let (mut console, captured) = Console::captured("");
+    let line = "billing tail orders --follow --max 2 --json";
+    let args = line.split(' ').map(OsString::from);
+    let follower = dotmsg_cli::run_on(&app, args, &mut console);
+    let producer = async {
+        while !captured.out().contains("first") {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+        let second = Message::new("second").with_key("k");
+        publisher.publish("orders", second).await.unwrap();
+    };
+    let both = async { tokio::join!(follower, producer) };
+    let (exit, ()) = tokio::time::timeout(Duration::from_secs(30), both)
+        .await
+        .expect("the second one ends it");
+    assert_eq!(exit.code(), 0, "{captured:?}");
+    let out = captured.out();
+    let lines: Vec<&str> = out.lines().collect();
+    assert_eq!(lines.len(), 2, "{out}");
+    assert!(lines[1].contains("second"), "{out}");
+    app.close().await.unwrap();
 }
