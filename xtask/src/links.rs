@@ -43,14 +43,7 @@ pub(crate) fn dead(workspace: &Workspace) -> Result<Vec<String>, String> {
 /// The targets of inline links, without those of other hosts and those in code.
 fn links_of(page: &str) -> Vec<&str> {
     let mut links = Vec::new();
-    let mut in_block = false;
-    for line in page.lines() {
-        if line.starts_with("```") {
-            in_block = !in_block;
-        }
-        if in_block {
-            continue;
-        }
+    for line in outside_of_code(page) {
         for (start, _) in line.match_indices("](") {
             let target = &line[start + 2..];
             let Some(end) = target.find(')') else {
@@ -63,6 +56,15 @@ fn links_of(page: &str) -> Vec<&str> {
         }
     }
     links
+}
+
+/// The lines of a page outside of its blocks of code.
+fn outside_of_code(page: &str) -> impl Iterator<Item = &str> {
+    let mut in_block = false;
+    page.lines().filter(move |line| {
+        in_block ^= line.starts_with("```");
+        !in_block
+    })
 }
 
 /// The path that a link of this page means, relative to the root.
@@ -83,13 +85,9 @@ fn resolved(page: &Path, link: &str) -> PathBuf {
 /// The anchors of a page's headings, as the site that shows them makes them.
 fn anchors_of(page: &str) -> BTreeSet<String> {
     let mut anchors = BTreeSet::new();
-    let mut in_block = false;
-    for line in page.lines() {
-        if line.starts_with("```") {
-            in_block = !in_block;
-        }
+    for line in outside_of_code(page) {
         let heading = line.trim_start_matches('#');
-        if in_block || heading.len() == line.len() || !heading.starts_with(' ') {
+        if heading.len() == line.len() || !heading.starts_with(' ') {
             continue;
         }
         let anchor = anchor_of(heading.trim());
