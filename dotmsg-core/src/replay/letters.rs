@@ -96,6 +96,9 @@ impl DeadLetters {
 
     /// The next one; `None` at the end. Records that are no dead letters (no origin) are passed over.
     ///
+    /// A broker that is away is waited for; so is a record behind the last one where the last offsets of a partition hold none. The
+    /// framework leaves no such offsets in a dead-letter topic; transactions of somebody else who writes there do.
+    ///
     /// # Errors
     /// The backend's.
     pub async fn next(&mut self) -> Result<Option<DeadLetter>> {
