@@ -78,7 +78,7 @@ fn held(directory: &Path, path: &Path) -> Error {
     error.retryable(Retryability::Transient).remedy(remedy)
 }
 
-#[cfg(test)]
+#[cfg(all(test, not(dotmsg_loom)))]
 mod tests {
     use super::*;
     use crate::log::tests::TestDirectory;
