@@ -50,7 +50,7 @@ mod memory;
 mod store;
 #[cfg(test)]
 mod tests;
-mod waiting;
+pub(crate) mod waiting;
 
 pub use future::ResponseFuture;
 pub use layer::DedupLayer;
@@ -64,18 +64,22 @@ use std::task::{Context, Poll};
 use tower_service::Service;
 
 use self::future::Held;
-use super::{Ended, Outcome, batch, identity};
+use super::identity::{self, Identity, Origin};
+use super::{Ended, Outcome};
 use crate::backend::BoxFuture;
 use crate::delivery::Delivery;
 
-const DUPLICATE: Outcome = Outcome::Settled(Ended::Duplicate);
+pub(crate) const DUPLICATE: Outcome = Outcome::Settled(Ended::Duplicate);
 
-/// What tells a message from another: its id, or its position and the producer's timestamp if it has none.
+/// What tells a message from another, for stores outside of the process: its id, or its position and the producer's timestamp
+/// (`orders/3/41@1790000000000`) if it has none.
 #[must_use]
 pub fn identity(delivery: &Delivery) -> Cow<'_, [u8]> {
-    match delivery.message().id() {
-        Some(id) => Cow::Borrowed(id),
-        None => Cow::Owned(identity::with(delivery, <[u8]>::to_vec)),
+    match identity::of(delivery) {
+        Identity::Id(id) => Cow::Borrowed(id),
+        Identity::Origin(Origin { position, made_at }) => {
+            Cow::Owned(format!("{position}@{made_at}").into_bytes())
+        }
     }
 }
 
@@ -152,10 +156,9 @@ where
         reply: Reply<Claim>,
     ) -> BoxFuture<'static, Result<Outcome, S::Error>> {
         self.inner = self.inner.clone();
-        if self.batches {
-            batch::close_for(&delivery);
-            return Box::pin(waiting::put_back(store, delivery, reply));
+        match self.batches {
+            true => waiting::put_back(store, delivery, reply),
+            false => waiting::run(store, delivery, reply, self.inner.clone()),
         }
-        Box::pin(waiting::run(store, delivery, reply, self.inner.clone()))
     }
 }

@@ -15,7 +15,7 @@ use super::future::Held;
 use super::{Claim, DUPLICATE, DedupStore, Reply};
 use crate::backend::BoxFuture;
 use crate::delivery::{Delivery, Stream};
-use crate::middleware::{Outcome, pace};
+use crate::middleware::{Outcome, batch, pace};
 
 /// Pause before the first repeat of a question.
 const FIRST_PAUSE: Duration = Duration::from_millis(50);
@@ -23,7 +23,22 @@ const FIRST_PAUSE: Duration = Duration::from_millis(50);
 const LONGEST_PAUSE: Duration = Duration::from_secs(5);
 
 /// Waits, and calls `service` when the id is granted.
-pub(super) async fn run<S, D>(
+pub(crate) fn run<S, D>(
+    store: Arc<D>,
+    delivery: Delivery,
+    reply: Reply<Claim>,
+    service: S,
+) -> BoxFuture<'static, Result<Outcome, S::Error>>
+where
+    S: Service<Delivery, Response = Outcome> + Send + 'static,
+    S::Future: Send,
+    S::Error: Send + 'static,
+    D: DedupStore + ?Sized,
+{
+    Box::pin(call_when_granted(store, delivery, reply, service))
+}
+
+async fn call_when_granted<S, D>(
     store: Arc<D>,
     delivery: Delivery,
     reply: Reply<Claim>,
@@ -52,23 +67,26 @@ where
     remember(held, reply, outcome).await
 }
 
-/// Waits, and has the message run again when the id is granted.
-pub(super) async fn put_back<D, E>(
+/// In front of batches: waits, and has the message run again when the id is granted. Nothing joins its batch in its place.
+pub(crate) fn put_back<D, E>(
     store: Arc<D>,
     delivery: Delivery,
     reply: Reply<Claim>,
-) -> Result<Outcome, E>
+) -> BoxFuture<'static, Result<Outcome, E>>
 where
     D: DedupStore + ?Sized,
 {
-    match granted(&store, &delivery, reply).await {
-        // It will ask again.
-        Ok(held) => {
-            drop(held);
-            Ok(Outcome::PutBack)
+    batch::close_for(&delivery);
+    Box::pin(async move {
+        match granted(&store, &delivery, reply).await {
+            // It will ask again.
+            Ok(held) => {
+                drop(held);
+                Ok(Outcome::PutBack)
+            }
+            Err(outcome) => Ok(outcome),
         }
-        Err(outcome) => Ok(outcome),
-    }
+    })
 }
 
 /// The claim, or what the message comes to without it.

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use crate::clock::{Clock, Timestamp};
 use crate::delivery::{Delivery, Role};
-use crate::middleware::identity;
+use crate::middleware::identity::{self, Identity};
 
 /// Parts of a million.
 const MILLION: u32 = 1_000_000;
@@ -55,7 +55,7 @@ impl Shedding {
 
     fn is_left_out(&self, delivery: &Delivery) -> bool {
         let keep = self.parts.keep_ppm;
-        keep < MILLION && identity::with(delivery, share_of) >= keep
+        keep < MILLION && share_of_delivery(delivery) >= keep
     }
 
     fn is_too_old(&self, delivery: &Delivery) -> bool {
@@ -85,6 +85,13 @@ impl Shedding {
             ?older_than,
             "messages are shed because they are too old (shed.older_than); the counter `shed` has how many"
         );
+    }
+}
+
+fn share_of_delivery(delivery: &Delivery) -> u32 {
+    match identity::of(delivery) {
+        Identity::Id(id) => share_of(id),
+        Identity::Origin(origin) => share_of(&origin.bytes()),
     }
 }
 

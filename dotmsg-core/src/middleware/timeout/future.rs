@@ -20,16 +20,20 @@ pin_project! {
         inner: Option<F>,
         // Boxed: an inline timer would enlarge every slot and every move of a future that never needs one.
         sleep: Option<Pin<Box<Sleep>>>,
-        limit: Option<Duration>,
+        // A word, for the same reason; `UNLIMITED` is none.
+        limit_ns: u64,
     }
 }
 
+const UNLIMITED: u64 = u64::MAX;
+
 impl<F> ResponseFuture<F> {
     pub(super) fn new(inner: F, limit: Option<Duration>) -> Self {
+        let ns = |limit: Duration| u64::try_from(limit.as_nanos()).unwrap_or(UNLIMITED);
         Self {
             inner: Some(inner),
             sleep: None,
-            limit,
+            limit_ns: limit.map_or(UNLIMITED, ns),
         }
     }
 }
@@ -47,9 +51,10 @@ where
         if let Poll::Ready(result) = inner.expect("polled after it had ended").poll(cx) {
             return Poll::Ready(result);
         }
-        let Some(limit) = *this.limit else {
+        if *this.limit_ns == UNLIMITED {
             return Poll::Pending;
-        };
+        }
+        let limit = Duration::from_nanos(*this.limit_ns);
         let sleep = this
             .sleep
             .get_or_insert_with(|| Box::pin(tokio::time::sleep(limit)));

@@ -15,12 +15,14 @@ use pin_project_lite::pin_project;
 use tower_layer::Layer;
 use tower_service::Service;
 
+use super::claimed::Claimed;
 use super::stopwatch::Stopwatch;
 use super::{Layers, StackParts, limit_parts, metrics_layer};
 use crate::backend::BoxFuture;
 use crate::delivery::{Delivery, Mark, Settlement};
 use crate::handler::{HandlerError, HandlerResult, Returned};
 use crate::middleware::Outcome;
+use crate::middleware::dedup::{Claim, DUPLICATE, MemoryStore, Reply, waiting};
 use crate::middleware::limits::LimitParts;
 use crate::middleware::metrics::count_failures;
 use crate::middleware::publish_returned::{Passage, Passed};
@@ -33,7 +35,16 @@ pub(super) struct FirstCall<B> {
     not_ready: Option<HandlerError>,
     limits: Arc<LimitParts>,
     tracer: Option<Arc<dyn RouteTracer>>,
+    /// Somebody looks at messages before they are called: who knows duplicates, traces or measures.
+    looks: bool,
     rest: Arc<Rest<B>>,
+}
+
+/// What becomes of a message that was looked at.
+enum Look {
+    Call { noted: Mark, granted: Claimed },
+    Rest(Ending),
+    Duplicate,
 }
 
 /// What the full stack is made of. The handler is behind a lock so that a future may hold this without asking the
@@ -53,6 +64,7 @@ impl<B: Clone> FirstCall<B> {
             bounded: bounded.clone(),
             not_ready: None,
             tracer: parts.tracer.clone(),
+            looks: parts.front.store().is_some() || parts.tracer.is_some() || parts.measured,
             rest: Arc::new(Rest {
                 bounded: Mutex::new(bounded),
                 layers: Layers::new(&parts, &limits),
@@ -98,28 +110,31 @@ where
 
     #[inline]
     fn call(&mut self, delivery: Delivery) -> Self::Future {
-        if let Some(tracer) = &self.tracer
-            && let Some(story) = tracer.follow(&delivery)
-        {
-            let rest = self.call_all(delivery.traced(story));
-            return ResponseFuture::Rest { rest };
+        let (mut mark, mut claimed) = (Mark::default(), Claimed::NOTHING);
+        if self.looks {
+            match self.look(&delivery) {
+                Look::Call { noted, granted } => (mark, claimed) = (noted, granted),
+                Look::Rest(rest) => return ResponseFuture::Rest { rest },
+                Look::Duplicate => return ResponseFuture::Duplicate,
+            }
         }
         if self.not_ready.is_none()
             && self.limits.admits(&delivery)
             && !tracing::enabled!(tracing::Level::DEBUG)
         {
             let mut kept = delivery.clone();
-            if let Some(stopwatch) = &self.rest.stopwatch {
-                *kept.mark_mut() = stopwatch.begin();
-            }
+            *kept.mark_mut() = mark;
             return ResponseFuture::First {
                 call: self.bounded.call(delivery),
-                kept: Some((kept, Arc::clone(&self.rest))),
+                kept: Some(Kept {
+                    delivery: kept,
+                    rest: Arc::clone(&self.rest),
+                    claimed,
+                }),
             };
         }
-        ResponseFuture::Rest {
-            rest: self.call_all(delivery),
-        }
+        let rest = self.call_all(delivery, claimed);
+        ResponseFuture::Rest { rest }
     }
 }
 
@@ -128,15 +143,68 @@ where
     B: Service<Delivery, Response = Returned, Error = HandlerError> + Clone + Send + 'static,
     B::Future: Send + 'static,
 {
+    /// Looks at a message before its call.
+    #[inline(always)]
+    fn look(&mut self, delivery: &Delivery) -> Look {
+        let granted = match self.rest.store() {
+            None => Claimed::NOTHING,
+            Some(store) => match store.claim_now(delivery) {
+                Claim::Granted(token) => Claimed::granted(token),
+                Claim::Handled => return Look::Duplicate,
+                running @ Claim::Running(_) => return Look::Rest(self.wait(delivery, running)),
+            },
+        };
+        if let Some(tracer) = &self.tracer
+            && let Some(story) = tracer.follow(delivery)
+        {
+            return Look::Rest(self.call_all(delivery.traced(story), granted));
+        }
+        let noted = match &self.rest.stopwatch {
+            Some(stopwatch) => stopwatch.begin(),
+            None => Mark::default(),
+        };
+        Look::Call { noted, granted }
+    }
+
     /// The full stack from its beginning.
     #[cold]
-    fn call_all(&mut self, delivery: Delivery) -> BoxFuture<'static, Result<Outcome, Infallible>> {
+    fn call_all(&mut self, delivery: Delivery, claimed: Claimed) -> Ending {
         let next = self.bounded.clone();
         // The one that was found ready is the one that is called.
         let bounded = std::mem::replace(&mut self.bounded, next);
         // What it answered when it was asked whether it is ready is its answer to the call.
         let result = self.not_ready.take().map(Err);
-        self.rest.take_over(delivery, Answered { bounded, result })
+        let rest = self.rest.take_over(delivery, Answered { bounded, result });
+        claimed.until(self.rest.store(), rest)
+    }
+
+    /// For an id that another message has. What this service is ready with is not to be held meanwhile, nor for a call that may
+    /// never come: it goes, and a clone has none.
+    #[cold]
+    fn wait(&mut self, delivery: &Delivery, running: Claim) -> Ending {
+        *self = self.clone();
+        let delivery = delivery.clone();
+        let parts = &self.rest.parts;
+        let store = parts.front.store().map(Arc::clone);
+        let store = store.expect("it was asked");
+        let reply = Reply::Now(running);
+        if parts.route.batch.is_some() {
+            return waiting::put_back(store, delivery, reply);
+        }
+        let parts = StackParts {
+            front: parts.front.without_store(),
+            ..parts.clone()
+        };
+        let claimed_for = Self::new(self.bounded.clone(), parts);
+        waiting::run(store, delivery, reply, claimed_for)
+    }
+}
+
+impl<B> Rest<B> {
+    /// Who knows duplicates.
+    #[inline]
+    fn store(&self) -> Option<&Arc<MemoryStore>> {
+        self.parts.front.store()
     }
 }
 
@@ -145,11 +213,7 @@ where
     B: Service<Delivery, Response = Returned, Error = HandlerError> + Clone + Send + 'static,
     B::Future: Send + 'static,
 {
-    fn take_over(
-        &self,
-        delivery: Delivery,
-        answered: Answered<B>,
-    ) -> BoxFuture<'static, Result<Outcome, Infallible>> {
+    fn take_over(&self, delivery: Delivery, answered: Answered<B>) -> Ending {
         let measured = metrics_layer(&self.parts).layer(answered.bounded);
         let mut service = self.layers.around(Answered {
             bounded: measured,
@@ -165,11 +229,7 @@ where
     }
 
     #[cold]
-    fn after(
-        &self,
-        delivery: Delivery,
-        result: HandlerResult,
-    ) -> BoxFuture<'static, Result<Outcome, Infallible>> {
+    fn after(&self, delivery: Delivery, result: HandlerResult) -> Ending {
         let bounded = self
             .bounded
             .lock()
@@ -180,15 +240,61 @@ where
     }
 }
 
+/// What the full stack ends with.
+type Ending = BoxFuture<'static, Result<Outcome, Infallible>>;
+
 pin_project! {
     /// Ends with the first call and what it returned, or with what the full stack makes of its result. Boxed only in the
     /// second case.
     #[project = Projection]
     pub(super) enum ResponseFuture<F, B> {
-        First { #[pin] call: F, kept: Kept<B> },
-        Sending { passage: Passage, kept: Kept<B> },
-        Rest { rest: BoxFuture<'static, Result<Outcome, Infallible>> },
+        First { #[pin] call: F, kept: Option<Kept<B>> },
+        Sending { passage: Passage, kept: Option<Kept<B>> },
+        Rest { rest: Ending },
+        Duplicate,
     }
+
+    impl<F, B> PinnedDrop for ResponseFuture<F, B> {
+        fn drop(this: Pin<&mut Self>) {
+            if this.as_ref().get_ref().has_claimed() {
+                this.give_up();
+            }
+        }
+    }
+}
+
+impl<F, B> ResponseFuture<F, B> {
+    /// Whether it has a claim that nobody else gives up.
+    #[inline]
+    fn has_claimed(&self) -> bool {
+        let (Self::First { kept, .. } | Self::Sending { kept, .. }) = self else {
+            return false;
+        };
+        kept.as_ref()
+            .is_some_and(|kept| kept.claimed != Claimed::NOTHING)
+    }
+
+    /// Drops the call, and then gives up what was claimed for it.
+    #[cold]
+    fn give_up(mut self: Pin<&mut Self>) {
+        let (Projection::First { kept, .. } | Projection::Sending { kept, .. }) =
+            self.as_mut().project()
+        else {
+            return;
+        };
+        let kept = kept.take();
+        self.set(Self::Duplicate);
+        if let Some(mut kept) = kept {
+            kept.claimed.give_up(kept.rest.store());
+        }
+    }
+}
+
+/// What a first call keeps of its delivery and of its stack.
+pub(super) struct Kept<B> {
+    delivery: Delivery,
+    rest: Arc<Rest<B>>,
+    claimed: Claimed,
 }
 
 impl<F, B> Future for ResponseFuture<F, B>
@@ -201,72 +307,125 @@ where
 
     #[inline]
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
-        let mut rest = match self.as_mut().project() {
-            Projection::Rest { rest } => return rest.as_mut().poll(cx),
-            Projection::Sending { passage, kept } => {
-                let (delivery, rest) = kept.as_ref().expect("polled after it had ended");
-                match ready!(passage.poll(cx, rest.layers.desk(), delivery)) {
-                    Passed::Through(outcome) => return Poll::Ready(Ok(outcome)),
-                    Passed::Left(result) => {
-                        let (delivery, rest) = kept.take().expect("it was there");
-                        rest.after(delivery, result)
-                    }
-                }
-            }
-            Projection::First { call, kept } => {
-                let Poll::Ready(result) = call.poll(cx) else {
-                    if let Some((mark, stopwatch)) = measured(kept) {
-                        stopwatch.waits(mark);
-                    }
-                    return Poll::Pending;
-                };
-                if let Some((mark, stopwatch)) = measured(kept) {
-                    stopwatch.ended(*mark);
-                }
-                if let Ok(returned) = &result
-                    && returned.outgoing.capacity() == 0
-                    && returned.settlement == Settlement::Ack
-                {
-                    // Nothing in it owns memory, which its destructor would have to find out again.
-                    std::mem::forget(result);
-                    return Poll::Ready(Ok(Outcome::HANDLED));
-                }
-                let kept = kept.take();
-                match result {
-                    Ok(returned)
-                        if returned.settlement == Settlement::Ack
-                            && !returned.outgoing.is_empty() =>
-                    {
-                        let passage = Passage::new(returned);
-                        self.set(ResponseFuture::Sending { passage, kept });
-                        return self.poll(cx);
-                    }
-                    result => {
-                        let (delivery, rest) = kept.expect("polled after it had ended");
-                        if delivery.mark().is_on() {
-                            count_failures(&rest.parts.metrics, &result);
-                        }
-                        rest.after(delivery, result)
-                    }
-                }
-            }
+        let Projection::First { call, kept } = self.as_mut().project() else {
+            return self.poll_behind(cx);
         };
-        let poll = rest.as_mut().poll(cx);
-        self.set(ResponseFuture::Rest { rest });
-        poll
+        let kept = kept.as_mut().expect("polled after it had ended");
+        let Poll::Ready(result) = call.poll(cx) else {
+            if let Some((mark, stopwatch)) = kept.measured() {
+                stopwatch.waits(mark);
+            }
+            return Poll::Pending;
+        };
+        if let Some((mark, stopwatch)) = kept.measured() {
+            stopwatch.ended(*mark);
+        }
+        if let Ok(returned) = &result
+            && returned.outgoing.capacity() == 0
+            && returned.settlement == Settlement::Ack
+        {
+            // Nothing in it owns memory, which its destructor would have to find out again.
+            std::mem::forget(result);
+            kept.claimed.succeed(kept.rest.store());
+            return Poll::Ready(Ok(Outcome::HANDLED));
+        }
+        self.go_on(result, cx)
     }
 }
 
-/// What a first call keeps of its delivery and of its stack.
-type Kept<B> = Option<(Delivery, Arc<Rest<B>>)>;
+impl<F, B> ResponseFuture<F, B>
+where
+    F: Future<Output = HandlerResult>,
+    B: Service<Delivery, Response = Returned, Error = HandlerError> + Clone + Send + 'static,
+    B::Future: Send + 'static,
+{
+    /// After a first call that was no plain success.
+    #[inline(never)]
+    fn go_on(
+        mut self: Pin<&mut Self>,
+        result: HandlerResult,
+        cx: &mut Context<'_>,
+    ) -> Poll<Result<Outcome, Infallible>> {
+        let kept = match self.as_mut().project() {
+            Projection::First { kept, .. } => kept.take(),
+            _ => None,
+        };
+        let kept = kept.expect("the first call has just ended");
+        let next = match result {
+            Ok(returned)
+                if returned.settlement == Settlement::Ack && !returned.outgoing.is_empty() =>
+            {
+                ResponseFuture::Sending {
+                    passage: Passage::new(returned),
+                    kept: Some(kept),
+                }
+            }
+            result => {
+                if kept.delivery.mark().is_on() {
+                    count_failures(&kept.rest.parts.metrics, &result);
+                }
+                ResponseFuture::Rest {
+                    rest: kept.after(result),
+                }
+            }
+        };
+        self.set(next);
+        self.poll_behind(cx)
+    }
 
-/// The mark of a first call, and who measures it, if somebody does.
-#[inline]
-fn measured<B>(kept: &mut Kept<B>) -> Option<(&mut Mark, &Stopwatch)> {
-    let (delivery, rest) = kept
-        .as_mut()
-        .filter(|(delivery, _)| delivery.mark().is_on())?;
-    Some((delivery.mark_mut(), rest.stopwatch.as_ref()?))
+    /// After the first call.
+    #[inline(never)]
+    fn poll_behind(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Result<Outcome, Infallible>> {
+        let rest = match self.as_mut().project() {
+            Projection::Rest { rest } => return rest.as_mut().poll(cx),
+            Projection::Duplicate => return Poll::Ready(Ok(DUPLICATE)),
+            Projection::Sending { passage, kept } => {
+                let at_work = kept.as_mut().expect("polled after it had ended");
+                let desk = at_work.rest.layers.desk();
+                match ready!(passage.poll(cx, desk, &at_work.delivery)) {
+                    Passed::Through(outcome) => {
+                        if outcome == Outcome::HANDLED {
+                            at_work.claimed.succeed(at_work.rest.store());
+                        }
+                        return Poll::Ready(Ok(outcome));
+                    }
+                    Passed::Left(result) => {
+                        let kept = kept.take().expect("it was there");
+                        kept.after(result)
+                    }
+                }
+            }
+            Projection::First { .. } => unreachable!("the first call has ended"),
+        };
+        self.set(ResponseFuture::Rest { rest });
+        self.poll_behind(cx)
+    }
+}
+
+impl<B> Kept<B> {
+    /// The mark of a first call, and who measures it, if somebody does.
+    #[inline]
+    fn measured(&mut self) -> Option<(&mut Mark, &Stopwatch)> {
+        if !self.delivery.mark().is_on() {
+            return None;
+        }
+        Some((self.delivery.mark_mut(), self.rest.stopwatch.as_ref()?))
+    }
+}
+
+impl<B> Kept<B>
+where
+    B: Service<Delivery, Response = Returned, Error = HandlerError> + Clone + Send + 'static,
+    B::Future: Send + 'static,
+{
+    /// What the full stack makes of a result.
+    fn after(self, result: HandlerResult) -> Ending {
+        let rest = self.rest.after(self.delivery, result);
+        self.claimed.until(self.rest.store(), rest)
+    }
 }
 
 /// A bounded handler whose first answer may be there already.

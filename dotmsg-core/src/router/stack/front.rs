@@ -1,13 +1,15 @@
 //! What a message meets first: it may be shed, and it may be a duplicate. Only then does it cost anything.
 //!
-//! What these layers remember is one for all workers of a route, so it is made with the route and not with a stack.
+//! Shedding is a layer. Of duplicates only the store is here: the first call asks it (`first`).
+//!
+//! What they remember is one for all workers of a route, so it is made with the route and not with a stack.
 
 use std::sync::Arc;
 
 use tower_layer::Layer;
 
 use crate::clock::Clock;
-use crate::middleware::dedup::{Dedup, DedupLayer, DedupLimits, MemoryStore};
+use crate::middleware::dedup::{DedupLimits, MemoryStore};
 use crate::middleware::shed::{Shed, ShedLayer, ShedParts, Shedding};
 use crate::router::{DedupSpec, RouteSpec, ShedSpec};
 
@@ -43,18 +45,27 @@ impl Front {
         }
     }
 
-    /// Whether there is nothing in front.
-    pub(super) fn is_empty(&self) -> bool {
-        self.store.is_none() && self.shedding.is_none()
+    /// Whether messages may be shed.
+    pub(super) fn sheds(&self) -> bool {
+        self.shedding.is_some()
     }
 
-    /// Around the rest of a stack.
-    pub(super) fn around<S>(self, inner: S, batches: bool) -> Shed<Dedup<S>> {
-        let dedup = DedupLayer::new(self.store);
-        let dedup = match batches {
-            true => dedup.before_batches(),
-            false => dedup,
-        };
-        ShedLayer::new(self.shedding).layer(dedup.layer(inner))
+    /// The ids of handled messages, if duplicates are to be known.
+    #[inline]
+    pub(super) fn store(&self) -> Option<&Arc<MemoryStore>> {
+        self.store.as_ref()
+    }
+
+    /// The same without that.
+    pub(super) fn without_store(&self) -> Self {
+        Self {
+            store: None,
+            shedding: self.shedding.clone(),
+        }
+    }
+
+    /// The layer of what is shed, around the rest of a stack.
+    pub(super) fn around<S>(&self, inner: S) -> Shed<S> {
+        ShedLayer::new(self.shedding.clone()).layer(inner)
     }
 }

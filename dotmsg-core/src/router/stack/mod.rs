@@ -3,7 +3,7 @@
 //! shed → dedup → trace → dead letter → tiers → limits → in-place retry → publish returned → spans → metrics → rate limit → circuit
 //! breaker → concurrency limit → timeout → catch panic → handler.
 //!
-//! What most routes do without (shed, dedup, the limits that they share, the circuit breaker) is in a stack of its own ([`full_stack`], around a
+//! What most routes do without (shed, the limits that they share, the circuit breaker) is in a stack of its own ([`full_stack`], around a
 //! handler whose type is not told): a layer that is off still enlarges the future of every message, and the code of
 //! every handler.
 //!
@@ -19,7 +19,8 @@
 //! first answer is already there. It answers as the full stack alone would, and nothing but speed depends on the difference.
 //!
 //! *Shed* and *dedup* stand in front of all that (`front`): what they end costs no call at all, and what is remembered as handled has
-//! come through everything.
+//! come through everything. Whether a message is a duplicate is asked where the first call is made, and what was granted is
+//! kept beside it (`claimed`).
 //!
 //! Whether a message is traced is asked before the first call (`first`): one that is goes through the full stack, where its spans are,
 //! and all others as if there were no tracer.
@@ -27,6 +28,7 @@
 //! A clone of the stack is built anew from its parts. Every message touches the reference counts of the layers' parts;
 //! shared by the workers, they would travel between the cores with each message.
 
+mod claimed;
 mod first;
 mod front;
 mod listed;
@@ -103,7 +105,7 @@ impl StackParts {
     /// Whether the route has layers that most routes do without: then it runs in [`full_stack`].
     #[must_use]
     pub fn has_more(&self) -> bool {
-        self.breaker.is_some() || !self.route.shared_limits.is_empty() || !self.front.is_empty()
+        self.breaker.is_some() || !self.route.shared_limits.is_empty() || self.front.sheds()
     }
 }
 
@@ -132,7 +134,7 @@ pub fn full_stack(
 + Send
 + 'static {
     let bounded = bounded(handler, &parts);
-    guarded(bounded, parts, false)
+    guarded(bounded, parts)
 }
 
 /// All layers around a handler of batches, which are formed as the route's [`BatchSpec`] says.
@@ -156,14 +158,13 @@ where
     let bounded = batch_layer(&parts).layer(concurrency.layer(spans));
     // What is measured is calls, and a message is none.
     parts.measured = false;
-    guarded(bounded, parts, true)
+    guarded(bounded, parts)
 }
 
 /// All layers outside of the bounded handler, with those that most routes do without.
 fn guarded<B>(
     bounded: B,
     parts: StackParts,
-    in_batches: bool,
 ) -> impl Service<Delivery, Response = Outcome, Error = Infallible, Future: Send + 'static>
 + Clone
 + Send
@@ -175,7 +176,7 @@ where
     let service = breaker_layer(&parts).layer(bounded);
     let service = parts.limits.rate(&parts.route).layer(service);
     let front = parts.front.clone();
-    front.around(FirstCall::new(service, parts), in_batches)
+    front.around(FirstCall::new(service, parts))
 }
 
 /// A handler whose panics and time are bounded.

@@ -7,16 +7,18 @@ mod tests;
 
 use std::collections::BTreeMap;
 use std::fmt;
+use std::hash::BuildHasher;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use tokio::sync::oneshot;
 use tokio::time::Instant;
 
+use self::id::Sought;
 use self::table::{Claimed, Table};
 use super::{Claim, DedupStore, Reply};
-use crate::delivery::Delivery;
-use crate::middleware::identity;
+use crate::delivery::{Delivery, Position};
+use crate::middleware::identity::{self, Identity};
 
 /// How much is remembered.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -85,6 +87,41 @@ impl MemoryStore {
         self.len() == 0
     }
 
+    /// What the claim of an id comes to.
+    pub(crate) fn claim_now(&self, delivery: &Delivery) -> Claim {
+        let (hash, sought) = match identity::of(delivery) {
+            Identity::Id(id) => (self.hasher.hash_one(id), Sought::new(id)),
+            Identity::Origin(origin) => {
+                let Position {
+                    topic,
+                    partition,
+                    offset,
+                } = origin.position;
+                let topic = self.hasher.hash_one(topic);
+                let words = (topic, offset, origin.made_at, partition);
+                let hash = self.hasher.hash_one(words);
+                (hash, Sought::origin(&origin, topic))
+            }
+        };
+        let mut state = self.lock();
+        match state.table.claim(hash, &sought, || self.now()) {
+            Claimed::Granted(token) => Claim::Granted(token),
+            Claimed::Handled => Claim::Handled,
+            Claimed::Running(token) => state.wait(token),
+        }
+    }
+
+    /// The message with this claim was handled.
+    pub(crate) fn succeed_now(&self, token: u64) {
+        let now = self.now();
+        self.end(token, |table| table.succeed(token, now));
+    }
+
+    /// It was not.
+    pub(crate) fn release_now(&self, token: u64) {
+        self.end(token, |table| table.release(token));
+    }
+
     fn now(&self) -> u64 {
         millis(self.start.elapsed())
     }
@@ -98,47 +135,48 @@ impl MemoryStore {
     fn end(&self, token: u64, change: impl FnOnce(&mut Table)) {
         let mut state = self.lock();
         change(&mut state.table);
-        if state.waiting.is_empty() {
-            return;
+        if !state.waiting.is_empty() {
+            wake(state, token);
         }
-        let waiting = state.waiting.remove(&token);
-        drop(state);
-        for one in waiting.into_iter().flatten() {
-            let _gone = one.send(());
-        }
+    }
+}
+
+/// Wakes those who wait for the end of a claim.
+#[cold]
+fn wake(mut state: MutexGuard<'_, State>, token: u64) {
+    let waiting = state.waiting.remove(&token);
+    drop(state);
+    for one in waiting.into_iter().flatten() {
+        let _gone = one.send(());
+    }
+}
+
+impl State {
+    /// Ends with a claim.
+    #[cold]
+    fn wait(&mut self, token: u64) -> Claim {
+        let (tell, over) = oneshot::channel();
+        self.waiting.entry(token).or_default().push(tell);
+        Claim::Running(Box::pin(async move {
+            let _told = over.await;
+        }))
     }
 }
 
 impl DedupStore for MemoryStore {
     #[inline]
     fn claim(&self, delivery: &Delivery) -> Reply<Claim> {
-        identity::with(delivery, |id| {
-            let hash = hash(&self.hasher, id);
-            let mut state = self.lock();
-            let claim = match state.table.claim(hash, id, || self.now()) {
-                Claimed::Granted(token) => Claim::Granted(token),
-                Claimed::Handled => Claim::Handled,
-                Claimed::Running(token) => {
-                    let (tell, over) = oneshot::channel();
-                    state.waiting.entry(token).or_default().push(tell);
-                    Claim::Running(Box::pin(async move {
-                        let _told = over.await;
-                    }))
-                }
-            };
-            Reply::Now(claim)
-        })
+        Reply::Now(self.claim_now(delivery))
     }
 
     #[inline]
     fn succeed(&self, _: &Delivery, token: u64) -> Reply<()> {
-        let now = self.now();
-        self.end(token, |table| table.succeed(token, now));
+        self.succeed_now(token);
         Reply::Now(())
     }
 
     fn release(&self, _: &Delivery, token: u64) {
-        self.end(token, |table| table.release(token));
+        self.release_now(token);
     }
 }
 
@@ -150,11 +188,8 @@ impl fmt::Debug for MemoryStore {
     }
 }
 
-#[inline]
-fn hash(hasher: &foldhash::fast::RandomState, id: &[u8]) -> u64 {
-    std::hash::BuildHasher::hash_one(hasher, id)
-}
-
 fn millis(duration: Duration) -> u64 {
-    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
+    // Not `as_millis`, which divides 128 bits.
+    let whole = duration.as_secs().saturating_mul(1_000);
+    whole.saturating_add(duration.subsec_millis().into())
 }

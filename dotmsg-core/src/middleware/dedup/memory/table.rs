@@ -9,8 +9,9 @@
 use std::fmt;
 
 use hashbrown::HashTable;
+use hashbrown::hash_table::Entry as Place;
 
-use super::id::Id;
+use super::id::{Id, Sought};
 
 /// No entry.
 const NONE: u32 = u32::MAX;
@@ -21,8 +22,6 @@ const FREE: u64 = u64::MAX - 1;
 const LONG_SHARE: usize = 128;
 /// Free entries that keep the memory of their long id for the next one.
 const WARM: usize = 64;
-/// Expired entries that a success forgets: more than it adds, so that they vanish, and few, so that it is quick.
-const EXPIRED_AT_ONCE: usize = 2;
 
 struct Entry {
     id: Id,
@@ -79,27 +78,55 @@ impl Table {
         self.handled
     }
 
-    /// Claims an id. The time is asked for only when it was handled.
+    /// Claims an id. The time is asked for only when there is an entry of it.
     #[inline]
-    pub(super) fn claim(&mut self, hash: u64, id: &[u8], now: impl FnOnce() -> u64) -> Claimed {
+    pub(super) fn claim(
+        &mut self,
+        hash: u64,
+        id: &Sought<'_>,
+        now: impl FnOnce() -> u64,
+    ) -> Claimed {
+        if self.free == NONE {
+            self.add();
+        }
         let entries = &self.entries;
         let is_it = |slot: &u32| {
             let entry = &entries[*slot as usize];
-            entry.hash == hash && entry.id.as_bytes() == id
+            entry.hash == hash && entry.id.is(id)
         };
-        if let Some(slot) = self.index.find(hash, is_it).copied() {
-            if self.entries[slot as usize].handled_ms == RUNNING {
-                return Claimed::Running(self.token(slot));
+        let hash_of = |slot: &u32| entries[*slot as usize].hash;
+        match self.index.entry(hash, is_it, hash_of) {
+            Place::Vacant(place) => {
+                let slot = self.free;
+                let entry = &mut self.entries[slot as usize];
+                self.free = entry.next;
+                entry.id.set(id);
+                entry.hash = hash;
+                entry.handled_ms = RUNNING;
+                place.insert(slot);
+                Claimed::Granted(token(slot, entry))
             }
-            let now = now();
-            if !self.is_expired(slot, now) {
-                return Claimed::Handled;
-            }
-            while self.is_known(slot) {
-                self.forget_oldest();
+            Place::Occupied(place) => {
+                let slot = *place.get();
+                self.claim_again(slot, hash, id, now())
             }
         }
-        self.begin(hash, id)
+    }
+
+    /// Claims an id that there is an entry of.
+    #[cold]
+    fn claim_again(&mut self, slot: u32, hash: u64, id: &Sought<'_>, now: u64) -> Claimed {
+        let entry = &self.entries[slot as usize];
+        if entry.handled_ms == RUNNING {
+            return Claimed::Running(token(slot, entry));
+        }
+        if !self.is_expired(slot, now) {
+            return Claimed::Handled;
+        }
+        while self.is_known(slot) {
+            self.forget_oldest();
+        }
+        self.claim(hash, id, || now)
     }
 
     /// The claim of a message that was handled.
@@ -118,13 +145,10 @@ impl Table {
         self.newest = slot;
         self.handled += 1;
         self.long_bytes += self.entries[slot as usize].id.own_bytes();
-        for _ in 0..EXPIRED_AT_ONCE {
-            if self.oldest != NONE && self.is_expired(self.oldest, now) {
-                self.forget_oldest();
-            }
-        }
-        while self.handled > self.max_ids {
+        if self.handled > self.max_ids {
             self.forget_oldest();
+        } else if self.is_expired(self.oldest, now) {
+            self.forget_expired(now);
         }
         while self.long_bytes > self.max_ids * LONG_SHARE && self.handled > 1 {
             self.forget_oldest();
@@ -138,50 +162,35 @@ impl Table {
         }
     }
 
-    fn begin(&mut self, hash: u64, id: &[u8]) -> Claimed {
-        let slot = match self.free {
-            NONE => self.add(),
-            slot => slot,
-        };
-        let entry = &mut self.entries[slot as usize];
-        self.free = entry.next;
-        entry.id.set(id);
-        entry.hash = hash;
-        entry.handled_ms = RUNNING;
-        let entries = &self.entries;
-        let hash_of = |slot: &u32| entries[*slot as usize].hash;
-        self.index.insert_unique(hash, slot, hash_of);
-        Claimed::Granted(self.token(slot))
-    }
-
+    /// Adds a free entry.
     #[cold]
-    fn add(&mut self) -> u32 {
+    fn add(&mut self) {
         if self.entries.len() == self.entries.capacity() {
             // Doubling, but not beyond what there may be: that would be twice the memory.
             let len = self.entries.len();
             let left = (self.max_ids + 1).saturating_sub(len);
             self.entries.reserve_exact(len.min(left).max(16));
         }
+        // Twice the room: an index that is nearly full is gone through again and again to find the places that were left.
+        let entries = &self.entries;
+        let hash_of = |slot: &u32| entries[*slot as usize].hash;
+        self.index.reserve(self.index.len(), hash_of);
         let slot = u32::try_from(self.entries.len()).expect("fewer messages run than that");
         self.entries.push(Entry {
             id: Id::EMPTY,
             hash: 0,
             handled_ms: FREE,
-            next: NONE,
+            next: self.free,
             generation: 0,
         });
-        slot
+        self.free = slot;
     }
 
     /// The entry of a claim that has not ended.
     fn running(&self, token: u64) -> Option<u32> {
         let slot = token as u32;
         let entry = self.entries.get(slot as usize)?;
-        (entry.handled_ms == RUNNING && self.token(slot) == token).then_some(slot)
-    }
-
-    fn token(&self, slot: u32) -> u64 {
-        u64::from(self.entries[slot as usize].generation) << 32 | u64::from(slot)
+        (entry.handled_ms == RUNNING && self::token(slot, entry) == token).then_some(slot)
     }
 
     fn is_known(&self, slot: u32) -> bool {
@@ -191,6 +200,16 @@ impl Table {
     fn is_expired(&self, slot: u32, now: u64) -> bool {
         let at = self.entries[slot as usize].handled_ms;
         now >= at.saturating_add(self.keep_ms)
+    }
+
+    /// More than a success adds, so that they vanish, and few, so that it is quick.
+    #[cold]
+    fn forget_expired(&mut self, now: u64) {
+        for _ in 0..2 {
+            if self.oldest != NONE && self.is_expired(self.oldest, now) {
+                self.forget_oldest();
+            }
+        }
     }
 
     fn forget_oldest(&mut self) {
@@ -217,6 +236,10 @@ impl Table {
             self.entries[slot as usize].id = Id::EMPTY;
         }
     }
+}
+
+fn token(slot: u32, entry: &Entry) -> u64 {
+    u64::from(entry.generation) << 32 | u64::from(slot)
 }
 
 impl fmt::Debug for Table {

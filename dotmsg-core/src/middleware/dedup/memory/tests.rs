@@ -4,6 +4,7 @@ use std::collections::HashMap;
 
 use proptest::prelude::*;
 
+use super::id::Sought;
 use super::table::{Claimed, Table};
 
 #[derive(Clone, Debug)]
@@ -73,7 +74,7 @@ proptest! {
             model.handled.retain(|(_, at)| now < at + keep);
             match step {
                 Step::Claim(id) => {
-                    let claimed = table.claim(hash(id), &bytes(id), || now);
+                    let claimed = table.claim(hash(id), &Sought::new(&bytes(id)), || now);
                     match model.running.get(&id) {
                         Some(token) => prop_assert_eq!(claimed, Claimed::Running(*token)),
                         None if model.is_known(id, now, keep) => prop_assert_eq!(claimed, Claimed::Handled),
@@ -116,7 +117,7 @@ proptest! {
 fn long_ids_make_others_be_forgotten() {
     let mut table = Table::new(4, 1_000);
     let long = |n: u8| vec![n; 400];
-    let mut handle = |n: u8| match table.claim(u64::from(n), &long(n), || 0) {
+    let mut handle = |n: u8| match table.claim(u64::from(n), &Sought::new(&long(n)), || 0) {
         Claimed::Granted(token) => {
             table.succeed(token, 0);
             true
