@@ -233,7 +233,7 @@ async fn before_a_batch_it_is_put_back_and_closes_its_batch() {
     let script = Script::of([AWAY, handled()]);
     let (_, layer) = memory();
     let service = script.in_layer(&layer.before_batches());
-    let gathering = Arc::new(batch::Gathering::new(8));
+    let gathering = Arc::new(crate::middleware::batch::Gathering::new(8));
     let mut second = copy("a", 1);
     second.accompany(Arc::clone(&gathering) as _);
     let (first, put_back) = tokio::join!(call(&service, copy("a", 0)), async {

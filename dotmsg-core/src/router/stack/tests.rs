@@ -1,5 +1,7 @@
 //! Tests of the composed stack: the ladder from the first failure to the dead letter.
 
+mod duplicates;
+
 use std::sync::Mutex;
 use std::time::Duration;
 

@@ -1,0 +1,151 @@
+//! A stack that knows duplicates behaves as the layer of its own does around one that does not.
+
+use proptest::prelude::*;
+
+use super::*;
+use crate::middleware::dedup::{Dedup, DedupLayer, DedupLimits, MemoryStore};
+use crate::router::DedupSpec;
+
+/// What a call comes to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Way {
+    Succeeds,
+    Returns,
+    FailsTwice,
+    Fails,
+    FailsForGood,
+    Panics,
+}
+
+/// A message, and when it comes and goes.
+#[derive(Clone, Debug)]
+struct Step {
+    id: u8,
+    way: Way,
+    takes: u64,
+    /// Its future is dropped then; where it has not ended.
+    dropped_after: u64,
+    pause: u64,
+}
+
+fn steps() -> impl Strategy<Value = Vec<Step>> {
+    let way = prop_oneof![
+        4 => Just(Way::Succeeds),
+        2 => Just(Way::Returns),
+        1 => Just(Way::FailsTwice),
+        2 => Just(Way::Fails),
+        1 => Just(Way::FailsForGood),
+        1 => Just(Way::Panics),
+    ];
+    let dropped_after = prop_oneof![3 => Just(10_000_000_u64), 1 => 0..40_u64];
+    let step = (0..3_u8, way, 0..4_u64, dropped_after, 0..3_u64).prop_map(
+        |(id, way, takes, dropped_after, pause)| Step {
+            id,
+            way,
+            takes: takes * 7,
+            dropped_after,
+            pause: pause * 5,
+        },
+    );
+    proptest::collection::vec(step, 1..24)
+}
+
+/// What became of each message; `None`: it was dropped. And which were called, in their order.
+type Seen = (Vec<Option<Outcome>>, Vec<u64>);
+
+/// Runs them through a stack that knows duplicates itself, or through the layer.
+async fn seen(steps: &[Step], itself: bool) -> Seen {
+    let publisher = ScriptedPublisher::new([]);
+    let calls = Arc::new(Mutex::new(Vec::new()));
+    let handler = {
+        let (calls, steps) = (Arc::clone(&calls), steps.to_vec());
+        service_fn(move |delivery: Delivery| {
+            calls.lock().unwrap().push(delivery.position().offset);
+            let step = steps[delivery.position().offset as usize].clone();
+            async move {
+                if step.takes > 0 {
+                    tokio::time::sleep(Duration::from_millis(step.takes)).await;
+                }
+                match step.way {
+                    Way::Succeeds => Ok(Returned::default()),
+                    Way::Returns => Ok(vec![Outgoing::new("miles", "1")].into()),
+                    Way::FailsTwice if delivery.attempt() > 2 => Ok(Returned::default()),
+                    Way::FailsTwice | Way::Fails => Err(transient("down")),
+                    Way::FailsForGood => Err(HandlerError::permanent("never")),
+                    Way::Panics => panic!("on purpose"),
+                }
+            }
+        })
+    };
+    let mut route = route();
+    route.retry.in_place.attempts = 3;
+    route.retry.in_place.backoff = Duration::from_millis(3);
+    route.timeout = Some(Duration::from_millis(20));
+    let limits = DedupLimits::default();
+    let mut parts = parts(route.clone(), &publisher);
+    let mut ends = Vec::new();
+    if itself {
+        route.dedup = Some(DedupSpec {
+            max_ids: limits.max_ids,
+            keep_for: limits.keep_for,
+        });
+        parts.front = Front::of(&route, &clock());
+        let service = stack(handler, parts);
+        for (offset, step) in steps.iter().enumerate() {
+            ends.push(start(service.clone(), offset, step).await);
+        }
+    } else {
+        let store = Arc::new(MemoryStore::new(limits));
+        let service: Dedup<_> = DedupLayer::new(Some(store)).layer(stack(handler, parts));
+        for (offset, step) in steps.iter().enumerate() {
+            ends.push(start(service.clone(), offset, step).await);
+        }
+    }
+    let mut outcomes = Vec::new();
+    for end in ends {
+        outcomes.push(end.await.unwrap());
+    }
+    let calls = calls.lock().unwrap().clone();
+    (outcomes, calls)
+}
+
+async fn start<S>(
+    service: S,
+    offset: usize,
+    step: &Step,
+) -> tokio::task::JoinHandle<Option<Outcome>>
+where
+    S: Service<Delivery, Response = Outcome, Error = Infallible> + Send + 'static,
+    S::Future: Send,
+{
+    let message = Message::new("x").with_id(format!("order-{}", step.id));
+    let stream = Arc::new(Stream::new("orders".into(), 3, 1, Role::Source));
+    let delivery = Delivery::new(stream, offset as u64, Timestamp(0), message);
+    let until = Duration::from_millis(step.dropped_after);
+    let call = tokio::spawn(tokio::time::timeout(until, service.oneshot(delivery)));
+    tokio::time::sleep(Duration::from_millis(step.pause)).await;
+    tokio::spawn(async move { call.await.unwrap().ok().map(Result::unwrap) })
+}
+
+/// The same steps on both, each in a runtime of its own; `looked_at` by who logs, so that each call begins in the full stack.
+fn compare(steps: &[Step], looked_at: bool) -> Result<(), TestCaseError> {
+    let _log = looked_at.then(crate::seen::Seen::new);
+    let run = |itself| {
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_time()
+            .start_paused(true)
+            .build();
+        runtime.unwrap().block_on(seen(steps, itself))
+    };
+    prop_assert_eq!(run(true), run(false));
+    Ok(())
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(200))]
+
+    #[test]
+    fn a_stack_knows_them_as_the_layer_does(steps in steps(), looked_at in any::<bool>()) {
+        compare(&steps, looked_at)?;
+    }
+}
