@@ -3,7 +3,9 @@
 use proptest::prelude::*;
 
 use super::*;
-use crate::middleware::dedup::{Dedup, DedupLayer, DedupLimits, MemoryStore};
+use crate::middleware::dedup::{
+    Claim, Dedup, DedupLayer, DedupLimits, DedupStore, MemoryStore, Reply,
+};
 use crate::router::DedupSpec;
 
 /// What a call comes to.
@@ -118,13 +120,17 @@ where
     S: Service<Delivery, Response = Outcome, Error = Infallible> + Send + 'static,
     S::Future: Send,
 {
-    let message = Message::new("x").with_id(format!("order-{}", step.id));
-    let stream = Arc::new(Stream::new("orders".into(), 3, 1, Role::Source));
-    let delivery = Delivery::new(stream, offset as u64, Timestamp(0), message);
+    let delivery = with_id(&format!("order-{}", step.id), offset as u64);
     let until = Duration::from_millis(step.dropped_after);
     let call = tokio::spawn(tokio::time::timeout(until, service.oneshot(delivery)));
     tokio::time::sleep(Duration::from_millis(step.pause)).await;
     tokio::spawn(async move { call.await.unwrap().ok().map(Result::unwrap) })
+}
+
+fn with_id(id: &str, offset: u64) -> Delivery {
+    let message = Message::new("x").with_id(id.to_owned());
+    let stream = Arc::new(Stream::new("orders".into(), 3, 1, Role::Source));
+    Delivery::new(stream, offset, Timestamp(0), message)
 }
 
 /// The same steps on both, each in a runtime of its own; `looked_at` by who logs, so that each call begins in the full stack.
@@ -148,4 +154,44 @@ proptest! {
     fn a_stack_knows_them_as_the_layer_does(steps in steps(), looked_at in any::<bool>()) {
         compare(&steps, looked_at)?;
     }
+}
+
+/// What a call holds. It looks, when it is dropped, whether its id is still claimed.
+struct Inside(Arc<MemoryStore>, Arc<Mutex<Vec<bool>>>);
+
+impl Drop for Inside {
+    fn drop(&mut self) {
+        let claim = self.0.claim(&with_id("order-7", 1));
+        let running = matches!(claim, Reply::Now(Claim::Running(_)));
+        self.1.lock().unwrap().push(running);
+    }
+}
+
+#[test]
+fn a_claim_is_given_up_after_its_call_was_dropped() {
+    let mut route = route();
+    route.dedup = Some(DedupSpec::default());
+    let mut parts = parts(route.clone(), &ScriptedPublisher::new([]));
+    parts.front = Front::of(&route, &clock());
+    let store = Arc::clone(parts.front.store().unwrap());
+    let seen = Arc::new(Mutex::new(Vec::new()));
+    let handler = {
+        let (store, seen) = (Arc::clone(&store), Arc::clone(&seen));
+        service_fn(move |_: Delivery| {
+            let inside = Inside(Arc::clone(&store), Arc::clone(&seen));
+            async move {
+                std::future::pending::<()>().await;
+                drop(inside);
+                Ok(Returned::default())
+            }
+        })
+    };
+    let mut service = stack(handler, parts);
+    let mut call = Box::pin(service.call(with_id("order-7", 0)));
+    let mut cx = std::task::Context::from_waker(std::task::Waker::noop());
+    assert!(call.as_mut().poll(&mut cx).is_pending());
+    drop(call);
+    assert_eq!(*seen.lock().unwrap(), [true]);
+    let claim = store.claim(&with_id("order-7", 2));
+    assert!(matches!(claim, Reply::Now(Claim::Granted(_))), "{claim:?}");
 }
