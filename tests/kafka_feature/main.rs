@@ -1,8 +1,11 @@
 //! The feature `kafka`: without it the error names it; with it, mistakes in the settings are found while they are read. And, as it
-//! knows all backends then, what each of them can keep.
+//! knows all backends then, what each of them can keep. An app on a real broker is here where the adapter alone does not do:
+//! what it takes are features that the adapter must not know.
 
 #[cfg(feature = "kafka")]
 mod capabilities;
+#[cfg(all(feature = "kafka", feature = "otel"))]
+mod traces;
 
 use dotmsg::{App, Config};
 

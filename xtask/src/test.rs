@@ -3,6 +3,9 @@
 //! A step whose target is not in the tree is skipped with a note, and only for as long as the target is absent: once the
 //! file exists, its failure is a failure.
 
+use std::collections::BTreeSet;
+use std::path::{Path, PathBuf};
+
 use crate::flights::{self, Flights};
 use crate::services::{Borrowed, VARIABLES};
 use crate::step::{Done, Steps};
@@ -99,17 +102,31 @@ fn tests(workspace: &Workspace, steps: &mut Steps, offline: bool) -> Result<(), 
 
 /// The tests that find a server by a variable: whoever adds one has nothing to add here.
 fn on_servers(workspace: &Workspace) -> Result<Vec<String>, String> {
-    let mut names = Vec::new();
-    for file in workspace.files(&["rs"])? {
-        let is_test = file
-            .parent()
-            .is_some_and(|parent| parent.ends_with("tests"));
-        if is_test && workspace.read(&file)?.contains(VARIABLES) {
-            let name = file.file_stem().unwrap_or_default();
-            names.push(name.to_string_lossy().into_owned());
+    let mut names = BTreeSet::new();
+    let files = workspace.files(&["rs"])?;
+    for file in &files {
+        let Some(name) = test_of(file, &files) else {
+            continue;
+        };
+        if workspace.read(file)?.contains(VARIABLES) {
+            names.insert(name);
         }
     }
-    Ok(names)
+    Ok(names.into_iter().collect())
+}
+
+/// The test that a file is, or is part of: `tests/name.rs`, `tests/name/main.rs` and what lies beside that.
+fn test_of(file: &Path, files: &[PathBuf]) -> Option<String> {
+    let folder = file.parent()?;
+    let name = match folder.ends_with("tests") {
+        true => file.file_stem()?,
+        false => {
+            let of_tests = folder.parent()?.ends_with("tests");
+            let is_test = of_tests && files.contains(&folder.join("main.rs"));
+            is_test.then(|| folder.file_name())??
+        }
+    };
+    Some(name.to_string_lossy().into_owned())
 }
 
 /// Loom explores the interleavings of the code marked for it; its own target directory keeps `--cfg dotmsg_loom` from
@@ -158,4 +175,20 @@ fn table(flights: &Flights) -> Result<Done, String> {
     std::fs::remove_dir_all(&directory)
         .map_err(|error| format!("cannot remove {}: {error}", directory.display()))?;
     Ok(Done::Passed)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_test_is_known_by_any_of_its_files() {
+        let files = ["a/tests/one.rs", "tests/two/main.rs", "tests/two/part.rs"];
+        let others = ["a/tests/common/mod.rs", "a/src/lib.rs"];
+        let all: Vec<PathBuf> = files.iter().chain(&others).map(PathBuf::from).collect();
+        let of = |file: &&str| test_of(Path::new(file), &all);
+        let names: Vec<_> = files.iter().filter_map(of).collect();
+        assert_eq!(names, ["one", "two", "two"]);
+        assert_eq!(others.iter().filter_map(of).count(), 0);
+    }
 }
