@@ -1,8 +1,9 @@
 //! A message's story over a real broker: its headers carry the trace through retry tier, dead letter and replay, and from one
 //! handler to the next. On the broker that `DOTMSG_TEST_KAFKA_URL` names; skipped with a line where it is not set.
 
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::Duration;
 
+use dotmsg::clock::{Clock, SystemClock};
 use dotmsg::otel::Traces;
 use dotmsg::{App, Config, HandlerError, Message, Outgoing};
 use opentelemetry::trace::{SpanId, TraceContextExt, Tracer, TracerProvider};
@@ -55,8 +56,7 @@ async fn the_story_of_a_message_is_one_trace() {
     let provider = SdkTracerProvider::builder()
         .with_simple_exporter(exporter.clone())
         .build();
-    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap();
-    let prefix = format!("traces-{}-{}.", std::process::id(), now.as_millis());
+    let prefix = format!("traces-{}-{}.", std::process::id(), SystemClock.now());
     let config = Config::new()
         .set("backend.main.url", url)
         .set("backend.main.topic_prefix", prefix.clone())
