@@ -88,7 +88,12 @@ impl Tail {
             match tokio::time::timeout(seek::SILENCE, read).await {
                 Ok(read) => read?,
                 Err(_) if self.follow => continue,
-                Err(_) => return Ok(()),
+                Err(_) => {
+                    for (partition, range) in &left {
+                        desk.note(unread(*partition, range))?;
+                    }
+                    return Ok(());
+                }
             }
             let partition = batch.partition;
             if let Some(removed) = batch.removed.take() {
@@ -127,7 +132,11 @@ impl Tail {
         partition: u32,
         next: u64,
     ) {
-        if !self.follow && left.get(&partition).is_some_and(|range| next >= range.end) {
+        let Some(range) = left.get_mut(&partition) else {
+            return;
+        };
+        range.start = next;
+        if !self.follow && range.start >= range.end {
             left.remove(&partition);
             reader.unassign(topic, partition);
         }
@@ -181,6 +190,16 @@ impl Tail {
     }
 }
 
+/// What is told of a partition whose end was not come to.
+fn unread(partition: u32, left: &OffsetRange) -> String {
+    format!(
+        "partition {partition}: nothing came for {}. Its last offsets, {} to {}, hold no record (marks of transactions take offsets), or the broker is slow",
+        humantime::format_duration(seek::SILENCE),
+        left.start,
+        left.end - 1
+    )
+}
+
 fn print_headers(desk: &mut Desk<'_>, record: &Record) -> Outcome<()> {
     for (name, value) in record.message.headers.iter() {
         let value = value.map_or("(null)".into(), |value| escape::line(value));
@@ -214,4 +233,16 @@ fn print(desk: &mut Desk<'_>, topic: &str, partition: u32, record: &Record) -> O
         shown(&message.key),
         shown(&message.payload)
     ))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_was_not_come_to_is_told() {
+        let told = unread(3, &OffsetRange { start: 7, end: 9 });
+        assert!(told.contains("partition 3: nothing came for 5s"), "{told}");
+        assert!(told.contains("offsets, 7 to 8, hold no record"), "{told}");
+    }
 }
