@@ -10,7 +10,10 @@ use super::support::{Desk, Ended};
 
 /// Four dead letters: two of kind `rate`, one `schema`, one `ship`.
 async fn with_letters() -> Desk {
-    let desk = Desk::new();
+    fill(Desk::new()).await
+}
+
+async fn fill(desk: Desk) -> Desk {
     for (id, key, kind) in [
         ("1", "a", "rate"),
         ("2", "b", "schema"),
@@ -120,9 +123,8 @@ async fn one_is_shown_whole() {
     desk.run("dlq show").fails_with(64, "which dead letter");
 }
 
-#[tokio::test]
-async fn each_is_replayed_once() {
-    let desk = with_letters().await;
+pub(super) async fn replay(desk: Desk) {
+    let desk = fill(desk).await;
     let dry = desk.run("dlq replay --kind rate --dry-run").ok();
     assert!(
         dry.out
@@ -141,7 +143,7 @@ async fn each_is_replayed_once() {
     assert_eq!(ids(&desk, ""), "24");
     assert_eq!(ids(&desk, "--with-done"), "1234");
     assert!(desk.run("dlq list --with-done").ok().out.contains("0*"));
-    desk.work().await;
+    desk.work_until_letters(6).await;
     // They failed again.
     assert_eq!(ids(&desk, ""), "1234");
     let first = desk.run("dlq replay --all --limit 1 --json").ok().json();
@@ -257,11 +259,15 @@ async fn a_canary_that_goes_well_is_followed_by_the_rest() {
     assert_eq!(ids(&desk, ""), "");
 }
 
-#[tokio::test]
-async fn what_is_discarded_is_gone_from_every_list() {
-    let desk = with_letters().await;
-    desk.run("dlq discard --kind rate")
-        .fails_with(64, "Discard 2 dead letters of orders.billing.dlq?");
+pub(super) async fn discard(desk: Desk) {
+    let desk = fill(desk).await;
+    desk.run("dlq discard --kind rate").fails_with(
+        64,
+        &format!(
+            "Discard 2 dead letters of {}orders.{}.dlq?",
+            desk.prefix, desk.group
+        ),
+    );
     let dry = desk
         .run("dlq discard --kind rate --dry-run --json")
         .ok()
@@ -294,9 +300,8 @@ async fn what_is_discarded_is_gone_from_every_list() {
     );
 }
 
-#[tokio::test]
-async fn an_export_is_what_produce_reads() {
-    let desk = with_letters().await;
+pub(super) async fn export(desk: Desk) {
+    let desk = fill(desk).await;
     let lines = desk.run("dlq export --kind rate").ok();
     assert_eq!(lines.json().len(), 2);
     desk.run("dlq export bill -o left.ndjson").ok();

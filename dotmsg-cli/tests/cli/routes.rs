@@ -136,16 +136,15 @@ fn the_configuration_is_shown_with_its_sources_and_without_secrets() {
     }
 }
 
-#[tokio::test]
-async fn lag_is_what_is_not_committed() {
-    let desk = Desk::new();
+pub(super) async fn lag(desk: Desk) {
     desk.run_with("produce orders --lines --key k", "ok\nok\nok\n")
         .ok();
     let text = desk.run("lag").ok().out;
-    assert!(
-        text.starts_with("bill: orders in group billing, 3 behind, 0 dead letters left\n"),
-        "{text}"
+    let begins = format!(
+        "bill: {}orders in group {}, 3 behind, 0 dead letters left\n",
+        desk.prefix, desk.group
     );
+    assert!(text.starts_with(&begins), "{text}");
     assert_eq!(desk.run("lag --fail-above 3").code, 0);
     assert_eq!(desk.run("lag bill --fail-above 2").code, 2);
     desk.work().await;
@@ -163,9 +162,7 @@ async fn lag_is_what_is_not_committed() {
     desk.run("lag --watch 0s").fails_with(64, "some time");
 }
 
-#[tokio::test]
-async fn positions_are_shown_and_moved_after_a_preview() {
-    let desk = Desk::new();
+pub(super) async fn positions(desk: Desk) {
     let empty = desk.run("offsets show --json").ok().json();
     assert_eq!(empty[0]["state"], "no position");
     for _ in 0..3 {

@@ -4,7 +4,11 @@ use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::Duration;
 
+use dotmsg::app::RouteHandle;
+#[cfg(feature = "kafka")]
+use dotmsg::clock::{Clock, SystemClock};
 use dotmsg::handler::HandlerError;
 use dotmsg::{App, Config};
 use serde_json::Value;
@@ -35,6 +39,14 @@ impl Drop for Dir {
     fn drop(&mut self) {
         let _ = std::fs::remove_dir_all(&self.0);
     }
+}
+
+/// No other test, in this process or before it, has this name.
+#[cfg(feature = "kafka")]
+fn unique() -> String {
+    static NEXT: AtomicU32 = AtomicU32::new(0);
+    let number = NEXT.fetch_add(1, Ordering::Relaxed);
+    format!("cli-{}-{}-{number}", std::process::id(), SystemClock.now())
 }
 
 /// What a command came to.
@@ -70,9 +82,13 @@ impl Ended {
     }
 }
 
-/// A log, and a route on it of which the configuration says everything.
+/// A backend, and a route on it of which the configuration says everything.
 pub(crate) struct Desk {
     pub(crate) dir: Dir,
+    pub(crate) group: String,
+    /// What the broker's names of topics begin with.
+    pub(crate) prefix: String,
+    config: String,
 }
 
 const CONFIG: &str = r#"
@@ -98,9 +114,39 @@ impl Desk {
     }
 
     pub(crate) fn without_topics() -> Self {
+        Self::with_config(["billing", ""], CONFIG.into())
+    }
+
+    /// The same on the broker that `DOTMSG_TEST_KAFKA_URL` names, with names of its own; `None` where there is none.
+    #[cfg(feature = "kafka")]
+    pub(crate) fn on_kafka() -> Option<Self> {
+        let Ok(url) = std::env::var("DOTMSG_TEST_KAFKA_URL") else {
+            println!("skipped: DOTMSG_TEST_KAFKA_URL is not set (`cargo xtask services up kafka`)");
+            return None;
+        };
+        let unique = unique();
+        let (group, prefix) = (format!("billing-{unique}"), format!("{unique}."));
+        let config = CONFIG
+            .replace("log:./data", &url)
+            .replace("\"billing\"", &format!("\"{group}\""))
+            .replace(
+                "[routes.bill]",
+                &format!("topic_prefix = \"{prefix}\"\n\n[routes.bill]"),
+            );
+        let desk = Self::with_config([&group, &prefix], config);
+        desk.run("topics apply").ok();
+        Some(desk)
+    }
+
+    fn with_config([group, prefix]: [&str; 2], config: String) -> Self {
         let dir = Dir::new();
-        dir.write("dotmsg.toml", CONFIG);
-        Self { dir }
+        dir.write("dotmsg.toml", &config);
+        Self {
+            dir,
+            group: group.into(),
+            prefix: prefix.into(),
+            config,
+        }
     }
 
     pub(crate) fn run(&self, line: &str) -> Ended {
@@ -113,10 +159,23 @@ impl Desk {
         dotmsg(self.dir.path(), &words, input.as_bytes())
     }
 
-    /// Runs a service in this process until nothing is left to do. It gives each message up, for the kind that its payload
-    /// says; `ok` is no failure.
+    /// Runs a service in this process until all is settled and nothing is left to do. It gives each message up, for the kind that
+    /// its payload says; `ok` is no failure.
     pub(crate) async fn work(&self) {
+        self.work_until_letters(0).await;
+    }
+
+    /// The same, and until its dead-letter topic holds so many.
+    pub(crate) async fn work_until_letters(&self, count: usize) {
         let running = self.app().start().await.unwrap();
+        let route = running.handle().route("bill").unwrap().clone();
+        let done = async {
+            while !route.is_settled().await.unwrap() || letters(&route).await < count {
+                tokio::time::sleep(Duration::from_millis(20)).await;
+            }
+        };
+        let done = tokio::time::timeout(Duration::from_secs(60), done);
+        done.await.expect("all is settled in time");
         running.handle().idle().await;
         running.handle().drain();
         running.wait().await.unwrap();
@@ -129,7 +188,7 @@ impl Desk {
     /// The configuration, from wherever it is read.
     pub(crate) fn config(&self) -> Config {
         let data = self.dir.path().join("data");
-        let text = CONFIG.replace("./data", data.to_str().unwrap());
+        let text = self.config.replace("./data", data.to_str().unwrap());
         let text = text.replace("[routes.ship]\nconcurrency = 3\n", "");
         Config::from_toml("dotmsg.toml", &text).unwrap()
     }
@@ -144,6 +203,15 @@ async fn bill(kind: &[u8]) -> Result<(), HandlerError> {
             Err(HandlerError::permanent(reason).kind(kind.to_owned()))
         }
     }
+}
+
+async fn letters(route: &RouteHandle) -> usize {
+    let mut letters = route.dead_letters().await.unwrap();
+    let mut count = 0;
+    while letters.next().await.unwrap().is_some() {
+        count += 1;
+    }
+    count
 }
 
 /// Runs the binary in a directory.

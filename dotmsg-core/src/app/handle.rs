@@ -218,6 +218,9 @@ impl AppHandle {
     }
 
     /// Waits until no route has anything to do but wait for new messages or for a retry that is not due.
+    ///
+    /// It knows what has arrived. From a broker on a network messages may still be on their way, or the member may have no partitions
+    /// yet: whether all that a topic holds is settled is what [`RouteHandle::is_settled`] asks.
     pub async fn idle(&self) {
         loop {
             let before = self.activity();
