@@ -119,6 +119,7 @@ impl Desk {
 
     /// The same on the broker that `DOTMSG_TEST_KAFKA_URL` names, with names of its own; `None` where there is none.
     #[cfg(feature = "kafka")]
+    #[expect(clippy::print_stdout, reason = "a test that is skipped says so")]
     pub(crate) fn on_kafka() -> Option<Self> {
         let Ok(url) = std::env::var("DOTMSG_TEST_KAFKA_URL") else {
             println!("skipped: DOTMSG_TEST_KAFKA_URL is not set (`cargo xtask services up kafka`)");
