@@ -2,7 +2,8 @@
 //!
 //! What must stay true: a first call is made only for what [`LimitParts::admits`] and what nobody traces, since the layers
 //! that refuse and trace stand outside; its result, whatever it is, reaches the full stack as the answer to the first
-//! call that the full stack makes, so that attempts, pauses and failures count as if it had made it itself.
+//! call that the full stack makes, so that attempts, pauses and failures count as if it had made it itself. What was claimed for a
+//! message, where duplicates are known, goes along with it to its very end.
 
 use std::convert::Infallible;
 use std::fmt;
@@ -283,6 +284,7 @@ impl<F, B> ResponseFuture<F, B> {
             return;
         };
         let kept = kept.take();
+        // Which holds nothing.
         self.set(Self::Duplicate);
         if let Some(mut kept) = kept {
             kept.claimed.give_up(kept.rest.store());
