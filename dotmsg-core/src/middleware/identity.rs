@@ -38,7 +38,7 @@ pub(super) fn of(delivery: &Delivery) -> Identity<'_> {
 }
 
 impl Origin<'_> {
-    /// Everything but the topic, as bytes that are no text.
+    /// Everything but the topic, as bytes that are no text. A promise: messages are shed by them, by members of two versions alike.
     #[inline]
     pub(super) fn bytes(&self) -> [u8; ORIGIN_BYTES] {
         let mut bytes = [0xFF; ORIGIN_BYTES];

@@ -119,6 +119,8 @@ fn mixed(mut word: u64) -> u64 {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::delivery::Stream;
+    use crate::message::Message;
 
     #[test]
     fn shares_are_equal_and_never_change() {
@@ -128,5 +130,19 @@ mod tests {
         let known = ["", "a", "order-7", "00000000-0000-0000-0000-000000000000"];
         let shares = known.map(|id| share_of(id.as_bytes()));
         assert_eq!(shares, [618_033, 592_123, 547_773, 818_349]);
+    }
+
+    #[test]
+    fn messages_without_an_id_have_shares_that_never_change() {
+        let at = |partition, offset| {
+            let stream = Stream::new("orders".into(), partition, 1, Role::Source);
+            let message = Message::new("x").with_timestamp(Timestamp(1_790_000_000_000));
+            Delivery::new(Arc::new(stream), offset, Timestamp(0), message)
+        };
+        let shares = [at(0, 0), at(3, 41), at(3, 42)].map(|one| share_of_delivery(&one));
+        assert_eq!(shares, [311_624, 288_969, 491_771]);
+        let kept = (0..10_000).filter(|offset| share_of_delivery(&at(7, *offset)) < 100_000);
+        let kept = kept.count();
+        assert!((900..1_100).contains(&kept), "{kept}");
     }
 }
