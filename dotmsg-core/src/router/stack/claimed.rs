@@ -33,14 +33,6 @@ impl Claimed {
         }
     }
 
-    /// It was not.
-    #[inline]
-    pub(super) fn give_up(&mut self, store: Option<&Arc<MemoryStore>>) {
-        if let Some((store, token)) = self.take(store) {
-            store.release_now(token);
-        }
-    }
-
     #[inline]
     fn take<'s>(&mut self, store: Option<&'s Arc<MemoryStore>>) -> Option<(&'s MemoryStore, u64)> {
         if *self == Self::NOTHING {
@@ -50,38 +42,50 @@ impl Claimed {
         Some((store?, token))
     }
 
+    /// The same for what may panic, or takes a while: given up when it is dropped.
+    pub(super) fn hold(self, store: Option<&Arc<MemoryStore>>) -> Held {
+        let claims = self != Self::NOTHING;
+        Held {
+            claimed: self,
+            store: store.filter(|_| claims).map(Arc::clone),
+        }
+    }
+}
+
+/// A claim that gives itself up.
+pub(super) struct Held {
+    claimed: Claimed,
+    store: Option<Arc<MemoryStore>>,
+}
+
+impl Held {
+    /// It is upon the caller again.
+    pub(super) fn let_go(mut self) -> Claimed {
+        std::mem::replace(&mut self.claimed, Claimed::NOTHING)
+    }
+
     /// Ends with what the rest of the stack ends with.
-    #[cold]
     pub(super) fn until<E: Send + 'static>(
-        self,
-        store: Option<&Arc<MemoryStore>>,
+        mut self,
         rest: BoxFuture<'static, Result<Outcome, E>>,
     ) -> BoxFuture<'static, Result<Outcome, E>> {
-        if self == Self::NOTHING {
+        if self.store.is_none() {
             return rest;
         }
-        let mut held = Held {
-            claimed: self,
-            store: store.map(Arc::clone),
-        };
         Box::pin(async move {
             let outcome = rest.await?;
             if outcome == Outcome::HANDLED {
-                held.claimed.succeed(held.store.as_ref());
+                self.claimed.succeed(self.store.as_ref());
             }
             Ok(outcome)
         })
     }
 }
 
-/// Gives a claim up when it is dropped.
-struct Held {
-    claimed: Claimed,
-    store: Option<Arc<MemoryStore>>,
-}
-
 impl Drop for Held {
     fn drop(&mut self) {
-        self.claimed.give_up(self.store.as_ref());
+        if let Some((store, token)) = self.claimed.take(self.store.as_ref()) {
+            store.release_now(token);
+        }
     }
 }

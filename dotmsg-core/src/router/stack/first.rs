@@ -147,7 +147,7 @@ where
     /// Looks at a message before its call.
     #[inline(always)]
     fn look(&mut self, delivery: &Delivery) -> Look {
-        let granted = match self.rest.store() {
+        let mut granted = match self.rest.store() {
             None => Claimed::NOTHING,
             Some(store) => match store.claim_now(delivery) {
                 Claim::Granted(token) => Claimed::granted(token),
@@ -155,10 +155,13 @@ where
                 running @ Claim::Running(_) => return Look::Rest(self.wait(delivery, running)),
             },
         };
-        if let Some(tracer) = &self.tracer
-            && let Some(story) = tracer.follow(delivery)
-        {
-            return Look::Rest(self.call_all(delivery.traced(story), granted));
+        if let Some(tracer) = &self.tracer {
+            let held = granted.hold(self.rest.store());
+            let story = tracer.follow(delivery);
+            granted = held.let_go();
+            if let Some(story) = story {
+                return Look::Rest(self.call_all(delivery.traced(story), granted));
+            }
         }
         let noted = match &self.rest.stopwatch {
             Some(stopwatch) => stopwatch.begin(),
@@ -170,13 +173,13 @@ where
     /// The full stack from its beginning.
     #[cold]
     fn call_all(&mut self, delivery: Delivery, claimed: Claimed) -> Ending {
+        let held = claimed.hold(self.rest.store());
         let next = self.bounded.clone();
         // The one that was found ready is the one that is called.
         let bounded = std::mem::replace(&mut self.bounded, next);
         // What it answered when it was asked whether it is ready is its answer to the call.
         let result = self.not_ready.take().map(Err);
-        let rest = self.rest.take_over(delivery, Answered { bounded, result });
-        claimed.until(self.rest.store(), rest)
+        held.until(self.rest.take_over(delivery, Answered { bounded, result }))
     }
 
     /// For an id that another message has. What this service is ready with is not to be held meanwhile, nor for a call that may
@@ -284,11 +287,9 @@ impl<F, B> ResponseFuture<F, B> {
             return;
         };
         let kept = kept.take();
+        let _held = kept.map(|kept| kept.claimed.hold(kept.rest.store()));
         // Which holds nothing.
         self.set(Self::Duplicate);
-        if let Some(mut kept) = kept {
-            kept.claimed.give_up(kept.rest.store());
-        }
     }
 }
 
@@ -425,8 +426,8 @@ where
 {
     /// What the full stack makes of a result.
     fn after(self, result: HandlerResult) -> Ending {
-        let rest = self.rest.after(self.delivery, result);
-        self.claimed.until(self.rest.store(), rest)
+        let held = self.claimed.hold(self.rest.store());
+        held.until(self.rest.after(self.delivery, result))
     }
 }
 

@@ -4,7 +4,7 @@ use std::collections::HashMap;
 
 use proptest::prelude::*;
 
-use super::id::Sought;
+use super::id::{SHORT, Sought};
 use super::table::{Claimed, Table};
 
 #[derive(Clone, Debug)]
@@ -31,7 +31,11 @@ fn steps() -> impl Strategy<Value = Vec<Step>> {
 
 /// Long and short ones, all of them below the share of a long one.
 fn bytes(id: u8) -> Vec<u8> {
-    vec![id; 1 + usize::from(id) * 5]
+    match id {
+        // The longest that is short, and the next one.
+        0 | 1 => vec![id; SHORT + usize::from(id)],
+        _ => vec![id; 1 + usize::from(id) * 5],
+    }
 }
 
 /// Few values, so that ids share them.

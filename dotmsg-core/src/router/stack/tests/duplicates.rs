@@ -1,5 +1,8 @@
 //! A stack that knows duplicates behaves as the layer of its own does around one that does not.
 
+use std::sync::atomic::AtomicBool;
+use std::sync::atomic::Ordering::Relaxed;
+
 use proptest::prelude::*;
 
 use super::*;
@@ -52,8 +55,8 @@ fn steps() -> impl Strategy<Value = Vec<Step>> {
     proptest::collection::vec(step, 1..24)
 }
 
-/// What became of each message; `None`: it was dropped. And which were called, in their order.
-type Seen = (Vec<Option<Outcome>>, Vec<u64>);
+/// What became of each message (`None`: it was dropped); which were called, in their order; and which ids are remembered.
+type Seen = (Vec<Option<Outcome>>, Vec<u64>, [bool; 3]);
 
 /// Runs them through a stack that knows duplicates itself, or through the layer.
 async fn seen(steps: &[Step], itself: bool) -> Seen {
@@ -86,19 +89,22 @@ async fn seen(steps: &[Step], itself: bool) -> Seen {
     let limits = DedupLimits::default();
     let mut parts = parts(route.clone(), &publisher);
     let mut ends = Vec::new();
+    let store;
     if itself {
         route.dedup = Some(DedupSpec {
             max_ids: limits.max_ids,
             keep_for: limits.keep_for,
         });
         parts.front = Front::of(&route, &clock());
+        store = Arc::clone(parts.front.store().unwrap());
         let service = stack(handler, parts);
         for (offset, step) in steps.iter().enumerate() {
             ends.push(start(service.clone(), offset, step).await);
         }
     } else {
-        let store = Arc::new(MemoryStore::new(limits));
-        let service: Dedup<_> = DedupLayer::new(Some(store)).layer(stack(handler, parts));
+        store = Arc::new(MemoryStore::new(limits));
+        let layer = DedupLayer::new(Some(Arc::clone(&store)));
+        let service: Dedup<_> = layer.layer(stack(handler, parts));
         for (offset, step) in steps.iter().enumerate() {
             ends.push(start(service.clone(), offset, step).await);
         }
@@ -108,7 +114,15 @@ async fn seen(steps: &[Step], itself: bool) -> Seen {
         outcomes.push(end.await.unwrap());
     }
     let calls = calls.lock().unwrap().clone();
-    (outcomes, calls)
+    let remembered = [0, 1, 2].map(|id| {
+        let after = with_id(&format!("order-{id}"), steps.len() as u64);
+        match store.claim(&after) {
+            Reply::Now(Claim::Granted(_)) => false,
+            Reply::Now(Claim::Handled) => true,
+            running => panic!("order-{id} is claimed by nobody: {running:?}"),
+        }
+    });
+    (outcomes, calls, remembered)
 }
 
 async fn start<S>(
@@ -194,4 +208,69 @@ fn a_claim_is_given_up_after_its_call_was_dropped() {
     assert_eq!(*seen.lock().unwrap(), [true]);
     let claim = store.claim(&with_id("order-7", 2));
     assert!(matches!(claim, Reply::Now(Claim::Granted(_))), "{claim:?}");
+}
+
+/// Cannot be cloned any more once it is spent.
+#[derive(Default)]
+struct Fragile(Arc<AtomicBool>);
+
+impl Fragile {
+    /// Of the whole, which a closure captures then.
+    fn spent(&self) -> Arc<AtomicBool> {
+        Arc::clone(&self.0)
+    }
+}
+
+impl Clone for Fragile {
+    fn clone(&self) -> Self {
+        assert!(!self.0.load(Relaxed), "on purpose");
+        Self(Arc::clone(&self.0))
+    }
+}
+
+#[test]
+fn a_claim_is_given_up_when_the_way_on_panics() {
+    let mut route = route();
+    route.dedup = Some(DedupSpec::default());
+    let mut parts = parts(route.clone(), &ScriptedPublisher::new([]));
+    parts.front = Front::of(&route, &clock());
+    let store = Arc::clone(parts.front.store().unwrap());
+    let fragile = Fragile::default();
+    let handler = service_fn(move |_: Delivery| {
+        let spent = fragile.spent();
+        async move {
+            spent.store(true, Relaxed);
+            Err(transient("down"))
+        }
+    });
+    let mut service = stack(handler, parts);
+    let mut call = Box::pin(service.call(with_id("order-7", 0)));
+    let mut cx = std::task::Context::from_waker(std::task::Waker::noop());
+    // The handler is cloned for its repeats.
+    let polled = std::panic::AssertUnwindSafe(|| call.as_mut().poll(&mut cx).is_ready());
+    assert!(std::panic::catch_unwind(polled).is_err());
+    drop(call);
+    let claim = store.claim(&with_id("order-7", 1));
+    assert!(matches!(claim, Reply::Now(Claim::Granted(_))), "{claim:?}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_copy_that_waits_holds_nothing_that_is_shared() {
+    let publisher = ScriptedPublisher::new([]);
+    let mut route = route();
+    route.retry.in_place.attempts = 2;
+    route.retry.in_place.backoff = Duration::from_secs(60);
+    route.dedup = Some(DedupSpec::default());
+    let (mut parts, mut other) = limited(&publisher, route.clone());
+    parts.front = Front::of(&route, &clock());
+    let failing = service_fn(|_: Delivery| async { Err(transient("down")) });
+    let mut service = full_stack(Erased::new(failing), parts);
+    assert!(is_ready(&mut service));
+    let mut first = Box::pin(service.call(with_id("order-7", 0)));
+    let mut cx = std::task::Context::from_waker(std::task::Waker::noop());
+    assert!(first.as_mut().poll(&mut cx).is_pending(), "it pauses");
+    assert!(is_ready(&mut service));
+    let mut copy = Box::pin(service.call(with_id("order-7", 1)));
+    assert!(copy.as_mut().poll(&mut cx).is_pending());
+    assert!(is_ready(&mut other), "the copy waits without a permit");
 }
