@@ -4,7 +4,7 @@
 //! page and from page to page.
 
 use std::ffi::OsString;
-use std::io::{BufRead, Read};
+use std::io::{self, BufRead, Read};
 
 use clap::Args;
 use dotmsg::backend::{PublishOutcome, Published};
@@ -75,7 +75,7 @@ impl Produce {
                     // What stands before it is published: the message says where to go on.
                     self.publish(desk, page, &mut sent).await?;
                     sent.end(desk, &self.to)?;
-                    return Err(Failure::Usage(format!("line {number}: {wrong}")));
+                    return Err(sent.refused(format!("line {number}: {wrong}")));
                 }
             }
             if page.len() >= PAGE {
@@ -199,6 +199,14 @@ impl Sent {
                     escape::line(text.as_bytes())
                 ))
             }
+        }
+    }
+
+    /// What a line that cannot be read comes to: a wrong call says that nothing was done, so it is one only before the first message.
+    fn refused(&self, wrong: String) -> Failure {
+        match self.confirmed + self.failed {
+            0 => Failure::Usage(wrong),
+            _ => Failure::Io(io::Error::new(io::ErrorKind::InvalidData, wrong)),
         }
     }
 

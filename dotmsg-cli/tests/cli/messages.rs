@@ -104,9 +104,11 @@ fn a_line_that_cannot_be_read_ends_it_and_names_the_line() {
     let desk = Desk::new();
     let lines = "{\"payload\":\"good\"}\n{\"payload\":7}\n{\"payload\":\"never\"}\n";
     let ended = desk.run_with("produce orders --ndjson", lines);
-    let ended = ended.fails_with(64, "line 2");
+    let ended = ended.fails_with(1, "line 2");
     assert!(ended.out.contains("published to orders"), "{ended:?}");
     assert_eq!(desk.run("tail orders --json").json().len(), 1);
+    desk.run_with("produce orders --ndjson", "nothing\n")
+        .fails_with(64, "line 1");
     desk.run("produce nowhere x").fails_with(1, "no such topic");
 }
 
