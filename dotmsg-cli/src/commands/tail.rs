@@ -174,6 +174,13 @@ impl Tail {
                 (None, []) if self.from_start => range.start,
                 (None, []) => range.end.saturating_sub(self.last).max(range.start),
                 (None, offsets) => match offsets.iter().find(|(one, _)| *one == partition) {
+                    // To be beyond the end is no place to wait at: a follower would be told that the log was cut short.
+                    Some((_, offset)) if *offset > range.end => {
+                        return Err(Failure::usage(format!(
+                            "partition {partition} of {topic} ends at {}, below {offset}",
+                            range.end
+                        )));
+                    }
                     Some((_, offset)) => *offset,
                     None => continue,
                 },

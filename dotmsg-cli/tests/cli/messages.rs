@@ -150,6 +150,10 @@ fn tail_begins_where_it_is_told() {
     assert_eq!(payloads("--since 2199-01-01"), "");
     desk.run("tail orders --offset 7:0")
         .fails_with(64, "no partition 7");
+    for options in ["", " --follow"] {
+        desk.run(&format!("tail orders --offset {partition}:5{options}"))
+            .fails_with(64, "ends at 4");
+    }
     desk.run("tail nowhere")
         .fails_with(1, "the topic does not exist");
 }
