@@ -1,8 +1,8 @@
 //! `dlq export`: dead letters in full, as lines of JSON.
 
 use std::fs::File;
-use std::io::{BufWriter, Write};
-use std::path::PathBuf;
+use std::io::{self, BufWriter, Write};
+use std::path::{Path, PathBuf};
 
 use clap::Args;
 
@@ -27,12 +27,19 @@ pub(crate) struct Export {
     output: Option<PathBuf>,
 }
 
+/// The error of the system names no file.
+fn create(path: &Path) -> io::Result<File> {
+    File::create_new(path).map_err(|error| {
+        io::Error::new(error.kind(), format!("create {}: {error}", path.display()))
+    })
+}
+
 impl Export {
     pub(crate) async fn run(self, desk: &mut Desk<'_>) -> Outcome {
         let route = desk.route(self.route.as_deref())?;
         let selection = self.select.read()?;
         let mut file = match &self.output {
-            Some(path) => Some(BufWriter::new(File::create_new(path)?)),
+            Some(path) => Some(BufWriter::new(create(path)?)),
             None => None,
         };
         let mut letters = 0_u64;
