@@ -53,15 +53,21 @@ pub(crate) struct Source {
     pub(crate) url: Option<String>,
     /// A route that is not in the configuration, or not in full: its name, so that what [routes.<name>] says is for it
     /// [default: that of its group]
-    #[arg(long, global = true, value_name = "NAME")]
+    // Its own id: commands have an argument ROUTE, which would take the place of a global one of the same id.
+    #[arg(
+        id = "described_route",
+        long = "route",
+        global = true,
+        value_name = "NAME"
+    )]
     pub(crate) route: Option<String>,
-    /// The same: its topic, without the prefix of the backend
+    /// The topic of such a route, without the prefix of the backend
     #[arg(long, global = true)]
     pub(crate) topic: Option<String>,
-    /// The same: its consumer group
+    /// The consumer group of such a route
     #[arg(long, global = true)]
     pub(crate) group: Option<String>,
-    /// The same: the delays of its retry tiers, such as 5s,1m
+    /// The delays of the retry tiers of such a route, such as 5s,1m
     #[arg(long, global = true, value_delimiter = ',', value_name = "DELAYS")]
     pub(crate) tiers: Vec<String>,
     /// Say on standard error what happens; twice: in detail

@@ -215,6 +215,8 @@ fn a_wrong_call_does_nothing_and_says_how_it_is_right() {
         .fails_with(64, "route ship lacks topic and group");
     desk.run("--route ship --topic orders lag")
         .fails_with(64, "lacks group");
+    desk.run("dlq list --route ship --topic orders")
+        .fails_with(64, "lacks group");
     desk.run("offset").fails_with(64, "offsets");
     desk.run("--topic orders lag").fails_with(64, "lacks group");
     desk.run("--tiers 5s lag").fails_with(64, "--tiers is for");
