@@ -4,7 +4,7 @@ use clap::{Args, Subcommand};
 use dotmsg::app::{AppHandle, RouteHandle};
 use dotmsg::backend::Retention;
 use dotmsg::runtime::{
-    PlannedTopic, RouteTopics, TopicPlan, TopicStep, check_sources, prepare_topics,
+    PlannedTopic, RouteTopics, TopicPlan, TopicRole, TopicStep, check_sources, prepare_topics,
 };
 use serde_json::json;
 
@@ -114,9 +114,10 @@ fn print(desk: &mut Desk<'_>, plans: &[Planned], all: bool) -> Outcome<()> {
             }
             let routes = plans[index..].iter().filter(is_same);
             let routes: Vec<&str> = routes.map(|other| &*other.plan.route).collect();
+            let kept = kept(&planned.plan, topic);
             match desk.json {
-                true => desk.object(&object(&routes, topic))?,
-                false => desk.line(text(&routes, topic))?,
+                true => desk.object(&object(&routes, topic, kept))?,
+                false => desk.line(text(&routes, topic, kept))?,
             }
         }
         refusal(desk, &planned.plan)?;
@@ -151,18 +152,16 @@ fn refusal(desk: &mut Desk<'_>, plan: &TopicPlan) -> Outcome<()> {
     }
 }
 
-fn text(routes: &[&str], topic: &PlannedTopic) -> String {
+fn text(routes: &[&str], topic: &PlannedTopic, kept: Option<String>) -> String {
+    let kept = kept.unwrap_or_default();
     let (mark, what) = match (&topic.step, &topic.found) {
         (TopicStep::Keep, Some(found)) => ('=', partitions(found.partitions)),
         (TopicStep::Keep, None) => ('=', "not there".to_owned()),
         (TopicStep::Create(spec), _) => {
-            let kept = kept(spec.retention);
-            (
-                '+',
-                format!("create with {}, {kept}", partitions(spec.partitions)),
-            )
+            let made = format!("create with {}, {kept}", partitions(spec.partitions));
+            ('+', made)
         }
-        (TopicStep::KeepLonger(retention), _) => ('~', kept(*retention)),
+        (TopicStep::KeepLonger(_), _) => ('~', kept),
         (TopicStep::CreateLater, _) => ('+', "create with the partitions of its source".to_owned()),
         _ => ('!', "missing, and auto_create is off".to_owned()),
     };
@@ -170,17 +169,13 @@ fn text(routes: &[&str], topic: &PlannedTopic) -> String {
     format!("{mark} {name}: {what} ({role} of {routes})")
 }
 
-fn object(routes: &[&str], topic: &PlannedTopic) -> serde_json::Value {
-    let (step, partitions, retention) = match &topic.step {
-        TopicStep::Keep => (
-            "keep",
-            topic.found.as_ref().map(|found| found.partitions),
-            None,
-        ),
-        TopicStep::Create(spec) => ("create", Some(spec.partitions), Some(spec.retention)),
-        TopicStep::KeepLonger(retention) => ("keep_longer", None, Some(*retention)),
-        TopicStep::CreateLater => ("create_later", None, None),
-        _ => ("missing", None, None),
+fn object(routes: &[&str], topic: &PlannedTopic, kept: Option<String>) -> serde_json::Value {
+    let (step, partitions) = match &topic.step {
+        TopicStep::Keep => ("keep", topic.found.as_ref().map(|found| found.partitions)),
+        TopicStep::Create(spec) => ("create", Some(spec.partitions)),
+        TopicStep::KeepLonger(_) => ("keep_longer", None),
+        TopicStep::CreateLater => ("create_later", None),
+        _ => ("missing", None),
     };
     json!({
         "routes": routes,
@@ -188,14 +183,28 @@ fn object(routes: &[&str], topic: &PlannedTopic) -> serde_json::Value {
         "role": role(topic.role),
         "step": step,
         "partitions": partitions,
-        "retention": retention.map(kept),
+        "retention": kept,
     })
 }
 
-fn kept(retention: Retention) -> String {
-    match retention {
+/// How long a topic that is changed will keep its records.
+fn kept(plan: &TopicPlan, topic: &PlannedTopic) -> Option<String> {
+    let retention = match &topic.step {
+        TopicStep::Create(spec) => spec.retention,
+        TopicStep::KeepLonger(retention) => *retention,
+        _ => return None,
+    };
+    let is_new_source = |one: &PlannedTopic| {
+        one.role == TopicRole::Source && matches!(one.step, TopicStep::Create(_))
+    };
+    // How long a source is kept that is not there yet only the broker knows.
+    let follows_source = matches!(topic.role, TopicRole::Tier | TopicRole::Replay);
+    if follows_source && plan.topics.iter().any(is_new_source) {
+        return Some("kept at least as long as its source".to_owned());
+    }
+    Some(match retention {
         Retention::AsBackend => "kept as the backend does".to_owned(),
         Retention::Forever => "kept for ever".to_owned(),
         Retention::For(time) => format!("kept for {} at least", age(time)),
-    }
+    })
 }

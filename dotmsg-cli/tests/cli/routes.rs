@@ -62,6 +62,12 @@ fn a_topic_that_two_routes_read_is_listed_once() {
     let sources: Vec<_> = json.iter().filter(|one| one["role"] == "source").collect();
     assert_eq!(sources.len(), 1);
     assert_eq!(sources[0]["routes"], serde_json::json!(["bill", "ship"]));
+    let kept = |role: &str| {
+        let mut of_role = json.iter().filter(|one| one["role"] == role);
+        of_role.next().unwrap()["retention"].clone()
+    };
+    assert_eq!(kept("replay"), "kept at least as long as its source");
+    assert_eq!(kept("dead letters"), "kept for ever");
     assert_eq!(of_orders(&run("topics apply").ok().out), created);
     let kept = run("topics plan").ok().out;
     assert_eq!(
