@@ -210,7 +210,7 @@ fn report(plans: Vec<Planned>) -> ResetReport {
 /// What it means here that the group has another member.
 fn a_member_runs(error: Error) -> Error {
     if error.kind() == ErrorKind::Fenced {
-        error.remedy("Stop the route everywhere, then reset: a member with an instance_id counts for a session timeout after it has stopped. A dry run may run beside members")
+        error.remedy("Stop the route everywhere, then reset: a member that was killed counts for a session timeout, and so does one with an instance_id after it has stopped. A dry run may run beside members")
     } else {
         error
     }
