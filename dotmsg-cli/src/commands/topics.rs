@@ -4,7 +4,7 @@ use clap::{Args, Subcommand};
 use dotmsg::app::{AppHandle, RouteHandle};
 use dotmsg::backend::Retention;
 use dotmsg::runtime::{
-    PlannedTopic, RouteTopics, TopicPlan, TopicRole, TopicStep, check_sources, prepare_topics,
+    PlannedTopic, RouteTopics, TopicPlan, TopicStep, check_sources, prepare_topics,
 };
 use serde_json::json;
 
@@ -114,10 +114,9 @@ fn print(desk: &mut Desk<'_>, plans: &[Planned], all: bool) -> Outcome<()> {
             }
             let routes = plans[index..].iter().filter(is_same);
             let routes: Vec<&str> = routes.map(|other| &*other.plan.route).collect();
-            let kept = kept(&planned.plan, topic);
             match desk.json {
-                true => desk.object(&object(&routes, topic, kept))?,
-                false => desk.line(text(&routes, topic, kept))?,
+                true => desk.object(&object(&routes, topic))?,
+                false => desk.line(text(&routes, topic))?,
             }
         }
         refusal(desk, &planned.plan)?;
@@ -152,16 +151,21 @@ fn refusal(desk: &mut Desk<'_>, plan: &TopicPlan) -> Outcome<()> {
     }
 }
 
-fn text(routes: &[&str], topic: &PlannedTopic, kept: Option<String>) -> String {
-    let kept = kept.unwrap_or_default();
+fn text(routes: &[&str], topic: &PlannedTopic) -> String {
     let (mark, what) = match (&topic.step, &topic.found) {
         (TopicStep::Keep, Some(found)) => ('=', partitions(found.partitions)),
         (TopicStep::Keep, None) => ('=', "not there".to_owned()),
-        (TopicStep::Create(spec), _) => {
-            let made = format!("create with {}, {kept}", partitions(spec.partitions));
-            ('+', made)
+        (
+            TopicStep::Create {
+                partitions: count,
+                retention,
+            },
+            _,
+        ) => {
+            let (partitions, kept) = (partitions(*count), kept(*retention));
+            ('+', format!("create with {partitions}, {kept}"))
         }
-        (TopicStep::KeepLonger(_), _) => ('~', kept),
+        (TopicStep::KeepLonger(retention), _) => ('~', kept(Some(*retention))),
         (TopicStep::CreateLater, _) => ('+', "create with the partitions of its source".to_owned()),
         _ => ('!', "missing, and auto_create is off".to_owned()),
     };
@@ -169,13 +173,20 @@ fn text(routes: &[&str], topic: &PlannedTopic, kept: Option<String>) -> String {
     format!("{mark} {name}: {what} ({role} of {routes})")
 }
 
-fn object(routes: &[&str], topic: &PlannedTopic, kept: Option<String>) -> serde_json::Value {
-    let (step, partitions) = match &topic.step {
-        TopicStep::Keep => ("keep", topic.found.as_ref().map(|found| found.partitions)),
-        TopicStep::Create(spec) => ("create", Some(spec.partitions)),
-        TopicStep::KeepLonger(_) => ("keep_longer", None),
-        TopicStep::CreateLater => ("create_later", None),
-        _ => ("missing", None),
+fn object(routes: &[&str], topic: &PlannedTopic) -> serde_json::Value {
+    let (step, partitions, kept) = match &topic.step {
+        TopicStep::Keep => (
+            "keep",
+            topic.found.as_ref().map(|found| found.partitions),
+            None,
+        ),
+        TopicStep::Create {
+            partitions,
+            retention,
+        } => ("create", Some(*partitions), Some(kept(*retention))),
+        TopicStep::KeepLonger(retention) => ("keep_longer", None, Some(kept(Some(*retention)))),
+        TopicStep::CreateLater => ("create_later", None, None),
+        _ => ("missing", None, None),
     };
     json!({
         "routes": routes,
@@ -187,24 +198,13 @@ fn object(routes: &[&str], topic: &PlannedTopic, kept: Option<String>) -> serde_
     })
 }
 
-/// How long a topic that is changed will keep its records.
-fn kept(plan: &TopicPlan, topic: &PlannedTopic) -> Option<String> {
-    let retention = match &topic.step {
-        TopicStep::Create(spec) => spec.retention,
-        TopicStep::KeepLonger(retention) => *retention,
-        _ => return None,
+fn kept(retention: Option<Retention>) -> String {
+    let Some(retention) = retention else {
+        return "kept at least as long as its source".to_owned();
     };
-    let is_new_source = |one: &PlannedTopic| {
-        one.role == TopicRole::Source && matches!(one.step, TopicStep::Create(_))
-    };
-    // How long a source is kept that is not there yet only the broker knows.
-    let follows_source = matches!(topic.role, TopicRole::Tier | TopicRole::Replay);
-    if follows_source && plan.topics.iter().any(is_new_source) {
-        return Some("kept at least as long as its source".to_owned());
-    }
-    Some(match retention {
+    match retention {
         Retention::AsBackend => "kept as the backend does".to_owned(),
         Retention::Forever => "kept for ever".to_owned(),
         Retention::For(time) => format!("kept for {} at least", age(time)),
-    })
+    }
 }

@@ -308,7 +308,7 @@ pub(super) async fn export(desk: Desk) {
     let file = std::fs::read_to_string(desk.dir.path().join("left.ndjson")).unwrap();
     assert_eq!(file.lines().count(), 4);
     desk.run("dlq export -o left.ndjson")
-        .fails_with(1, "create left.ndjson: ");
+        .fails_with(1, "create left.ndjson: File exists");
     desk.run_with("produce orders --ndjson", &lines.out).ok();
     assert_eq!(desk.run("lag --json").json()[0]["behind"], 2);
     let ids: Vec<_> = lines.json().iter().map(|one| one["id"].clone()).collect();

@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use super::declare::{RouteTopics, check_source, wanted};
 use super::route::check_capability;
-use crate::backend::{Retention, TopicDescription, TopicSpec};
+use crate::backend::{Retention, TopicDescription};
 use crate::error::{Error, Result};
 
 /// What a topic is to a route.
@@ -30,7 +30,13 @@ pub enum TopicStep {
     /// Nothing: it is as it has to be.
     Keep,
     /// Create it.
-    Create(TopicSpec),
+    Create {
+        /// With so many partitions.
+        partitions: u32,
+        /// To keep its records so long. `None`: at least as long as its source, which is to be created too; how long that is, only
+        /// the broker knows.
+        retention: Option<Retention>,
+    },
     /// Have it keep its records as long as this says.
     KeepLonger(Retention),
     /// Nothing, and so the start would fail: a source topic that is missing and that nobody is told to create.
@@ -85,13 +91,19 @@ impl RouteTopics {
             refused: check_capability(&self.route, &self.backend.capability()).err(),
         };
         let source = self.source(&mut plan).await?;
+        let source_is_new = plan.topics.iter().all(|one| one.found.is_none());
         for (role, name) in self.own_topics() {
             let found = self.backend.admin().topic(name).await?;
             let step = match &source {
                 None if found.is_none() => TopicStep::CreateLater,
                 None => TopicStep::Keep,
                 Some(source) => match wanted(self, name, source, found.as_ref()) {
-                    Ok(wanted) => step(wanted, found.as_ref()),
+                    Ok(wanted) => {
+                        let follows_source = role != TopicRole::DeadLetter;
+                        let retention =
+                            (!(source_is_new && follows_source)).then_some(wanted.retention);
+                        step(wanted.partitions, retention, found.as_ref())
+                    }
                     Err(error) => {
                         plan.refused = plan.refused.or(Some(error));
                         TopicStep::Keep
@@ -121,13 +133,13 @@ impl RouteTopics {
             }
             (None, None) => (TopicStep::Missing, None),
             (None, Some(partitions)) => {
-                let spec = TopicSpec {
-                    name: name.to_string(),
-                    partitions,
-                    retention: Retention::AsBackend,
-                };
                 let made = TopicDescription::new(&**name, partitions, "");
-                (TopicStep::Create(spec), Some(made))
+                let retention = Some(Retention::AsBackend);
+                let create = TopicStep::Create {
+                    partitions,
+                    retention,
+                };
+                (create, Some(made))
             }
         };
         plan.topics.push(PlannedTopic {
@@ -149,10 +161,19 @@ impl RouteTopics {
     }
 }
 
-fn step(wanted: TopicSpec, found: Option<&TopicDescription>) -> TopicStep {
-    match found {
-        None => TopicStep::Create(wanted),
-        Some(found) if found.keeps(wanted.retention) => TopicStep::Keep,
-        Some(_) => TopicStep::KeepLonger(wanted.retention),
+fn step(
+    partitions: u32,
+    retention: Option<Retention>,
+    found: Option<&TopicDescription>,
+) -> TopicStep {
+    match (found, retention) {
+        (None, _) => TopicStep::Create {
+            partitions,
+            retention,
+        },
+        (Some(found), Some(retention)) if !found.keeps(retention) => {
+            TopicStep::KeepLonger(retention)
+        }
+        (Some(_), _) => TopicStep::Keep,
     }
 }

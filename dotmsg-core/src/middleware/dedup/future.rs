@@ -14,7 +14,7 @@ use crate::delivery::Delivery;
 use crate::middleware::Outcome;
 
 /// A claim that was granted; released when it is dropped, unless it was closed.
-pub(super) struct Held<D: DedupStore + ?Sized> {
+pub(crate) struct Held<D: DedupStore + ?Sized> {
     store: Arc<D>,
     pub(super) delivery: Delivery,
     token: u64,
@@ -23,7 +23,7 @@ pub(super) struct Held<D: DedupStore + ?Sized> {
 
 impl<D: DedupStore + ?Sized> Held<D> {
     #[inline]
-    pub(super) fn new(store: Arc<D>, delivery: Delivery, token: u64) -> Self {
+    pub(crate) fn new(store: Arc<D>, delivery: Delivery, token: u64) -> Self {
         Self {
             store,
             delivery,
@@ -38,8 +38,9 @@ impl<D: DedupStore + ?Sized> Held<D> {
         self.store.succeed(&self.delivery, self.token)
     }
 
+    /// It is not given up any more.
     #[inline]
-    pub(super) fn close(mut self) {
+    pub(crate) fn close(mut self) {
         self.closed = true;
     }
 }
@@ -80,7 +81,7 @@ pin_project! {
 
 impl<F, E, D: DedupStore + ?Sized> ResponseFuture<F, E, D> {
     #[inline]
-    pub(super) fn calling(call: F, held: Option<Held<D>>) -> Self {
+    pub(crate) fn calling(call: F, held: Option<Held<D>>) -> Self {
         Self {
             state: State::Calling { call, held },
         }

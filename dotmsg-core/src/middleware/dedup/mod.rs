@@ -11,6 +11,8 @@
 //! - What a message returned into a transaction ([`Ended::Returned`]) is not remembered either: the transaction may be aborted,
 //!   and the message that is handled again must not be taken for a duplicate then.
 //!
+//! The stack of a route does the same without this layer, where it makes the first call (`router/stack/claimed.rs`).
+//!
 //! What it is not: [`MemoryStore`] forgets with the process, and when a partition moves to another one; effects exactly once
 //! take a store that commits with the effect.
 //!
@@ -52,6 +54,7 @@ mod store;
 mod tests;
 pub(crate) mod waiting;
 
+pub(crate) use future::Held;
 pub use future::ResponseFuture;
 pub use layer::DedupLayer;
 pub use memory::{DedupLimits, MemoryStore};
@@ -63,7 +66,6 @@ use std::task::{Context, Poll};
 
 use tower_service::Service;
 
-use self::future::Held;
 use super::identity::{self, Identity, Origin};
 use super::{Ended, Outcome};
 use crate::backend::BoxFuture;

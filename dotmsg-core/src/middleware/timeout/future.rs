@@ -8,7 +8,7 @@ use std::time::Duration;
 use pin_project_lite::pin_project;
 use tokio::time::Sleep;
 
-use super::error_of;
+use super::{UNLIMITED, error_of};
 use crate::handler::HandlerError;
 
 pin_project! {
@@ -20,20 +20,17 @@ pin_project! {
         inner: Option<F>,
         // Boxed: an inline timer would enlarge every slot and every move of a future that never needs one.
         sleep: Option<Pin<Box<Sleep>>>,
-        // A word, for the same reason; `UNLIMITED` is none.
+        // A word, for the same reason.
         limit_ns: u64,
     }
 }
 
-const UNLIMITED: u64 = u64::MAX;
-
 impl<F> ResponseFuture<F> {
-    pub(super) fn new(inner: F, limit: Option<Duration>) -> Self {
-        let ns = |limit: Duration| u64::try_from(limit.as_nanos()).unwrap_or(UNLIMITED);
+    pub(super) const fn new(inner: F, limit_ns: u64) -> Self {
         Self {
             inner: Some(inner),
             sleep: None,
-            limit_ns: limit.map_or(UNLIMITED, ns),
+            limit_ns,
         }
     }
 }

@@ -22,13 +22,20 @@ use crate::handler::HandlerError;
 #[derive(Clone, Copy, Debug)]
 pub struct Timeout<S> {
     inner: S,
-    limit: Option<Duration>,
+    limit_ns: u64,
 }
+
+/// A limit in nanoseconds that is none; what is longer than 584 years is none either.
+const UNLIMITED: u64 = u64::MAX;
 
 impl<S> Timeout<S> {
     /// Around `inner`; `None`: no limit.
     pub const fn new(inner: S, limit: Option<Duration>) -> Self {
-        Self { inner, limit }
+        let limit_ns = match limit {
+            Some(limit) if limit.as_nanos() < UNLIMITED as u128 => limit.as_nanos() as u64,
+            Some(_) | None => UNLIMITED,
+        };
+        Self { inner, limit_ns }
     }
 }
 
@@ -46,7 +53,7 @@ where
 
     #[inline]
     fn call(&mut self, call: C) -> Self::Future {
-        ResponseFuture::new(self.inner.call(call), self.limit)
+        ResponseFuture::new(self.inner.call(call), self.limit_ns)
     }
 }
 

@@ -16,7 +16,7 @@ use pin_project_lite::pin_project;
 use tower_layer::Layer;
 use tower_service::Service;
 
-use super::claimed::Claimed;
+use super::claimed::{self, Claimed};
 use super::stopwatch::Stopwatch;
 use super::{Layers, StackParts, limit_parts, metrics_layer};
 use crate::backend::BoxFuture;
@@ -60,6 +60,11 @@ pub(super) struct Rest<B> {
 
 impl<B: Clone> FirstCall<B> {
     pub(super) fn new(bounded: B, parts: StackParts) -> Self {
+        let metrics = parts.measured.then(|| Arc::clone(&parts.metrics));
+        Self::with(bounded, parts, metrics.map(Stopwatch::new))
+    }
+
+    fn with(bounded: B, parts: StackParts, stopwatch: Option<Stopwatch>) -> Self {
         let limits = Arc::new(limit_parts(&parts));
         Self {
             bounded: bounded.clone(),
@@ -69,9 +74,7 @@ impl<B: Clone> FirstCall<B> {
             rest: Arc::new(Rest {
                 bounded: Mutex::new(bounded),
                 layers: Layers::new(&parts, &limits),
-                stopwatch: parts
-                    .measured
-                    .then(|| Stopwatch::new(Arc::clone(&parts.metrics))),
+                stopwatch,
                 parts,
             }),
             limits,
@@ -81,7 +84,8 @@ impl<B: Clone> FirstCall<B> {
 
 impl<B: Clone> Clone for FirstCall<B> {
     fn clone(&self) -> Self {
-        Self::new(self.bounded.clone(), self.rest.parts.clone())
+        let parts = self.rest.parts.clone();
+        Self::with(self.bounded.clone(), parts, self.rest.another_stopwatch())
     }
 }
 
@@ -147,7 +151,7 @@ where
     /// Looks at a message before its call.
     #[inline(always)]
     fn look(&mut self, delivery: &Delivery) -> Look {
-        let mut granted = match self.rest.store() {
+        let granted = match self.rest.store() {
             None => Claimed::NOTHING,
             Some(store) => match store.claim_now(delivery) {
                 Claim::Granted(token) => Claimed::granted(token),
@@ -156,10 +160,8 @@ where
             },
         };
         if let Some(tracer) = &self.tracer {
-            let held = granted.hold(self.rest.store());
-            let story = tracer.follow(delivery);
-            granted = held.let_go();
-            if let Some(story) = story {
+            let follow = || tracer.follow(delivery);
+            if let Some(story) = granted.guard(self.rest.store(), delivery, follow) {
                 return Look::Rest(self.call_all(delivery.traced(story), granted));
             }
         }
@@ -173,20 +175,22 @@ where
     /// The full stack from its beginning.
     #[cold]
     fn call_all(&mut self, delivery: Delivery, claimed: Claimed) -> Ending {
-        let held = claimed.hold(self.rest.store());
+        let held = claimed.hold(self.rest.store(), &delivery);
         let next = self.bounded.clone();
         // The one that was found ready is the one that is called.
         let bounded = std::mem::replace(&mut self.bounded, next);
         // What it answered when it was asked whether it is ready is its answer to the call.
         let result = self.not_ready.take().map(Err);
-        held.until(self.rest.take_over(delivery, Answered { bounded, result }))
+        let rest = self.rest.take_over(delivery, Answered { bounded, result });
+        claimed::until(held, rest)
     }
 
     /// For an id that another message has. What this service is ready with is not to be held meanwhile, nor for a call that may
     /// never come: it goes, and a clone has none.
     #[cold]
     fn wait(&mut self, delivery: &Delivery, running: Claim) -> Ending {
-        *self = self.clone();
+        self.bounded = self.bounded.clone();
+        self.not_ready = None;
         let delivery = delivery.clone();
         let parts = &self.rest.parts;
         let store = parts.front.store().map(Arc::clone);
@@ -199,8 +203,8 @@ where
             front: parts.front.without_store(),
             ..parts.clone()
         };
-        let claimed_for = Self::new(self.bounded.clone(), parts);
-        waiting::run(store, delivery, reply, claimed_for)
+        let granted = Self::with(self.bounded.clone(), parts, self.rest.another_stopwatch());
+        waiting::run(store, delivery, reply, granted)
     }
 }
 
@@ -209,6 +213,11 @@ impl<B> Rest<B> {
     #[inline]
     fn store(&self) -> Option<&Arc<MemoryStore>> {
         self.parts.front.store()
+    }
+
+    /// For the first calls of a clone.
+    fn another_stopwatch(&self) -> Option<Stopwatch> {
+        self.stopwatch.as_ref().map(Stopwatch::another)
     }
 }
 
@@ -287,7 +296,7 @@ impl<F, B> ResponseFuture<F, B> {
             return;
         };
         let kept = kept.take();
-        let _held = kept.map(|kept| kept.claimed.hold(kept.rest.store()));
+        let _held = kept.map(|kept| kept.claimed.hold(kept.rest.store(), &kept.delivery));
         // Which holds nothing.
         self.set(Self::Duplicate);
     }
@@ -313,7 +322,7 @@ where
         let Projection::First { call, kept } = self.as_mut().project() else {
             return self.poll_behind(cx);
         };
-        let kept = kept.as_mut().expect("polled after it had ended");
+        let kept = kept.as_mut().expect("it is taken with the state");
         let Poll::Ready(result) = call.poll(cx) else {
             if let Some((mark, stopwatch)) = kept.measured() {
                 stopwatch.waits(mark);
@@ -426,8 +435,8 @@ where
 {
     /// What the full stack makes of a result.
     fn after(self, result: HandlerResult) -> Ending {
-        let held = self.claimed.hold(self.rest.store());
-        held.until(self.rest.after(self.delivery, result))
+        let held = self.claimed.hold(self.rest.store(), &self.delivery);
+        claimed::until(held, self.rest.after(self.delivery, result))
     }
 }
 

@@ -62,6 +62,14 @@ impl Stopwatch {
         }
     }
 
+    /// One of another service, which goes on with the number that this has come to: services that are cloned again and again would
+    /// else make only calls that are never chosen.
+    pub(super) fn another(&self) -> Self {
+        let another = Self::new(Arc::clone(&self.metrics));
+        another.calls.store(self.calls.load(Relaxed), Relaxed);
+        another
+    }
+
     /// A call is made; its mark.
     #[inline]
     pub(super) fn begin(&self) -> Mark {

@@ -353,3 +353,21 @@ async fn first_calls_are_sampled_and_count_for_all_and_repeats_are_measured_one_
     );
     assert_eq!(metrics.failures.snapshot(), [("down".into(), 4)]);
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_stack_that_is_cloned_again_and_again_measures_as_many_calls() {
+    let mut parts = parts(route(), &ScriptedPublisher::new([]));
+    parts.measured = true;
+    let metrics = Arc::clone(&parts.metrics);
+    let quick = |_: Delivery| async { Ok(Returned::default()) };
+    let mut service = stack(service_fn(quick), parts);
+    let calls = 16_000_u64;
+    for offset in 0..calls {
+        service.call(delivery(offset)).await.unwrap();
+        if offset % 5 == 0 {
+            service = service.clone();
+        }
+    }
+    let count = metrics.calls.snapshot().count();
+    assert!(count.abs_diff(calls) <= calls / 50, "{count} of {calls}");
+}

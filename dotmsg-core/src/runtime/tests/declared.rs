@@ -121,7 +121,11 @@ async fn planned(context: &RouteContext) -> (TopicPlan, Vec<String>) {
     let steps = plan.topics.iter().map(|one| {
         let step = match &one.step {
             TopicStep::Keep => "keep".to_owned(),
-            TopicStep::Create(spec) => format!("create {}", spec.partitions),
+            TopicStep::Create {
+                partitions,
+                retention: None,
+            } => format!("create {partitions} as its source"),
+            TopicStep::Create { partitions, .. } => format!("create {partitions}"),
             TopicStep::KeepLonger(_) => "keep longer".to_owned(),
             TopicStep::Missing => "missing".to_owned(),
             TopicStep::CreateLater => "create later".to_owned(),
@@ -143,7 +147,9 @@ async fn a_plan_is_what_a_start_does_and_is_fulfilled_by_it() {
     assert_eq!(steps.join(" "), format!("orders: missing {own}"));
     context_of.auto_create = Some(3);
     let (_, steps) = planned(&context_of).await;
-    let own = own.replace("later", "3");
+    // How long a source is kept that is to be created is not known; dead letters are kept for ever.
+    let own = own.replace("later", "3 as its source");
+    let own = own.replace("dlq: create 3 as its source", "dlq: create 3");
     assert_eq!(steps.join(" "), format!("orders: create 3 {own}"));
     prepare(&context_of).await.unwrap();
     let (plan, steps) = planned(&context_of).await;

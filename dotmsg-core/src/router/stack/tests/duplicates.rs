@@ -4,11 +4,11 @@ use std::sync::atomic::AtomicBool;
 use std::sync::atomic::Ordering::Relaxed;
 
 use proptest::prelude::*;
+use tokio::task::JoinHandle;
 
 use super::*;
-use crate::middleware::dedup::{
-    Claim, Dedup, DedupLayer, DedupLimits, DedupStore, MemoryStore, Reply,
-};
+use crate::delivery::{Span, Story};
+use crate::middleware::dedup::{Claim, DedupLayer, DedupLimits, DedupStore, MemoryStore, Reply};
 use crate::router::DedupSpec;
 
 /// What a call comes to.
@@ -86,29 +86,15 @@ async fn seen(steps: &[Step], itself: bool) -> Seen {
     route.retry.in_place.attempts = 3;
     route.retry.in_place.backoff = Duration::from_millis(3);
     route.timeout = Some(Duration::from_millis(20));
-    let limits = DedupLimits::default();
-    let mut parts = parts(route.clone(), &publisher);
-    let mut ends = Vec::new();
-    let store;
-    if itself {
-        route.dedup = Some(DedupSpec {
-            max_ids: limits.max_ids,
-            keep_for: limits.keep_for,
-        });
-        parts.front = Front::of(&route, &clock());
-        store = Arc::clone(parts.front.store().unwrap());
-        let service = stack(handler, parts);
-        for (offset, step) in steps.iter().enumerate() {
-            ends.push(start(service.clone(), offset, step).await);
-        }
+    let (store, ends) = if itself {
+        let (parts, store) = knowing(parts(route, &publisher));
+        (store, start_all(stack(handler, parts), steps).await)
     } else {
-        store = Arc::new(MemoryStore::new(limits));
+        let store = Arc::new(MemoryStore::new(DedupLimits::default()));
         let layer = DedupLayer::new(Some(Arc::clone(&store)));
-        let service: Dedup<_> = layer.layer(stack(handler, parts));
-        for (offset, step) in steps.iter().enumerate() {
-            ends.push(start(service.clone(), offset, step).await);
-        }
-    }
+        let service = layer.layer(stack(handler, parts(route, &publisher)));
+        (store, start_all(service, steps).await)
+    };
     let mut outcomes = Vec::new();
     for end in ends {
         outcomes.push(end.await.unwrap());
@@ -125,20 +111,33 @@ async fn seen(steps: &[Step], itself: bool) -> Seen {
     (outcomes, calls, remembered)
 }
 
-async fn start<S>(
-    service: S,
-    offset: usize,
-    step: &Step,
-) -> tokio::task::JoinHandle<Option<Outcome>>
+/// Begins all of them, each when it comes.
+async fn start_all<S>(service: S, steps: &[Step]) -> Vec<JoinHandle<Option<Outcome>>>
 where
-    S: Service<Delivery, Response = Outcome, Error = Infallible> + Send + 'static,
+    S: Service<Delivery, Response = Outcome, Error = Infallible> + Clone + Send + 'static,
     S::Future: Send,
 {
-    let delivery = with_id(&format!("order-{}", step.id), offset as u64);
-    let until = Duration::from_millis(step.dropped_after);
-    let call = tokio::spawn(tokio::time::timeout(until, service.oneshot(delivery)));
-    tokio::time::sleep(Duration::from_millis(step.pause)).await;
-    tokio::spawn(async move { call.await.unwrap().ok().map(Result::unwrap) })
+    let mut ends = Vec::new();
+    for (offset, step) in (0..).zip(steps) {
+        let delivery = with_id(&format!("order-{}", step.id), offset);
+        let until = Duration::from_millis(step.dropped_after);
+        let call = tokio::time::timeout(until, service.clone().oneshot(delivery));
+        ends.push(tokio::spawn(
+            async move { call.await.ok().map(Result::unwrap) },
+        ));
+        tokio::time::sleep(Duration::from_millis(step.pause)).await;
+    }
+    ends
+}
+
+/// The same with duplicates known, by this store.
+fn knowing(mut parts: StackParts) -> (StackParts, Arc<MemoryStore>) {
+    let mut route = (*parts.route).clone();
+    route.dedup = Some(DedupSpec::default());
+    parts.front = Front::of(&route, &clock());
+    parts.route = Arc::new(route);
+    let store = parts.front.store().map(Arc::clone);
+    (parts, store.unwrap())
 }
 
 fn with_id(id: &str, offset: u64) -> Delivery {
@@ -183,11 +182,7 @@ impl Drop for Inside {
 
 #[test]
 fn a_claim_is_given_up_after_its_call_was_dropped() {
-    let mut route = route();
-    route.dedup = Some(DedupSpec::default());
-    let mut parts = parts(route.clone(), &ScriptedPublisher::new([]));
-    parts.front = Front::of(&route, &clock());
-    let store = Arc::clone(parts.front.store().unwrap());
+    let (parts, store) = knowing(parts(route(), &ScriptedPublisher::new([])));
     let seen = Arc::new(Mutex::new(Vec::new()));
     let handler = {
         let (store, seen) = (Arc::clone(&store), Arc::clone(&seen));
@@ -230,11 +225,7 @@ impl Clone for Fragile {
 
 #[test]
 fn a_claim_is_given_up_when_the_way_on_panics() {
-    let mut route = route();
-    route.dedup = Some(DedupSpec::default());
-    let mut parts = parts(route.clone(), &ScriptedPublisher::new([]));
-    parts.front = Front::of(&route, &clock());
-    let store = Arc::clone(parts.front.store().unwrap());
+    let (parts, store) = knowing(parts(route(), &ScriptedPublisher::new([])));
     let fragile = Fragile::default();
     let handler = service_fn(move |_: Delivery| {
         let spent = fragile.spent();
@@ -254,15 +245,41 @@ fn a_claim_is_given_up_when_the_way_on_panics() {
     assert!(matches!(claim, Reply::Now(Claim::Granted(_))), "{claim:?}");
 }
 
+#[derive(Debug)]
+struct Panicking;
+
+impl RouteTracer for Panicking {
+    fn follow(&self, _: &Delivery) -> Option<Arc<dyn Story>> {
+        panic!("on purpose")
+    }
+
+    fn batch(&self, _: &[Delivery]) -> Option<Box<dyn Span>> {
+        None
+    }
+}
+
+#[test]
+fn a_claim_is_given_up_when_the_tracer_panics() {
+    let (mut parts, store) = knowing(parts(route(), &ScriptedPublisher::new([])));
+    parts.tracer = Some(Arc::new(Panicking));
+    let mut service = stack(
+        service_fn(|_: Delivery| async { Ok(Returned::default()) }),
+        parts,
+    );
+    let called = std::panic::AssertUnwindSafe(|| drop(service.call(with_id("order-7", 0))));
+    assert!(std::panic::catch_unwind(called).is_err());
+    let claim = store.claim(&with_id("order-7", 1));
+    assert!(matches!(claim, Reply::Now(Claim::Granted(_))), "{claim:?}");
+}
+
 #[tokio::test(start_paused = true)]
 async fn a_copy_that_waits_holds_nothing_that_is_shared() {
     let publisher = ScriptedPublisher::new([]);
     let mut route = route();
     route.retry.in_place.attempts = 2;
     route.retry.in_place.backoff = Duration::from_secs(60);
-    route.dedup = Some(DedupSpec::default());
-    let (mut parts, mut other) = limited(&publisher, route.clone());
-    parts.front = Front::of(&route, &clock());
+    let (parts, mut other) = limited(&publisher, route);
+    let (parts, _) = knowing(parts);
     let failing = service_fn(|_: Delivery| async { Err(transient("down")) });
     let mut service = full_stack(Erased::new(failing), parts);
     assert!(is_ready(&mut service));
